@@ -1,0 +1,9 @@
+// The table of contents of the addon: one register function per binding file.
+#include "task.h"
+
+static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  lethe::addon::registerSystem(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(lethe, initialise)

@@ -1,0 +1,21 @@
+// Which instruction-set build of the kernels runs. LETHE_ISA=portable|avx2|avx512 caps it, so that every path is testable.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lethe/status.h"
+
+namespace lethe {
+
+enum class Isa { portable, avx2, avx512 };
+
+const char* isaName(Isa isa);
+
+// Instruction sets that this build contains and this processor and kernel support, lowest first; never empty.
+std::vector<Isa> availableIsas();
+
+// Resolves a request: "" or "auto" takes LETHE_ISA if set, else the highest available.
+// LETHE_ISA_UNAVAILABLE names the available ones.
+Status resolveIsa(const std::string& requested, Isa& isa);
+
+}  // namespace lethe

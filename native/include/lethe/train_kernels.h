@@ -1,0 +1,90 @@
+// The training backend contract: one table of fp32 NHWC kernels per instruction set. Kernels run on the calling thread, allocate nothing,
+// check nothing (the driver in core/ has), and write only inside the stated shapes. Sums over pixels are in a fixed order.
+#pragma once
+#include <cstdint>
+
+#include "lethe/isa.h"
+
+namespace lethe {
+
+// Activations carry a zero border so that convolutions need no im2col and no edge cases.
+// data: (n, h + 2*border, w + 2*border, c) row-major; pixel (i, y, x) of the image sits at [i, y + border, x + border].
+struct ImageView {
+  float* data = nullptr;
+  int64_t n = 0, h = 0, w = 0, c = 0, border = 0;
+
+  int64_t rowStride() const { return (w + 2 * border) * c; }
+  int64_t imageStride() const { return (h + 2 * border) * rowStride(); }
+  int64_t size() const { return n * imageStride(); }
+  float* pixel(int64_t image, int64_t y, int64_t x) const {
+    return data + image * imageStride() + (y + border) * rowStride() + (x + border) * c;
+  }
+};
+
+// Square kernels. Output size is (h + 2*pad - kernel) / stride + 1.
+struct ConvShape {
+  int64_t inChannels = 0, outChannels = 0, kernel = 0, stride = 1, pad = 0;
+};
+
+// One loss covers every objective of the method: per example with logits z (classes), label y, targets t (classes),
+//   crossEntropy * CE_{labelSmoothing}(z, y) + matchLogits * mean_c (z_c - t_c)^2 + distill * T^2 * KL(softmax(t / T) || softmax(z / T)).
+// Negative weights ascend (gradient ascent, SCRUB's forget pass). The step's loss is the mean over the batch.
+struct LossWeights {
+  float crossEntropy = 0, labelSmoothing = 0, matchLogits = 0, distill = 0, temperature = 1;
+};
+
+struct TrainKernels {
+  // x.border >= pad. weight: (kernel, kernel, inChannels, outChannels) row-major. Writes the interior of y only.
+  void (*convForward)(const ConvShape&, const ImageView& x, const float* weight, const ImageView& y);
+  // dy.border >= kernel - 1 - pad and zero. Writes the interior of dx (overwrites). scratch: convScratchFloats(shape) floats.
+  void (*convInputGradient)(const ConvShape&, const ImageView& dy, const float* weight, const ImageView& dx, float* scratch);
+  // Overwrites dWeight (kernel, kernel, inChannels, outChannels).
+  void (*convWeightGradient)(const ConvShape&, const ImageView& x, const ImageView& dy, float* dWeight, float* scratch);
+  int64_t (*convScratchFloats)(const ConvShape&);
+
+  // Batch statistics over n*h*w of x, biased variance, without E[x^2] - mean^2 in fp32. mean, variance: (c).
+  void (*batchNormStatistics)(const ImageView& x, float* mean, float* variance);
+  // y = scale * x + shift per channel, optionally followed by ReLU. Interior only; y may be x.
+  void (*affine)(const ImageView& x, const float* scale, const float* shift, bool relu, const ImageView& y);
+  // Backward of y = relu?(gamma * (x - mean) * inverseStd + beta), the ReLU mask recomputed from x.
+  // Overwrites dGamma, dBeta (c) and the interior of dx. batchStatistics: false treats mean and inverseStd as constants (eval mode).
+  void (*batchNormBackward)(const ImageView& x, const ImageView& dy, const float* mean, const float* inverseStd, const float* gamma,
+                            const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const ImageView& dx);
+
+  void (*relu)(const ImageView& x, const ImageView& y);
+  void (*reluBackward)(const ImageView& y, const ImageView& dy, const ImageView& dx);  // mask from the output y
+  void (*add)(const ImageView& a, const ImageView& b, const ImageView& y);  // y may be a or b
+  // Non-overlapping size x size max; h and w multiples of size. argmax: (n, h/size, w/size, c), index ky * size + kx, first maximum wins.
+  void (*maxPool)(const ImageView& x, int64_t size, const ImageView& y, uint8_t* argmax);
+  void (*maxPoolBackward)(const ImageView& dy, int64_t size, const uint8_t* argmax, const ImageView& dx);  // overwrites dx interior
+  // y: (n, c). argmax: (n, c), index y * w + x, first maximum wins.
+  void (*globalMaxPool)(const ImageView& x, float* y, int32_t* argmax);
+  void (*globalMaxPoolBackward)(const float* dy, const int32_t* argmax, const ImageView& dx);  // overwrites dx interior
+  void (*globalAveragePool)(const ImageView& x, float* y);
+  void (*globalAveragePoolBackward)(const float* dy, const ImageView& dx);
+
+  // x: (n, in), weight: (in, out), bias: (out) or null, y: (n, out).
+  void (*linear)(int64_t n, int64_t in, int64_t out, const float* x, const float* weight, const float* bias, float* y);
+  // Overwrites dWeight (in, out), dBias (out, or null) and dx (n, in, or null).
+  void (*linearBackward)(int64_t n, int64_t in, int64_t out, const float* x, const float* weight, const float* dy, float* dWeight,
+                         float* dBias, float* dx);
+
+  // logits, targets (or null), dLogits: (n, classes). labels: (n). Adds weight / n times the gradient: dLogits is overwritten.
+  // Returns weight * mean loss (double); softmax sums in double or compensated.
+  double (*loss)(const LossWeights&, float weight, int64_t n, int64_t classes, const float* logits, const int32_t* labels,
+                 const float* targets, float* dLogits);
+
+  // v = momentum * v + g + weightDecay * p; p -= learningRate * v (PyTorch's SGD without Nesterov). All (count).
+  void (*sgdStep)(int64_t count, float learningRate, float momentum, float weightDecay, const float* gradient, float* velocity, float* parameter);
+  // PyTorch's Adam with L2 weight decay; step counts from 1.
+  void (*adamStep)(int64_t count, int64_t step, float learningRate, float beta1, float beta2, float epsilon, float weightDecay,
+                   const float* gradient, float* first, float* second, float* parameter);
+
+  // y interior [i] = (pixels[index[i]] / 255 - mean) / std per channel. pixels: (N, h, w, c) uint8 row-major; index: (y.n).
+  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y);
+};
+
+// Kernels of one instruction set; the level must be available (resolveIsa).
+const TrainKernels& trainKernels(Isa isa);
+
+}  // namespace lethe

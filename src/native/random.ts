@@ -1,0 +1,74 @@
+/** Philox 4x32-10, the same generator and keying as native/core/random.cpp: a draw depends only on (seed, purpose, model, counter). */
+export const Purpose = { initialise: 1, shuffle: 2, subset: 3, holdout: 4, mask: 5, forgetSet: 6, synthetic: 7, bootstrap: 8 } as const;
+export type Purpose = (typeof Purpose)[keyof typeof Purpose];
+
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const low = aLow * bLow;
+  const middle = aHigh * bLow + (low >>> 16);
+  const middleLow = (middle & 0xffff) + aLow * bHigh;
+  return (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(middleLow / 65536)) >>> 0;
+}
+
+export class Random {
+  private readonly key: [number, number];
+  private readonly counter: [number, number, number, number];
+  private block: number[] = [];
+
+  constructor(seed: number, purpose: Purpose, model: number, stream = 0) {
+    const high = Math.floor(seed / 4294967296) >>> 0;
+    this.key = [seed >>> 0, (high ^ Math.imul(purpose, 0x9e3779b9)) >>> 0];
+    this.counter = [0, stream >>> 0, model >>> 0, Math.floor(model / 4294967296) >>> 0];
+  }
+
+  /** Uniform 32 bits. */
+  next(): number {
+    if (this.block.length === 0) this.refill();
+    return this.block.shift()!;
+  }
+
+  /** Uniform integer in [0, n), without modulo bias. */
+  below(n: number): number {
+    let x = this.next();
+    let low = Math.imul(x, n) >>> 0;
+    if (low < n) {
+      const threshold = (4294967296 - n) % n;
+      while (low < threshold) {
+        x = this.next();
+        low = Math.imul(x, n) >>> 0;
+      }
+    }
+    return multiplyHigh(x, n);
+  }
+
+  /** Uniform in [0, 1) with 32 bits. */
+  uniform(): number {
+    return this.next() / 4294967296;
+  }
+
+  /** Standard normal (Box-Muller). */
+  normal(): number {
+    const u = (this.next() + 0.5) / 4294967296;
+    const v = this.next() / 4294967296;
+    return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+  }
+
+  private refill(): void {
+    let [x0, x1, x2, x3] = this.counter;
+    let [k0, k1] = this.key;
+    for (let round = 0; round < 10; round++) {
+      const aHigh = multiplyHigh(0xd2511f53, x0);
+      const aLow = Math.imul(0xd2511f53, x0) >>> 0;
+      const bHigh = multiplyHigh(0xcd9e8d57, x2);
+      const bLow = Math.imul(0xcd9e8d57, x2) >>> 0;
+      [x0, x1, x2, x3] = [(bHigh ^ x1 ^ k0) >>> 0, bLow, (aHigh ^ x3 ^ k1) >>> 0, aLow];
+      k0 = (k0 + 0x9e3779b9) >>> 0;
+      k1 = (k1 + 0xbb67ae85) >>> 0;
+    }
+    this.block = [x0, x1, x2, x3];
+    this.counter[0] = (this.counter[0] + 1) >>> 0;
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The shared vocabulary of the stages. Stages never import each other: they meet here and in the run folder.
+ * Shapes stand next to every array; all matrices are row-major.
+ */
+
+// ---------------------------------------------------------------- data
+
+/** Order is fixed everywhere: reports, files and arrays list the splits like this. */
+export const splitNames = ['forget', 'retain', 'validation'] as const;
+export type SplitName = (typeof splitNames)[number];
+
+/** Train points first, then validation points: "point" p < numTrain is train example p, else validation example p - numTrain. */
+export interface Dataset {
+  name: string;
+  /** One line for people: what this is and where it came from, e.g. "synthetic (built in)". */
+  description: string;
+  height: number;
+  width: number;
+  channels: number;
+  numClasses: number;
+  classNames: string[];
+  numTrain: number;
+  numValidation: number;
+  /** (numTrain + numValidation, height, width, channels) NHWC */
+  pixels: Uint8Array;
+  /** (numTrain + numValidation) */
+  labels: Int32Array;
+  /** Per-channel normalisation on the 0..1 scale. */
+  mean: number[];
+  std: number[];
+  /** sha256 over shape, pixels and labels: part of a plan's identity. */
+  sha256: string;
+}
+
+/** Bit-packed masks: bit j of row i says that model i was trained on example j. Little-endian bits, rows padded to whole bytes. */
+export interface Masks {
+  numModels: number;
+  numTrain: number;
+  /** (numModels, ceil(numTrain / 8)) */
+  bits: Uint8Array;
+}
+
+export interface ForgetSet {
+  name: string;
+  /** Sorted train indices, no duplicates. */
+  indices: Int32Array;
+}
+
+/** How to choose a forget set; the run resolves it to indices. */
+export type ForgetSetSpec =
+  | { name: string; kind: 'random'; size: number; seed: number }
+  | { name: string; kind: 'file'; path: string }
+  | { name: string; kind: 'principalComponent'; component: number; top: number; bottom: number };
+
+// ---------------------------------------------------------------- networks
+
+/** A layer reads the outputs of `inputs` (layer names, or "image"); parameters are named "<layer>.weight" and so on. */
+export type LayerSpec = { name: string; inputs: string[] } & (
+  | { op: 'conv'; outChannels: number; kernel: number; stride: number; pad: number }
+  | { op: 'batchNorm'; epsilon: number; momentum: number }
+  | { op: 'relu' }
+  | { op: 'add' }
+  | { op: 'maxPool'; size: number }
+  | { op: 'globalMaxPool' }
+  | { op: 'globalAveragePool' }
+  | { op: 'linear'; outFeatures: number; bias: boolean }
+  | { op: 'scale'; factor: number }
+);
+
+/** A network as data: layers in topological order, the last one gives the logits. */
+export interface NetSpec {
+  name: string;
+  input: { height: number; width: number; channels: number };
+  numClasses: number;
+  layers: LayerSpec[];
+}
+
+/**
+ * One tensor inside the flat parameter buffer of a model. Trainable tensors come first, in layer order, then the state
+ * (BatchNorm running mean and variance) in layer order, so that [0, numTrainable) is what the optimiser sees.
+ */
+export interface ParameterTensor {
+  /** "conv1.weight", "norm1.gamma", "norm1.beta", "norm1.runningMean", "norm1.runningVariance", "head.weight", "head.bias" */
+  name: string;
+  /** conv (kernel, kernel, in, out); linear (in, out); vectors (c) */
+  shape: number[];
+  offset: number;
+  size: number;
+  trainable: boolean;
+}
+
+// ---------------------------------------------------------------- training
+
+/**
+ * One loss covers every objective: per example
+ * crossEntropy * CE_{labelSmoothing}(z, y) + matchLogits * mean_c (z_c - t_c)^2 + distill * T^2 KL(softmax(t/T) || softmax(z/T)),
+ * mean over the batch. Negative weights ascend.
+ */
+export interface Objective {
+  crossEntropy?: number;
+  labelSmoothing?: number;
+  matchLogits?: number;
+  distill?: number;
+  temperature?: number;
+}
+
+/** A weighted index set: each step draws `batchSize` of its examples; several terms in a pass are summed (two-set sums). */
+export interface PassTerm {
+  /** Points of the data set, repeats allowed. */
+  indices: Int32Array;
+  objective: Objective;
+  weight: number;
+  batchSize: number;
+  /** (indices.length, numClasses): targets of matchLogits or teacher logits of distill, row r belongs to indices[r]. */
+  targets?: Float32Array;
+  /** Redraw this many of `indices` without replacement at each epoch (Algorithm C.1); absent: use all. */
+  samplePerEpoch?: number;
+}
+
+/**
+ * One walk per epoch through the first term's index set in a fresh random order; later terms cycle through theirs beside it.
+ * The last partial batch is kept.
+ */
+export interface Pass {
+  terms: PassTerm[];
+  /** The pass runs only in epochs [0, activeEpochs); absent: all. SCRUB's maximisation pass uses this. */
+  activeEpochs?: number;
+  /** 'eval': running statistics are used and stay as they are. */
+  batchNorm: 'train' | 'eval';
+}
+
+export type Optimizer =
+  | { kind: 'sgd'; momentum: number; weightDecay: number }
+  | { kind: 'adam'; beta1: number; beta2: number; epsilon: number; weightDecay: number };
+
+/** Learning rate over the whole job, evaluated per step (triangle, cosine) or per epoch (exponential, steps). */
+export type Schedule =
+  | { kind: 'constant'; learningRate: number }
+  /** One linear triangle: 0 -> peak at peakEpoch -> 0 at the last epoch. */
+  | { kind: 'triangle'; learningRate: number; peakEpoch: number }
+  /** Linear warm-up to the peak, then half a cosine to 0. */
+  | { kind: 'cosine'; learningRate: number; peakEpoch: number }
+  /** learningRate * factor^epoch */
+  | { kind: 'exponential'; learningRate: number; factor: number }
+  /** multiplied by factor after each listed epoch count */
+  | { kind: 'steps'; learningRate: number; factor: number; atEpochs: number[] };
+
+/** How models are trained from scratch: the recipe of a plan. */
+export interface TrainRecipe {
+  epochs: number;
+  batchSize: number;
+  optimizer: Optimizer;
+  schedule: Schedule;
+  labelSmoothing: number;
+}
+
+/** A training or fine-tuning job as data. Everything random in it is keyed by (seed, modelIndex). */
+export interface TrainJob {
+  modelIndex: number;
+  seed: number;
+  epochs: number;
+  passes: Pass[];
+  optimizer: Optimizer;
+  schedule: Schedule;
+  /** (numParameters) start from these; absent: initialise from (seed, modelIndex). */
+  initialParameters?: Float32Array;
+}
+
+/** What to keep of every job of a call. */
+export interface TrainOutputs {
+  /** Points whose logits are wanted (eval mode). */
+  evalPoints: Int32Array;
+  /** After which epoch counts; sorted, last one = epochs unless empty; 0 is the model before training. */
+  evalEpochs: number[];
+  /** Keep the final parameters. */
+  parameters: boolean;
+}
+
+export type JobStatus = 'trained' | 'diverged';
+
+export interface TrainResult {
+  modelIndex: number;
+  status: JobStatus;
+  /** First epoch with a non-finite loss, logit or parameter; absent when trained. */
+  divergedAtEpoch?: number;
+  /** Mean loss of the last epoch run. */
+  loss: number;
+  /** (evalEpochs.length, evalPoints.length, numClasses) */
+  logits: Float32Array;
+  /** (numParameters) */
+  parameters?: Float32Array;
+  /** Images that went through forward and backward. */
+  gradientImages: number;
+  elapsedMs: number;
+}
+
+export interface Progress {
+  done: number;
+  total: number;
+}
+
+export interface RunOptions {
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+  /** 0: all allowed. */
+  threads?: number;
+}
+
+/** The only place that knows how a network is trained. */
+export interface Engine {
+  readonly name: string;
+  /** Facts for provenance: instruction set, precision, threads. */
+  describe(): Record<string, string | number>;
+  /** Parameter layout of a network. */
+  parameters(net: NetSpec): ParameterTensor[];
+  /** Deterministic per job: the same bytes for any number of threads, any order and any grouping of jobs. */
+  trainMany(net: NetSpec, dataset: Dataset, jobs: TrainJob[], outputs: TrainOutputs, options?: RunOptions): Promise<TrainResult[]>;
+  /** Logits (models, points, numClasses) in eval mode. */
+  forwardMany(net: NetSpec, dataset: Dataset, parameters: Float32Array[], points: Int32Array, options?: RunOptions): Promise<Float32Array>;
+}
+
+// ---------------------------------------------------------------- datamodels
+
+export const fitStatuses = ['converged', 'unconverged', 'constant', 'nonfinite'] as const;
+export type FitStatus = (typeof fitStatuses)[number];
+
+/** Sparse linear datamodels, one per target (CSR): prediction = bias + sum of weights over the examples in the mask. */
+export interface Datamodels {
+  numTargets: number;
+  numTrain: number;
+  bias: Float32Array; // (numTargets)
+  lambda: Float32Array; // (numTargets)
+  gap: Float32Array; // (numTargets) relative duality gap
+  status: FitStatus[]; // (numTargets)
+  rowStart: Float64Array; // (numTargets + 1) positions in indices and weights
+  indices: Int32Array;
+  weights: Float32Array;
+}
+
+export interface FitOptions {
+  estimator: 'lasso' | 'marginal';
+  pathLength: number;
+  lambdaMinRatio: number;
+  /** 'holdout': lambda per target by error on randomly held-out models; 'none': needs `lambda`. */
+  select: 'holdout' | 'none';
+  holdoutFraction: number;
+  /** Fit again at the chosen lambda on all models, so that the reported gap is on all data. */
+  refit: boolean;
+  lambda?: number;
+  gapTolerance: number;
+  seed: number;
+}
+
+// ---------------------------------------------------------------- unlearning
+
+export const methodNames = [
+  'do-nothing',
+  'full-retrain',
+  'partial-retrain',
+  'gradient-ascent',
+  'gradient-descent',
+  'scrub',
+  'oracle-matching',
+  'dm-direct',
+  'dmm',
+] as const;
+export type MethodName = (typeof methodNames)[number];
+
+/** One point of a method's hyper-parameter grid, e.g. { learningRate: 1e-3, epochs: 10 }. */
+export type MethodSetting = Record<string, number | string | boolean>;
+
+export interface SplitSummary {
+  mean: number;
+  p50: number;
+  p85: number;
+  p95: number;
+  p99: number;
+}
+
+/** KLOM of one method at one setting on one forget set, over each split and their average. */
+export interface MethodScore {
+  forgetSet: string;
+  method: MethodName;
+  setting: MethodSetting;
+  /** Gradient work as a fraction of one full retraining. */
+  computeFraction: number;
+  numUnlearned: number;
+  numOracles: number;
+  splits: Record<SplitName | 'average', SplitSummary>;
+  /** Mean accuracy of the unlearned models on each split, 0..1. */
+  accuracy: Record<SplitName, number>;
+  numNonFinite: number;
+  /** True for the setting this method is represented by in tables. */
+  best: boolean;
+}

@@ -1,0 +1,56 @@
+// A small test harness for the native op tests: counts checks, prints "N passed, N failed", guards buffers against overruns.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace lethe::test {
+
+inline int passed = 0, failed = 0, skipped = 0;
+
+inline bool expect(bool condition, const std::string& what) {
+  if (condition) {
+    ++passed;
+  } else {
+    ++failed;
+    std::printf("FAILED: %s\n", what.c_str());
+  }
+  return condition;
+}
+
+inline void skip(const std::string& what) {
+  ++skipped;
+  std::printf("skipped: %s\n", what.c_str());
+}
+
+// A buffer with guard words on both sides; guardsIntact() is false once somebody wrote outside.
+template <typename T>
+class Guarded {
+ public:
+  explicit Guarded(int64_t count) : count_(count), storage_(static_cast<size_t>(count) * sizeof(T) + 2 * kGuard, 0xA5) {}
+  T* data() { return reinterpret_cast<T*>(storage_.data() + kGuard); }
+  int64_t size() const { return count_; }
+  T& operator[](int64_t i) { return data()[i]; }
+  void fill(T value) { for (int64_t i = 0; i < count_; ++i) data()[i] = value; }
+  bool guardsIntact() const {
+    for (size_t i = 0; i < kGuard; ++i) {
+      if (storage_[i] != 0xA5 || storage_[storage_.size() - 1 - i] != 0xA5) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr size_t kGuard = 256;
+  int64_t count_;
+  std::vector<uint8_t> storage_;
+};
+
+inline int finish() {
+  std::printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+  return failed == 0 ? 0 : 1;
+}
+
+}  // namespace lethe::test
