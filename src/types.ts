@@ -293,3 +293,103 @@ export interface MethodScore {
   /** True for the setting this method is represented by in tables. */
   best: boolean;
 }
+
+// ---------------------------------------------------------------- plans
+
+/** One method in a plan: values per hyper-parameter; their product is the grid. `epochs` values are snapshots of one run. */
+export interface MethodPlan {
+  method: MethodName;
+  /** Absent keys take the method's published default. 'paper' stands for the grid of Appendix D.4. */
+  grid: 'paper' | Record<string, (number | string | boolean)[]>;
+}
+
+/** An experiment as data, resolved: every default is written out. Machine facts (paths, threads) are not part of it. */
+export interface Plan {
+  version: 1;
+  name: string;
+  seed: number;
+  data: {
+    /** A registered data set, e.g. "cifar10" or "synthetic". */
+    name: string;
+    /** Examples per class, the first ones in file order; 0 takes all. */
+    trainPerClass: number;
+    validationPerClass: number;
+  };
+  net: { name: string; width: number };
+  recipe: TrainRecipe;
+  subsetModels: { count: number; subsetFraction: number; modelsPerShard: number };
+  originals: { count: number };
+  /** Scored oracles stand for the truth; matched ones are targets of OM, of tuning and of the floor, and are never scored against. */
+  oracles: { scored: number; matched: number };
+  fit: FitOptions;
+  /** Fraction of the subset models kept from the fit for the LDS curve, and the numbers of models on the curve. */
+  lds: { heldOutFraction: number; numModels: number[] };
+  forgetSets: ForgetSetSpec[];
+  methods: MethodPlan[];
+  /** Grids with more than one setting are tuned on the first `numModels` originals against matched oracles. */
+  tuning: { numModels: number };
+  klom: KlomOptions;
+}
+
+export const klomVariants = ['default', 'paper-fixed', 'research-code', 'easydub'] as const;
+export type KlomVariant = (typeof klomVariants)[number];
+
+export interface KlomOptions {
+  variant: KlomVariant;
+  bins: number;
+  /** Margins are clipped to [-clip, clip]. */
+  clip: number;
+  /** Probability of a bin that is empty on one side only. */
+  epsilon: number;
+}
+
+// ---------------------------------------------------------------- report
+
+/** Spearman correlation of predicted and true outputs over held-out masks, summarised over points. */
+export interface LdsPoint {
+  estimator: 'lasso' | 'marginal';
+  numModels: number;
+  points: 'train' | 'validation';
+  mean: number;
+  median: number;
+  /** 95 % bootstrap interval of the mean over points. */
+  low: number;
+  high: number;
+}
+
+/** KLOM of matched oracles against scored oracles: what a perfect method scores with this many models. */
+export interface KlomFloor {
+  forgetSet: string;
+  numOracles: number;
+  measured: Record<SplitName | 'average', SplitSummary>;
+  /** Monte-Carlo floor of two samples of one normal distribution with the same numbers of models. */
+  tabulatedMean: number;
+  tabulatedP95: number;
+}
+
+/** Margins of one sampled point over models (Figure 4). */
+export interface MarginSample {
+  forgetSet: string;
+  split: 'forget' | 'retain';
+  point: number;
+  label: string;
+  original: number[];
+  oracle: number[];
+  dmDirect: number[];
+}
+
+export interface ReportData {
+  version: 1;
+  runName: string;
+  /** Which data set ran, in words for people. */
+  dataDescription: string;
+  /** Rows of the run-facts table, in order. */
+  facts: { name: string; value: string }[];
+  forgetSets: { name: string; size: number }[];
+  scores: MethodScore[];
+  floors: KlomFloor[];
+  lds: LdsPoint[];
+  marginSamples: MarginSample[];
+  /** Mean accuracy of originals, for the accuracy table. */
+  originalAccuracy: { forgetSet: string; accuracy: Record<SplitName, number> }[];
+}
