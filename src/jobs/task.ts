@@ -1,0 +1,42 @@
+/** Units of work: a plan expands to stages of tasks, a task produces artefacts, an artefact is done when its manifest verifies. */
+import type { Dataset, Engine, Plan, RunOptions } from '../types.js';
+import type { RunFolder } from '../store/run.js';
+
+/** A file to publish under the run folder, content in order of writing. */
+export interface Artefact {
+  /** Relative to the run folder, from store/layout.ts. */
+  path: string;
+  content: Uint8Array | AsyncIterable<Uint8Array>;
+  /** Number of rows (models) inside and the first model's index, where that means something. */
+  rows?: number;
+  firstRow?: number;
+}
+
+export interface TaskContext extends RunOptions {
+  plan: Plan;
+  run: RunFolder;
+  dataset: Dataset;
+  engine: Engine;
+}
+
+export interface Task {
+  /** Unique in the plan and stable: what a worker process is told to do. */
+  id: string;
+  /** For people: "subset models 50-99". */
+  label: string;
+  /** Artefact paths that exist once the task is done. */
+  artefacts: string[];
+  /** Estimated gradient images, for progress and time left. */
+  cost: number;
+  /** Models trained and bytes written, for --dry-run. */
+  models: number;
+  bytes: number;
+  /** Deterministic in (plan, data): the same bytes in any executor. onProgress reports (done, total) in gradient images. */
+  produce(context: TaskContext): Promise<Artefact[]>;
+}
+
+/** Tasks of a stage are independent of each other and need only artefacts of earlier stages. */
+export interface Stage {
+  name: string;
+  tasks: Task[];
+}
