@@ -1,0 +1,141 @@
+/** What every verb shares: JSON documents, progress on stderr, signals, errors to exit codes. */
+import cliProgress from 'cli-progress';
+import { Command, InvalidArgumentError } from 'commander';
+import pc from 'picocolors';
+import { errorCode, ExitCode, LetheError } from '../errors.js';
+
+/** Prints one versioned document to stdout; stdout carries data only. */
+export function emitJson(kind: string, body: object): void {
+  process.stdout.write(`${JSON.stringify({ document: `lethe.${kind}`, version: 1, ...body }, jsonNumber)}\n`);
+}
+
+/** JSON has no NaN: non-finite numbers are written as null. */
+function jsonNumber(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? null : value;
+}
+
+/** Talk goes to stderr so that stdout can be piped. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+export interface ProgressDisplay {
+  update(done: number, total: number, note?: string): void;
+  stop(): void;
+}
+
+const secondsBetweenLines = 5;
+
+/** A bar with rate and time left on a terminal, a line every few seconds elsewhere. `unit` is plural: "targets", "images". */
+export function createProgress(label: string, unit: string): ProgressDisplay {
+  const started = Date.now();
+  const describe = (done: number, total: number): string => {
+    const seconds = Math.max((Date.now() - started) / 1000, 1e-3);
+    const rate = done / seconds;
+    const left = rate > 0 ? duration((total - done) / rate) : 'unknown';
+    return `${compact(done)}/${compact(total)} ${unit}, ${compact(rate)} ${unit}/s, ${left} left`;
+  };
+  if (process.stderr.isTTY) {
+    const bar = new cliProgress.SingleBar({
+      format: `${label} [{bar}] {facts} {note}`,
+      stream: process.stderr,
+      hideCursor: true,
+      clearOnComplete: true,
+    });
+    let running = false;
+    return {
+      update(done, total, note = '') {
+        if (!running) bar.start(total, 0, { facts: '', note });
+        running = true;
+        bar.setTotal(total);
+        bar.update(done, { facts: describe(done, total), note });
+      },
+      stop() {
+        if (running) bar.stop();
+      },
+    };
+  }
+  let last = started;
+  return {
+    update(done, total, note = '') {
+      if (Date.now() - last < secondsBetweenLines * 1000) return;
+      last = Date.now();
+      say(`${label}: ${describe(done, total)}${note ? ` (${note})` : ''}`);
+    },
+    stop() {},
+  };
+}
+
+export function compact(value: number): string {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)}G`;
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
+  if (value >= 1e4) return `${(value / 1e3).toFixed(1)}k`;
+  return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(3);
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${seconds.toFixed(0)} s`;
+  if (seconds < 5400) return `${(seconds / 60).toFixed(0)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** Aborts at the first SIGINT, SIGTERM or SIGUSR1; a second signal leaves at once. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(ExitCode.interrupted);
+    say('stopping: work in progress is dropped, finished shards are kept; the same command resumes. A second signal leaves at once.');
+    controller.abort();
+  };
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const) process.on(name, interrupt);
+  return controller.signal;
+}
+
+/** Commander argument parsers: integers and numbers with bounds, as usage errors. */
+export function integerAtLeast(minimum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < minimum)
+      throw new InvalidArgumentError(`expected an integer >= ${minimum}; received "${text}".`);
+    return value;
+  };
+}
+
+export function finiteNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError(`expected a number; received "${text}".`);
+  return value;
+}
+
+/** Codes whose meaning fixes the exit code when the error came from the addon and so carries none. */
+function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof LetheError) return error.exitCode;
+  const code = errorCode(error);
+  if (code === 'LETHE_TASK_ABORTED') return ExitCode.interrupted;
+  if (code === 'LETHE_ISA_UNAVAILABLE' || code === 'LETHE_MEMORY_EXHAUSTED') return ExitCode.environment;
+  if (code?.startsWith('LETHE_')) return ExitCode.usage;
+  return ExitCode.taskFailed;
+}
+
+/** Prints an error for people (or as a document with --json) and sets the exit code; never calls exit, which would truncate pipes. */
+export function reportError(error: unknown, json: boolean): void {
+  const text = error instanceof Error ? error.message : String(error);
+  if (json) emitJson('error', { code: errorCode(error) ?? 'LETHE_INTERNAL_ERROR', message: text });
+  say(`${pc.red('error')} ${text}`);
+  if (!errorCode(error)?.startsWith('LETHE_') && error instanceof Error && error.stack) say(error.stack);
+  process.exitCode = exitCodeOf(error);
+}
+
+/** Wraps a verb's action so that a thrown error becomes a message and an exit code. */
+export function action<Arguments extends unknown[]>(run: (...args: Arguments) => Promise<void>): (...args: Arguments) => Promise<void> {
+  return async (...args) => {
+    try {
+      await run(...args);
+    } catch (error) {
+      const options = args.find((argument) => typeof argument === 'object' && argument !== null && 'json' in argument);
+      reportError(error, options !== undefined);
+    }
+  };
+}
+
+export { Command };
