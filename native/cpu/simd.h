@@ -5,6 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
+// The name of an exported symbol of this build: LETHE_PER_ISA(addLossKernels) is addLossKernels_avx2 and so on.
+#define LETHE_JOIN_NAMES(name, isa) name##_##isa
+#define LETHE_JOIN(name, isa) LETHE_JOIN_NAMES(name, isa)
+#define LETHE_PER_ISA(name) LETHE_JOIN(name, LETHE_ISA)
+
 namespace lethe {
 namespace {
 

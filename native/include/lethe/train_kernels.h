@@ -5,6 +5,9 @@
 
 #include "lethe/isa.h"
 
+// An out-of-line copy of an inline function could be linked from an object of a higher instruction set.
+#define LETHE_ALWAYS_INLINE inline __attribute__((always_inline))
+
 namespace lethe {
 
 // Activations carry a zero border so that convolutions need no im2col and no edge cases.
@@ -13,10 +16,10 @@ struct ImageView {
   float* data = nullptr;
   int64_t n = 0, h = 0, w = 0, c = 0, border = 0;
 
-  int64_t rowStride() const { return (w + 2 * border) * c; }
-  int64_t imageStride() const { return (h + 2 * border) * rowStride(); }
-  int64_t size() const { return n * imageStride(); }
-  float* pixel(int64_t image, int64_t y, int64_t x) const {
+  LETHE_ALWAYS_INLINE int64_t rowStride() const { return (w + 2 * border) * c; }
+  LETHE_ALWAYS_INLINE int64_t imageStride() const { return (h + 2 * border) * rowStride(); }
+  LETHE_ALWAYS_INLINE int64_t size() const { return n * imageStride(); }
+  LETHE_ALWAYS_INLINE float* pixel(int64_t image, int64_t y, int64_t x) const {
     return data + image * imageStride() + (y + border) * rowStride() + (x + border) * c;
   }
 };
@@ -54,10 +57,11 @@ struct TrainKernels {
   void (*relu)(const ImageView& x, const ImageView& y);
   void (*reluBackward)(const ImageView& y, const ImageView& dy, const ImageView& dx);  // mask from the output y
   void (*add)(const ImageView& a, const ImageView& b, const ImageView& y);  // y may be a or b
-  // Non-overlapping size x size max; h and w multiples of size. argmax: (n, h/size, w/size, c), index ky * size + kx, first maximum wins.
+  // Non-overlapping size x size max; h and w multiples of size, size <= 16. NaN wins.
+  // argmax: (n, h/size, w/size, c), index ky * size + kx, first maximum wins.
   void (*maxPool)(const ImageView& x, int64_t size, const ImageView& y, uint8_t* argmax);
   void (*maxPoolBackward)(const ImageView& dy, int64_t size, const uint8_t* argmax, const ImageView& dx);  // overwrites dx interior
-  // y: (n, c). argmax: (n, c), index y * w + x, first maximum wins.
+  // y: (n, c). argmax: (n, c), index y * w + x, first maximum wins; NaN wins over numbers.
   void (*globalMaxPool)(const ImageView& x, float* y, int32_t* argmax);
   void (*globalMaxPoolBackward)(const float* dy, const int32_t* argmax, const ImageView& dx);  // overwrites dx interior
   void (*globalAveragePool)(const ImageView& x, float* y);
@@ -69,8 +73,8 @@ struct TrainKernels {
   void (*linearBackward)(int64_t n, int64_t in, int64_t out, const float* x, const float* weight, const float* dy, float* dWeight,
                          float* dBias, float* dx);
 
-  // logits, targets (or null), dLogits: (n, classes). labels: (n). Adds weight / n times the gradient: dLogits is overwritten.
-  // Returns weight * mean loss (double); softmax sums in double or compensated.
+  // logits, targets, dLogits: (n, classes). labels: (n). targets may be null without matchLogits and distill, labels without crossEntropy.
+  // Overwrites dLogits with weight / n times the gradient and returns weight times the mean loss; all sums are in double.
   double (*loss)(const LossWeights&, float weight, int64_t n, int64_t classes, const float* logits, const int32_t* labels,
                  const float* targets, float* dLogits);
 

@@ -1,0 +1,59 @@
+// ReLU, addition and the gather of training images.
+#include "lethe/train_kernels.h"
+#include "simd.h"
+
+namespace lethe {
+namespace {
+
+// Calls body(image, row) for every row of the image interiors.
+template <typename Body>
+inline __attribute__((always_inline)) void eachRow(const ImageView& view, Body body) {
+  for (int64_t i = 0; i < view.n; ++i)
+    for (int64_t row = 0; row < view.h; ++row) body(i, row);
+}
+
+void relu(const ImageView& x, const ImageView& y) {
+  eachRow(x, [&](int64_t i, int64_t row) {
+    const float* in = x.pixel(i, row, 0);
+    float* out = y.pixel(i, row, 0);
+    for (int64_t k = 0; k < x.w * x.c; ++k) out[k] = in[k] < 0 ? 0 : in[k];  // NaN stays NaN
+  });
+}
+
+void reluBackward(const ImageView& y, const ImageView& dy, const ImageView& dx) {
+  eachRow(y, [&](int64_t i, int64_t row) {
+    const float *value = y.pixel(i, row, 0), *grad = dy.pixel(i, row, 0);
+    float* out = dx.pixel(i, row, 0);
+    for (int64_t k = 0; k < y.w * y.c; ++k) out[k] = value[k] <= 0 ? 0 : grad[k];
+  });
+}
+
+void add(const ImageView& a, const ImageView& b, const ImageView& y) {
+  eachRow(y, [&](int64_t i, int64_t row) {
+    const float *left = a.pixel(i, row, 0), *right = b.pixel(i, row, 0);
+    float* out = y.pixel(i, row, 0);
+    for (int64_t k = 0; k < y.w * y.c; ++k) out[k] = left[k] + right[k];
+  });
+}
+
+void gatherImages(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y) {
+  const int64_t row = y.w * y.c;
+  for (int64_t i = 0; i < y.n; ++i)
+    for (int64_t py = 0; py < y.h; ++py) {
+      const uint8_t* in = pixels + (index[i] * y.h + py) * row;
+      float* out = y.pixel(i, py, 0);
+      for (int64_t px = 0; px < y.w; ++px)
+        for (int64_t c = 0; c < y.c; ++c) out[px * y.c + c] = (static_cast<float>(in[px * y.c + c]) / 255 - mean[c]) / std[c];
+    }
+}
+
+}  // namespace
+
+void LETHE_PER_ISA(addPointwiseKernels)(TrainKernels& table) {
+  table.relu = relu;
+  table.reluBackward = reluBackward;
+  table.add = add;
+  table.gatherImages = gatherImages;
+}
+
+}  // namespace lethe
