@@ -113,8 +113,12 @@ export interface PassTerm {
   batchSize: number;
   /** (indices.length, numClasses): targets of matchLogits or teacher logits of distill, row r belongs to indices[r]. */
   targets?: Float32Array;
-  /** Redraw this many of `indices` without replacement at each epoch (Algorithm C.1); absent: use all. */
+  /**
+   * Redraw this many of `indices` without replacement at each epoch (Algorithm C.1); absent: use all. The first `alwaysIncluded`
+   * rows (default 0) are in every epoch and the redraw is over the rows after them: an epoch has alwaysIncluded + samplePerEpoch images.
+   */
   samplePerEpoch?: number;
+  alwaysIncluded?: number;
 }
 
 /**
