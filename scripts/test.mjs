@@ -10,7 +10,13 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 
 function run(label, command, args, env = {}) {
   console.error(`\n== ${label}`);
-  return spawnSync(command, args, { cwd: root, stdio: ['inherit', 'pipe', 'inherit'], encoding: 'utf8', env: { ...process.env, ...env }, maxBuffer: 1 << 28 });
+  return spawnSync(command, args, {
+    cwd: root,
+    stdio: ['inherit', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    maxBuffer: 1 << 28,
+  });
 }
 
 function check(label, command, args) {
@@ -33,7 +39,10 @@ function native() {
       return;
     }
   }
-  for (const name of fs.readdirSync(build).filter((file) => file.endsWith('_test')).sort()) {
+  for (const name of fs
+    .readdirSync(build)
+    .filter((file) => file.endsWith('_test'))
+    .sort()) {
     const result = run(name, path.join(build, name), []);
     process.stdout.write(result.stdout ?? '');
     const counts = /(\d+) passed, (\d+) failed(?:, (\d+) skipped)?/.exec(result.stdout ?? '');
@@ -49,8 +58,14 @@ function native() {
 
 function jest(args) {
   const report = path.join(os.tmpdir(), `lethe-jest-${process.pid}.json`);
-  const result = run('jest', process.execPath, ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning',
-    path.join(root, 'node_modules', 'jest', 'bin', 'jest.js'), '--json', `--outputFile=${report}`, ...args]);
+  const result = run('jest', process.execPath, [
+    '--experimental-vm-modules',
+    '--disable-warning=ExperimentalWarning',
+    path.join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
+    '--json',
+    `--outputFile=${report}`,
+    ...args,
+  ]);
   if (!fs.existsSync(report)) {
     total.failed += 1;
     return;

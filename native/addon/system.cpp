@@ -1,10 +1,30 @@
+#include "lethe/cuda.h"
 #include "lethe/isa.h"
 #include "lethe/parallel.h"
 #include "task.h"
 
 namespace lethe::addon {
 
-// C++: availableIsas, resolveIsa, allowedThreads     TS: systemInfo(): { isa, availableIsas, threads }
+static Napi::Object cudaInfo(Napi::Env env) {
+  const CudaReport report = cudaReport();
+  Napi::Object cuda = Napi::Object::New(env);
+  cuda.Set("built", report.built);
+  cuda.Set("toolkit", report.toolkit);
+  cuda.Set("problem", report.problem);
+  Napi::Array devices = Napi::Array::New(env);
+  for (const CudaDevice& device : report.devices) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", device.name);
+    entry.Set("computeCapability", std::to_string(device.major) + "." + std::to_string(device.minor));
+    entry.Set("totalBytes", static_cast<double>(device.totalBytes));
+    entry.Set("freeBytes", static_cast<double>(device.freeBytes));
+    devices.Set(devices.Length(), entry);
+  }
+  cuda.Set("devices", devices);
+  return cuda;
+}
+
+// C++: availableIsas, resolveIsa, allowedThreads, cudaReport     TS: systemInfo(): SystemInfo
 static Napi::Value systemInfo(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   Isa isa;
@@ -16,6 +36,7 @@ static Napi::Value systemInfo(const Napi::CallbackInfo& info) {
   result.Set("isa", isaName(isa));
   result.Set("availableIsas", names);
   result.Set("threads", allowedThreads());
+  result.Set("cuda", cudaInfo(env));
   return result;
 }
 

@@ -1,0 +1,14 @@
+// The answer of a build without nvcc; native/cuda/device.cu is the other one.
+#ifndef LETHE_HAS_CUDA
+#include "lethe/cuda.h"
+
+namespace lethe {
+
+CudaReport cudaReport() {
+  CudaReport report;
+  report.problem = "this addon was built without CUDA (no nvcc was found, or LETHE_CUDA=OFF)";
+  return report;
+}
+
+}  // namespace lethe
+#endif

@@ -1,0 +1,61 @@
+/** From-scratch training jobs: subset models, originals, oracles. */
+import type { Plan, TrainJob, TrainRecipe } from '../types.js';
+
+/** Groups of models draw from disjoint random streams: a model's key is its group's block plus its index in the group. */
+const groupBlock = 2 ** 24;
+
+export type ModelGroup = { kind: 'subset' } | { kind: 'original' } | { kind: 'oracle'; forgetSetIndex: number; role: 'scored' | 'matched' };
+
+export function modelKey(group: ModelGroup, index: number): number {
+  const block =
+    group.kind === 'subset' ? 0 : group.kind === 'original' ? 1 : 2 + 2 * group.forgetSetIndex + (group.role === 'matched' ? 1 : 0);
+  return block * groupBlock + index;
+}
+
+/** Trains on `indices` with the plan's recipe: cross-entropy, BatchNorm in train mode. */
+export function trainingJob(recipe: TrainRecipe, seed: number, key: number, indices: Int32Array): TrainJob {
+  return {
+    modelIndex: key,
+    seed,
+    epochs: recipe.epochs,
+    optimizer: recipe.optimizer,
+    schedule: recipe.schedule,
+    passes: [
+      {
+        batchNorm: 'train',
+        terms: [{ indices, objective: { crossEntropy: 1, labelSmoothing: recipe.labelSmoothing }, weight: 1, batchSize: recipe.batchSize }],
+      },
+    ],
+  };
+}
+
+/** [0, 1, ..., count - 1] */
+export function range(count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => i);
+}
+
+/** Train indices that are not in the (sorted) forget set. */
+export function retainIndices(numTrain: number, forget: Int32Array): Int32Array {
+  const inForget = new Uint8Array(numTrain);
+  for (const index of forget) inForget[index] = 1;
+  return range(numTrain).filter((index) => inForget[index] === 0);
+}
+
+/** Shard boundaries [first, end) over `count` models. */
+export function shardRanges(count: number, modelsPerShard: number): { shard: number; first: number; end: number }[] {
+  const shards = [];
+  for (let first = 0; first < count; first += modelsPerShard) {
+    shards.push({ shard: shards.length, first, end: Math.min(first + modelsPerShard, count) });
+  }
+  return shards;
+}
+
+/** Epoch counts at which matched oracles are also evaluated: the lengths of partial retraining (D.4 I), then the full length. */
+export function partialRetrainEpochs(plan: Plan): number[] {
+  const method = plan.methods.find((candidate) => candidate.method === 'partial-retrain');
+  if (!method) return [plan.recipe.epochs];
+  const listed = method.grid === 'paper' ? undefined : method.grid['epochs'];
+  const quarters = [0.25, 0.5, 0.75].map((fraction) => Math.max(1, Math.round(fraction * plan.recipe.epochs)));
+  const epochs = (listed ?? quarters).map(Number).filter((epoch) => epoch < plan.recipe.epochs);
+  return [...new Set([...epochs, plan.recipe.epochs])].sort((a, b) => a - b);
+}
