@@ -203,11 +203,21 @@ double loss(const LossWeights& weights, double weight, int64_t n, int64_t classe
       const size_t k = static_cast<size_t>(c);
       const double wanted = weights.labelSmoothing / count + (c == labels[static_cast<size_t>(i)] ? 1 - weights.labelSmoothing : 0.0);
       const double difference = targets.empty() ? 0 : z[c] - targets[static_cast<size_t>(i * classes + c)];
-      total += share * (-weights.crossEntropy * wanted * logP[k] + weights.matchLogits * difference * difference / count +
-                        weights.distill * temperature * temperature * std::exp(logT[k]) * (logT[k] - logQ[k]));
-      dLogits[static_cast<size_t>(i * classes + c)] =
-          share * (weights.crossEntropy * (std::exp(logP[k]) - wanted) + weights.matchLogits * 2 * difference / count +
-                   weights.distill * temperature * (std::exp(logQ[k]) - std::exp(logT[k])));
+      double value = 0, slope = 0;
+      if (weights.crossEntropy != 0) {
+        value -= weights.crossEntropy * wanted * logP[k];
+        slope += weights.crossEntropy * (std::exp(logP[k]) - wanted);
+      }
+      if (weights.matchLogits != 0) {
+        value += weights.matchLogits * difference * difference / count;
+        slope += weights.matchLogits * 2 * difference / count;
+      }
+      if (weights.distill != 0) {
+        value += weights.distill * temperature * temperature * std::exp(logT[k]) * (logT[k] - logQ[k]);
+        slope += weights.distill * temperature * (std::exp(logQ[k]) - std::exp(logT[k]));
+      }
+      total += share * value;
+      dLogits[static_cast<size_t>(i * classes + c)] = share * slope;
     }
   }
   return total;

@@ -1,0 +1,230 @@
+// Every training kernel but the convolutions, on every instruction set, against the double-precision reference.
+#include "train_fixture.h"
+
+using namespace lethe;
+using namespace lethe::test;
+
+namespace {
+
+struct Size {
+  int64_t n, h, w, c;
+  std::string name() const {
+    return std::to_string(n) + "x" + std::to_string(h) + "x" + std::to_string(w) + "x" + std::to_string(c);
+  }
+};
+const Size kSizes[] = {{1, 1, 1, 1},  {3, 1, 2, 3},   {1, 6, 6, 16}, {3, 5, 7, 7},  {2, 16, 16, 16},
+                       {3, 8, 8, 32}, {1, 33, 9, 10}, {2, 4, 6, 31}, {5, 2, 2, 64}, {2, 32, 32, 8}};
+
+template <typename T>
+bool sameBytes(Guarded<T>& a, Guarded<T>& b) {
+  return std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(T)) == 0;
+}
+Values positive(std::mt19937& random, int64_t count) {
+  Values v = absolute(randomValues(random, count));
+  for (double& value : v) value = static_cast<float>(value + 0.3);
+  return v;
+}
+
+void checkStatistics(const TrainKernels& kernels, const Size& s, double offset, bool poison, const std::string& name) {
+  std::mt19937 random(static_cast<unsigned>(s.c));
+  Tensor x = randomTensor(random, s.n, s.h, s.w, s.c, offset, 0.7);
+  if (poison) x.data[x.data.size() / 2] = std::nan("");
+  Image image(x, 1);
+  Guarded<float> mean(s.c), variance(s.c);
+  Values expectedMean, expectedVariance;
+  reference::batchNormStatistics(x, expectedMean, expectedVariance);
+  kernels.batchNormStatistics(image.view, mean.data(), variance.data());
+  near(values(mean), expectedMean, 1e-6, name + " mean");
+  near(values(variance), expectedVariance, 5e-6, name + " variance");
+  expect(image.intact() && mean.guardsIntact() && variance.guardsIntact(), name + " statistics wrote outside");
+}
+
+void checkBatchNorm(const TrainKernels& kernels, const Size& s, bool relu, bool batch, bool poison, const std::string& isa) {
+  const std::string name = isa + " batchNorm " + s.name() + (relu ? " relu" : "") + (batch ? " batch" : " eval") + (poison ? " NaN" : "");
+  std::mt19937 random(static_cast<unsigned>(s.c + 7));
+  Tensor x = randomTensor(random, s.n, s.h, s.w, s.c, 0.5), dy = randomTensor(random, s.n, s.h, s.w, s.c, 0.1);
+  if (poison) x.data[x.data.size() / 3] = dy.data[x.data.size() / 3] = std::nan("");
+  const Values mean = randomValues(random, s.c, 0.5, 0.1), inverseStd = positive(random, s.c), gamma = randomValues(random, s.c),
+               beta = randomValues(random, s.c);
+  Guarded<float> fMean = guarded(mean), fInverse = guarded(inverseStd), fGamma = guarded(gamma), fBeta = guarded(beta), dGamma(s.c),
+                 dBeta(s.c);
+  Image fx(x, 1), fdy(dy, 2), fdx(s.n, s.h, s.w, s.c, 1, kBorderMark), fy(s.n, s.h, s.w, s.c, 2, kBorderMark);
+  kernels.affine(fx.view, fGamma.data(), fBeta.data(), relu, fy.view);
+  near(fy.tensor().data, reference::affine(x, gamma, beta, relu).data, 1e-6, name + " affine");
+  expect(fy.intact() && fx.intact(), name + " affine wrote outside");
+
+  Values expectedGamma, expectedBeta;
+  const Tensor expected = reference::batchNormBackward(x, dy, mean, inverseStd, gamma, beta, relu, batch, expectedGamma, expectedBeta);
+  kernels.batchNormBackward(fx.view, fdy.view, fMean.data(), fInverse.data(), fGamma.data(), fBeta.data(), relu, batch, dGamma.data(),
+                            dBeta.data(), fdx.view);
+  near(fdx.tensor().data, expected.data, 5e-6, name + " dx");
+  near(values(dGamma), expectedGamma, 5e-6, name + " dGamma");
+  near(values(dBeta), expectedBeta, 5e-6, name + " dBeta");
+  expect(fdx.intact() && fx.intact() && fdy.intact() && dGamma.guardsIntact() && dBeta.guardsIntact(), name + " wrote outside");
+  Image inPlace(dy, 1);  // dx may be dy
+  kernels.batchNormBackward(fx.view, inPlace.view, fMean.data(), fInverse.data(), fGamma.data(), fBeta.data(), relu, batch, dGamma.data(),
+                            dBeta.data(), inPlace.view);
+  near(inPlace.tensor().data, expected.data, 5e-6, name + " dx in place");
+}
+
+void checkPointwise(const TrainKernels& kernels, const Size& s, const std::string& isa) {
+  const std::string name = isa + " pointwise " + s.name();
+  std::mt19937 random(3);
+  Tensor a = randomTensor(random, s.n, s.h, s.w, s.c), b = randomTensor(random, s.n, s.h, s.w, s.c);
+  a.data.back() = std::nan("");
+  a.data.front() = 0;
+  Image fa(a, 0), fb(b, 1), y(s.n, s.h, s.w, s.c, 2, kBorderMark);
+  kernels.relu(fa.view, y.view);
+  near(y.tensor().data, reference::relu(a).data, 0, name + " relu");
+  kernels.reluBackward(fa.view, fb.view, y.view);
+  near(y.tensor().data, reference::reluBackward(a, b).data, 0, name + " relu backward");
+  kernels.add(fa.view, fb.view, y.view);
+  near(y.tensor().data, reference::add(a, b).data, 1e-6, name + " add");
+  expect(y.intact() && fa.intact() && fb.intact(), name + " wrote outside");
+  kernels.add(fa.view, fb.view, fb.view);
+  near(fb.tensor().data, reference::add(a, b).data, 1e-6, name + " add in place");
+
+  std::vector<uint8_t> pixels(static_cast<size_t>(7 * s.h * s.w * s.c));
+  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random());
+  std::vector<int32_t> index;
+  for (int64_t i = 0; i < s.n; ++i) index.push_back(static_cast<int32_t>(random() % 7));
+  const Values mean = randomValues(random, s.c, 0.5, 0.1), std = positive(random, s.c);
+  Guarded<float> fMean = guarded(mean), fStd = guarded(std);
+  kernels.gatherImages(pixels.data(), index.data(), fMean.data(), fStd.data(), y.view);
+  near(y.tensor().data, reference::gatherImages(pixels, index, mean, std, s.h, s.w, s.c).data, 1e-6, name + " gather");
+  expect(y.intact(), name + " gather wrote outside");
+}
+
+void checkMaxPool(const TrainKernels& kernels, const Size& s, int64_t size, const std::string& isa) {
+  const std::string name = isa + " maxPool " + s.name() + " by " + std::to_string(size);
+  std::mt19937 random(4);
+  Tensor x = randomTensor(random, s.n, s.h * size, s.w * size, s.c);
+  for (double& value : x.data) value = std::round(value * 2);  // many ties
+  x.data[x.data.size() / 2] = std::nan("");
+  std::vector<int64_t> expectedIndex;
+  const Tensor y = reference::maxPool(x, size, size, expectedIndex), dy = randomTensor(random, s.n, s.h, s.w, s.c);
+  Image fx(x, 1), fy(s.n, s.h, s.w, s.c, 1, kBorderMark), fdy(dy, 1), fdx(x.n, x.h, x.w, x.c, 1, kBorderMark);
+  Guarded<uint8_t> argmax(s.n * s.h * s.w * s.c);
+  kernels.maxPool(fx.view, size, fy.view, argmax.data());
+  near(fy.tensor().data, y.data, 0, name + " forward");
+  expect(std::equal(expectedIndex.begin(), expectedIndex.end(), argmax.data()), name + " argmax");
+  kernels.maxPoolBackward(fdy.view, size, argmax.data(), fdx.view);
+  near(fdx.tensor().data, reference::maxPoolBackward(dy, size, size, expectedIndex).data, 0, name + " backward");
+  expect(fy.intact() && fdx.intact() && argmax.guardsIntact(), name + " wrote outside");
+}
+
+void checkGlobalPools(const TrainKernels& kernels, const Size& s, const std::string& isa) {
+  const std::string name = isa + " global pools " + s.name();
+  std::mt19937 random(5);
+  Tensor x = randomTensor(random, s.n, s.h, s.w, s.c), dy = randomTensor(random, s.n, 1, 1, s.c);
+  for (double& value : x.data) value = std::round(value * 2);
+  x.data.back() = std::nan("");
+  std::vector<int64_t> expectedIndex;
+  const Tensor top = reference::maxPool(x, s.h, s.w, expectedIndex);
+  Image fx(x, 1), fdx(s.n, s.h, s.w, s.c, 1, kBorderMark);
+  Guarded<float> y(s.n * s.c), fdy = guarded(dy.data);
+  Guarded<int32_t> argmax(s.n * s.c);
+  kernels.globalMaxPool(fx.view, y.data(), argmax.data());
+  near(values(y), top.data, 0, name + " max");
+  expect(std::equal(expectedIndex.begin(), expectedIndex.end(), argmax.data()) && argmax.guardsIntact(), name + " argmax");
+  kernels.globalMaxPoolBackward(fdy.data(), argmax.data(), fdx.view);
+  near(fdx.tensor().data, reference::maxPoolBackward(dy, s.h, s.w, expectedIndex).data, 0, name + " max backward");
+  kernels.globalAveragePool(fx.view, y.data());
+  near(values(y), reference::globalAveragePool(x).data, 1e-5, name + " average");
+  kernels.globalAveragePoolBackward(fdy.data(), fdx.view);
+  near(fdx.tensor().data, reference::globalAveragePoolBackward(dy, s.h, s.w).data, 1e-6, name + " average backward");
+  expect(y.guardsIntact() && fdx.intact(), name + " wrote outside");
+}
+
+void checkLinear(const TrainKernels& kernels, int64_t n, int64_t in, int64_t out, const std::string& isa) {
+  const std::string name = isa + " linear " + std::to_string(n) + " x " + std::to_string(in) + " -> " + std::to_string(out);
+  std::mt19937 random(6);
+  const Values x = randomValues(random, n * in), weight = randomValues(random, in * out), bias = randomValues(random, out),
+               dy = randomValues(random, n * out);
+  Guarded<float> fx = guarded(x), fWeight = guarded(weight), fBias = guarded(bias), fdy = guarded(dy), y(n * out), dWeight(in * out),
+                 dBias(out), dx(n * in);
+  kernels.linear(n, in, out, fx.data(), fWeight.data(), fBias.data(), y.data());
+  near(values(y), reference::linear(n, in, out, x, weight, bias), 2e-6, name);
+  kernels.linear(n, in, out, fx.data(), fWeight.data(), nullptr, y.data());
+  near(values(y), reference::linear(n, in, out, x, weight, {}), 2e-6, name + " without bias");
+  Values expectedWeight, expectedBias, expectedX;
+  reference::linearBackward(n, in, out, x, weight, dy, expectedWeight, expectedBias, expectedX);
+  kernels.linearBackward(n, in, out, fx.data(), fWeight.data(), fdy.data(), dWeight.data(), dBias.data(), dx.data());
+  near(values(dWeight), expectedWeight, 4e-6, name + " dWeight");
+  near(values(dBias), expectedBias, 4e-6, name + " dBias");
+  near(values(dx), expectedX, 2e-6, name + " dx");
+  kernels.linearBackward(n, in, out, fx.data(), fWeight.data(), fdy.data(), dWeight.data(), nullptr, nullptr);
+  near(values(dWeight), expectedWeight, 4e-6, name + " dWeight alone");
+  expect(y.guardsIntact() && dWeight.guardsIntact() && dBias.guardsIntact() && dx.guardsIntact(), name + " wrote outside");
+}
+
+void checkLoss(const TrainKernels& kernels, const LossWeights& weights, int64_t n, int64_t classes, bool poison, const std::string& name) {
+  std::mt19937 random(7);
+  Values logits = randomValues(random, n * classes, 0, 4);
+  if (poison) logits[1] = std::nan("");
+  const Values targets = randomValues(random, n * classes, 0, 4);
+  std::vector<int32_t> labels;
+  for (int64_t i = 0; i < n; ++i) labels.push_back(static_cast<int32_t>(random() % static_cast<unsigned>(classes)));
+  Guarded<float> fLogits = guarded(logits), fTargets = guarded(targets), dLogits(n * classes);
+  const bool needsTargets = weights.matchLogits != 0 || weights.distill != 0, needsLabels = weights.crossEntropy != 0;
+  Values expected;
+  const double value = kernels.loss(weights, 0.75f, n, classes, fLogits.data(), needsLabels ? labels.data() : nullptr,
+                                    needsTargets ? fTargets.data() : nullptr, dLogits.data());
+  const double wanted = reference::loss(weights, 0.75, n, classes, logits, labels, needsTargets ? targets : Values{}, expected);
+  near({value}, {wanted}, 1e-7, name + " loss");
+  near(values(dLogits), expected, 1e-6, name + " dLogits");
+  expect(dLogits.guardsIntact(), name + " wrote outside");
+}
+
+void checkOptimizers(const TrainKernels& kernels, int64_t count, const std::string& isa) {
+  const std::string name = isa + " optimizer of " + std::to_string(count);
+  std::mt19937 random(8);
+  Values parameter = randomValues(random, count), velocity = randomValues(random, count), first = velocity, second = absolute(velocity),
+         adam = parameter;
+  const Values gradient = randomValues(random, count);
+  Guarded<float> fGradient = guarded(gradient), fParameter = guarded(parameter), fVelocity = guarded(velocity), fFirst = guarded(first),
+                 fSecond = guarded(second), fAdam = guarded(adam);
+  for (int64_t step = 1; step <= 3; ++step) {
+    kernels.sgdStep(count, 0.1f, 0.9f, 5e-4f, fGradient.data(), fVelocity.data(), fParameter.data());
+    reference::sgdStep(0.1f, 0.9f, 5e-4f, gradient, velocity, parameter);
+    kernels.adamStep(count, step, 0.01f, 0.9f, 0.999f, 1e-8f, 1e-2f, fGradient.data(), fFirst.data(), fSecond.data(), fAdam.data());
+    reference::adamStep(step, 0.01f, 0.9f, 0.999f, 1e-8f, 1e-2f, gradient, first, second, adam);
+  }
+  near(values(fParameter), parameter, 2e-6, name + " sgd");
+  near(values(fVelocity), velocity, 2e-6, name + " velocity");
+  near(values(fAdam), adam, 2e-6, name + " adam");
+  near(values(fFirst), first, 2e-6, name + " first moment");
+  near(values(fSecond), second, 2e-6, name + " second moment");
+  expect(fParameter.guardsIntact() && fVelocity.guardsIntact() && fAdam.guardsIntact() && fFirst.guardsIntact() && fSecond.guardsIntact(),
+         name + " wrote outside");
+}
+
+}  // namespace
+
+int main() {
+  const LossWeights losses[] = {{1, 0, 0, 0, 1},         {1, 0.1f, 0, 0, 1}, {-1, 0, 0, 0, 1},      {0, 0, 1, 0, 1},
+                                {0, 0, 0, 1, 4},         {0, 0, 0, -1, 2},   {0.5f, 0, 0, 0.25f, 4}, {1, 0.05f, -2, 0.5f, 0.5f}};
+  eachIsa([&](const TrainKernels& kernels, const std::string& isa) {
+    for (const Size& s : kSizes) {
+      for (bool poison : {false, true}) {
+        checkStatistics(kernels, s, 0.3, poison, isa + " statistics " + s.name());
+        for (bool relu : {false, true})
+          for (bool batch : {false, true}) checkBatchNorm(kernels, s, relu, batch, poison, isa);
+      }
+      checkStatistics(kernels, s, 300, false, isa + " statistics far from zero " + s.name());
+      checkPointwise(kernels, s, isa);
+      checkGlobalPools(kernels, s, isa);
+      for (int64_t size : {1, 2, 3}) checkMaxPool(kernels, s, size, isa);
+    }
+    for (int64_t n : {1, 3, 64})
+      for (int64_t in : {1, 16, 33})
+        for (int64_t out : {1, 2, 10, 17}) checkLinear(kernels, n, in, out, isa);
+    for (const LossWeights& weights : losses)
+      for (int64_t n : {1, 5})
+        for (int64_t classes : {2, 10, 100})
+          for (bool poison : {false, true})
+            checkLoss(kernels, weights, n, classes, poison, isa + " loss of " + std::to_string(n) + "x" + std::to_string(classes));
+    for (int64_t count : {1, 7, 8, 33, 1000}) checkOptimizers(kernels, count, isa);
+  });
+  return finish();
+}
