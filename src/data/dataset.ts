@@ -31,7 +31,9 @@ export function createDataset(parts: Omit<Dataset, 'sha256'>): Dataset {
 function identity(parts: Omit<Dataset, 'sha256'>): string {
   const shape = [parts.height, parts.width, parts.channels, parts.numClasses, parts.numTrain, parts.numValidation];
   const labels = new DataView(new ArrayBuffer(parts.labels.length * 4));
-  parts.labels.forEach((label, point) => labels.setInt32(point * 4, label, true)); // little-endian everywhere
+  parts.labels.forEach((label, point) => {
+    labels.setInt32(point * 4, label, true);
+  }); // little-endian everywhere
   return crypto.createHash('sha256').update(JSON.stringify(shape)).update(parts.pixels).update(labels).digest('hex');
 }
 

@@ -66,7 +66,7 @@ export function syntheticDataset(options: SyntheticOptions = {}): { dataset: Dat
   const textures = makeTextures(numClasses, seed);
   const numTrain = trainPerClass * numClasses;
   const numPoints = numTrain + validationPerClass * numClasses;
-  const pixels = new Uint8Array(numPoints * size * size * channels);
+  const pixels = new Uint8ClampedArray(numPoints * size * size * channels);
   const labels = new Int32Array(numPoints);
   const facts: SyntheticFacts = {
     subpopulations: new Int32Array(numPoints),
@@ -104,7 +104,7 @@ export function syntheticDataset(options: SyntheticOptions = {}): { dataset: Dat
     classNames: Array.from({ length: numClasses }, (_, label) => `texture-${label}`),
     numTrain,
     numValidation: numPoints - numTrain,
-    pixels,
+    pixels: new Uint8Array(pixels.buffer),
     labels,
     mean: [0.5, 0.5, 0.5],
     std: [0.2, 0.2, 0.2],
@@ -140,8 +140,8 @@ function pickSubpopulation(uniform: number): number {
   return found < 0 ? subpopulationShares.length - 1 : found;
 }
 
-/** pixels: (size, size, channels). Every image has its own phases, contrast, brightness and pixel noise. */
-function paint(pixels: Uint8Array, parts: { waves: Wave[]; weight: number }[], random: Random): void {
+/** pixels: (size, size, channels), clamps and rounds. Every image has its own phases, contrast, brightness and pixel noise. */
+function paint(pixels: Uint8ClampedArray, parts: { waves: Wave[]; weight: number }[], random: Random): void {
   const contrast = 0.7 + 0.6 * random.uniform();
   const brightness = 0.5 + 0.06 * random.normal();
   const waves = parts.flatMap(({ waves: own, weight }) =>
@@ -153,7 +153,7 @@ function paint(pixels: Uint8Array, parts: { waves: Wave[]; weight: number }[], r
       for (let c = 0; c < channels; c++) {
         let value = brightness + noise * random.normal();
         waves.forEach((wave, k) => (value += heights[k]! * wave.amplitude[c]!));
-        pixels[(y * size + x) * channels + c] = Math.round(255 * Math.min(1, Math.max(0, value)));
+        pixels[(y * size + x) * channels + c] = 255 * value;
       }
     }
   }

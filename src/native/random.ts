@@ -2,6 +2,9 @@
 export const Purpose = { initialise: 1, shuffle: 2, subset: 3, holdout: 4, mask: 5, forgetSet: 6, synthetic: 7, bootstrap: 8 } as const;
 export type Purpose = (typeof Purpose)[keyof typeof Purpose];
 
+/** Bound once: in a sandbox with its own globals (tests) a look-up of Math costs more than the arithmetic. */
+const { imul, floor, sqrt, log, cos, PI } = Math;
+
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -10,7 +13,7 @@ function multiplyHigh(a: number, b: number): number {
   const low = aLow * bLow;
   const middle = aHigh * bLow + (low >>> 16);
   const middleLow = (middle & 0xffff) + aLow * bHigh;
-  return (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(middleLow / 65536)) >>> 0;
+  return (aHigh * bHigh + floor(middle / 65536) + floor(middleLow / 65536)) >>> 0;
 }
 
 export class Random {
@@ -19,9 +22,9 @@ export class Random {
   private block: number[] = [];
 
   constructor(seed: number, purpose: Purpose, model: number, stream = 0) {
-    const high = Math.floor(seed / 4294967296) >>> 0;
-    this.key = [seed >>> 0, (high ^ Math.imul(purpose, 0x9e3779b9)) >>> 0];
-    this.counter = [0, stream >>> 0, model >>> 0, Math.floor(model / 4294967296) >>> 0];
+    const high = floor(seed / 4294967296) >>> 0;
+    this.key = [seed >>> 0, (high ^ imul(purpose, 0x9e3779b9)) >>> 0];
+    this.counter = [0, stream >>> 0, model >>> 0, floor(model / 4294967296) >>> 0];
   }
 
   /** Uniform 32 bits. */
@@ -33,12 +36,12 @@ export class Random {
   /** Uniform integer in [0, n), without modulo bias. */
   below(n: number): number {
     let x = this.next();
-    let low = Math.imul(x, n) >>> 0;
+    let low = imul(x, n) >>> 0;
     if (low < n) {
       const threshold = (4294967296 - n) % n;
       while (low < threshold) {
         x = this.next();
-        low = Math.imul(x, n) >>> 0;
+        low = imul(x, n) >>> 0;
       }
     }
     return multiplyHigh(x, n);
@@ -53,7 +56,7 @@ export class Random {
   normal(): number {
     const u = (this.next() + 0.5) / 4294967296;
     const v = this.next() / 4294967296;
-    return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+    return sqrt(-2 * log(u)) * cos(2 * PI * v);
   }
 
   private refill(): void {
@@ -61,9 +64,9 @@ export class Random {
     let [k0, k1] = this.key;
     for (let round = 0; round < 10; round++) {
       const aHigh = multiplyHigh(0xd2511f53, x0);
-      const aLow = Math.imul(0xd2511f53, x0) >>> 0;
+      const aLow = imul(0xd2511f53, x0) >>> 0;
       const bHigh = multiplyHigh(0xcd9e8d57, x2);
-      const bLow = Math.imul(0xcd9e8d57, x2) >>> 0;
+      const bLow = imul(0xcd9e8d57, x2) >>> 0;
       [x0, x1, x2, x3] = [(bHigh ^ x1 ^ k0) >>> 0, bLow, (aHigh ^ x3 ^ k1) >>> 0, aLow];
       k0 = (k0 + 0x9e3779b9) >>> 0;
       k1 = (k1 + 0xbb67ae85) >>> 0;
