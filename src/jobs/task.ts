@@ -1,5 +1,5 @@
 /** Units of work: a plan expands to stages of tasks, a task produces artefacts, an artefact is done when its manifest verifies. */
-import type { Dataset, Engine, Plan, RunOptions } from '../types.js';
+import type { Dataset, Engine, NetSpec, Plan, RunOptions } from '../types.js';
 import type { RunFolder } from '../store/run.js';
 
 /** A file to publish under the run folder, content in order of writing. */
@@ -17,6 +17,7 @@ export interface TaskContext extends RunOptions {
   run: RunFolder;
   dataset: Dataset;
   engine: Engine;
+  net: NetSpec;
 }
 
 export interface Task {
