@@ -1,0 +1,154 @@
+/** Reading files of any size: Node refuses single reads of 2 GiB and more, so everything here goes in chunks. */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import { errorCode, ExitCode, LetheError } from '../errors.js';
+
+const chunkBytes = 1 << 24;
+
+/** A Uint8Array of Node 20 ends here. */
+const wholeFileLimit = 2 ** 32;
+
+/** The damaged-input error every reader of this folder throws: exit code 3. */
+export function damaged(code: `LETHE_${string}`, summary: string, expected: string, received: string, action?: string): LetheError {
+  return new LetheError(code, summary, {
+    expected,
+    received,
+    ...(action === undefined ? {} : { action }),
+    exitCode: ExitCode.damagedInput,
+  });
+}
+
+/**
+ * Opens a file for reading.
+ * @throws LETHE_FILE_MISSING (exit code 2), LETHE_FILE_UNREADABLE (exit code 4)
+ */
+export async function openForReading(path: string): Promise<{ handle: fs.FileHandle; bytes: number }> {
+  try {
+    const handle = await fs.open(path, 'r');
+    const stat = await handle.stat();
+    if (stat.isFile()) return { handle, bytes: stat.size };
+    await handle.close();
+    throw new LetheError('LETHE_FILE_UNREADABLE', `${path} is not a file`, { expected: 'a regular file', received: 'a folder or device' });
+  } catch (cause) {
+    if (cause instanceof LetheError) throw cause;
+    const code = errorCode(cause);
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
+      throw new LetheError('LETHE_FILE_MISSING', `there is no file ${path}`, {
+        action: 'Check the path.',
+        exitCode: ExitCode.usage,
+        cause,
+      });
+    }
+    throw unreadable(path, cause);
+  }
+}
+
+function tooLarge(path: string, bytes: number): LetheError {
+  return new LetheError('LETHE_FILE_TOO_LARGE', `${path} is too large to be read whole`, {
+    expected: `at most ${wholeFileLimit} bytes`,
+    received: `${bytes} bytes`,
+    action: 'Use smaller shards (modelsPerShard).',
+    exitCode: ExitCode.environment,
+  });
+}
+
+export function unreadable(path: string, cause: unknown): LetheError {
+  return new LetheError('LETHE_FILE_UNREADABLE', `cannot read ${path}`, {
+    received: cause instanceof Error ? cause.message : String(cause),
+    action: 'Check the permissions and the disk.',
+    exitCode: ExitCode.environment,
+    cause,
+  });
+}
+
+/**
+ * Fills `target` with the file's content from `position` on; returns the bytes read, fewer only at the end of the file.
+ * The target is a buffer because one Uint8Array cannot be longer than 4 GiB.
+ */
+export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, position: number): Promise<number> {
+  let filled = 0;
+  while (filled < target.byteLength) {
+    const window = new Uint8Array(target, filled, Math.min(chunkBytes, target.byteLength - filled));
+    const { bytesRead } = await handle.read(window, 0, window.length, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return filled;
+}
+
+/**
+ * Memory for `bytes` of file content, outside the JavaScript heap.
+ * @throws LETHE_MEMORY_SHORT (exit code 4) when the machine cannot hold it
+ */
+export function allocate(bytes: number, what: string): ArrayBuffer {
+  const available = os.totalmem();
+  try {
+    if (bytes <= available) return new ArrayBuffer(bytes);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+  }
+  throw new LetheError('LETHE_MEMORY_SHORT', `${what} does not fit in memory`, {
+    expected: `at most ${available} bytes (the memory of this machine)`,
+    received: `${bytes} bytes`,
+    action: 'Split the file or use a larger machine.',
+    exitCode: ExitCode.environment,
+  });
+}
+
+/**
+ * Whole content of a file of at most 4 GiB; undefined when there is none.
+ * @throws LETHE_FILE_TOO_LARGE, LETHE_MEMORY_SHORT, LETHE_FILE_UNREADABLE (exit code 4)
+ */
+export async function readWhole(path: string): Promise<Uint8Array | undefined> {
+  let opened;
+  try {
+    opened = await openForReading(path);
+  } catch (error) {
+    if (errorCode(error) === 'LETHE_FILE_MISSING') return undefined;
+    throw error;
+  }
+  const { handle, bytes } = opened;
+  try {
+    if (bytes > wholeFileLimit) throw tooLarge(path, bytes);
+    const content = allocate(bytes, path);
+    return new Uint8Array(content, 0, await readFully(handle, content, 0));
+  } catch (cause) {
+    throw cause instanceof LetheError ? cause : unreadable(path, cause);
+  } finally {
+    await handle.close();
+  }
+}
+
+export function sha256(content: Uint8Array | string): string {
+  const hash = createHash('sha256');
+  if (typeof content === 'string') hash.update(content);
+  else for (let at = 0; at < content.length; at += chunkBytes) hash.update(content.subarray(at, at + chunkBytes));
+  return hash.digest('hex');
+}
+
+/** Size and sha256 of a file without holding it in memory; undefined when there is none. */
+export async function hashFile(path: string): Promise<{ bytes: number; sha256: string } | undefined> {
+  let opened;
+  try {
+    opened = await openForReading(path);
+  } catch (error) {
+    if (errorCode(error) === 'LETHE_FILE_MISSING') return undefined;
+    throw error;
+  }
+  const hash = createHash('sha256');
+  const buffer = new Uint8Array(Math.max(1, Math.min(chunkBytes, opened.bytes)));
+  let position = 0;
+  try {
+    for (;;) {
+      const { bytesRead } = await opened.handle.read(buffer, 0, buffer.length, position);
+      if (bytesRead === 0) return { bytes: position, sha256: hash.digest('hex') };
+      hash.update(buffer.subarray(0, bytesRead));
+      position += bytesRead;
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
+  } finally {
+    await opened.handle.close();
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * NumPy's .npy format, in and out. Files come from strangers: the header is parsed with limits, and the sizes it states are
+ * compared with the file before anything is allocated.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { ExitCode, LetheError } from '../errors.js';
+import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
+import { parseNpyHeader, type NpyDtype, type NpyHeader } from './npyHeader.js';
+import { publishFile } from './publish.js';
+
+export interface NpyArray {
+  /** As stored; `data` says what it became. */
+  dtype: NpyDtype;
+  shape: number[];
+  /**
+   * (product of shape) C order. bool and uint8 give Uint8Array, int32 Int32Array, float16 and float32 Float32Array, float64
+   * Float64Array; int64 gives Float64Array, where every value is exact because others are refused.
+   */
+  data: Uint8Array | Int32Array | Float32Array | Float64Array;
+}
+
+/** What can be written: bool (0/1 in a Uint8Array with `bool`), uint8, int32, int64, float32, float64. */
+export type NpyData = Uint8Array | Int32Array | BigInt64Array | Float32Array | Float64Array;
+
+/** Conversions go through a window of this many bytes, so that float16 and int64 files need no second copy in memory. */
+const windowBytes = 1 << 24;
+const maxHeaderBytes = 1 << 14;
+const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
+
+/**
+ * Reads a .npy file of any size.
+ * @throws LETHE_FILE_MISSING (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3), LETHE_MEMORY_SHORT (exit code 4)
+ */
+export async function readNpy(path: string): Promise<NpyArray> {
+  const { handle, bytes } = await openForReading(path);
+  try {
+    const { header, dataStart } = await readHeader(handle, bytes, path);
+    const expected = header.count * header.itemBytes;
+    if (!Number.isSafeInteger(expected) || bytes - dataStart !== expected) {
+      const received = `${bytes - dataStart} bytes`;
+      const shape = header.shape.join(', ');
+      throw damaged('LETHE_NPY_DAMAGED', `${path} does not hold what its header says`, `${expected} bytes for shape (${shape})`, received);
+    }
+    return { dtype: header.dtype, shape: header.shape, data: await readData(handle, dataStart, header, path) };
+  } catch (cause) {
+    throw cause instanceof LetheError ? cause : unreadable(path, cause);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readHeader(handle: FileHandle, bytes: number, path: string): Promise<{ header: NpyHeader; dataStart: number }> {
+  const start = new DataView(new ArrayBuffer(12));
+  const got = await readFully(handle, start.buffer, 0);
+  if (got < 10 || magic.some((byte, index) => start.getUint8(index) !== byte)) {
+    throw damaged(
+      'LETHE_NPY_DAMAGED',
+      `${path} is not a .npy file`,
+      'the bytes \\x93NUMPY at the start',
+      'something else',
+      'Write it with numpy.save.',
+    );
+  }
+  const version = start.getUint8(6);
+  if (version < 1 || version > 3 || (version > 1 && got < 12)) {
+    throw damaged('LETHE_NPY_UNSUPPORTED', `${path} has an unknown .npy version`, 'version 1, 2 or 3', `version ${version}`);
+  }
+  const prefix = version === 1 ? 10 : 12;
+  const length = version === 1 ? start.getUint16(8, true) : start.getUint32(8, true);
+  if (length > maxHeaderBytes || prefix + length > bytes) {
+    const expected = `a header of at most ${Math.min(maxHeaderBytes, bytes - prefix)} bytes`;
+    throw damaged('LETHE_NPY_DAMAGED', `${path} has an impossible header length`, expected, `${length} bytes`);
+  }
+  const text = new ArrayBuffer(length);
+  await readFully(handle, text, prefix);
+  return { header: parseNpyHeader(Buffer.from(text).toString('latin1'), path), dataStart: prefix + length };
+}
+
+async function readData(handle: FileHandle, start: number, header: NpyHeader, path: string): Promise<NpyArray['data']> {
+  switch (header.dtype) {
+    case 'float16': {
+      const data = new Float32Array(allocate(header.count * 4, path));
+      await readWindows(handle, start, header, path, (window, at) => {
+        const halves = new Uint16Array(window);
+        for (let i = 0; i < halves.length; i++) data[at + i] = halfToFloat(halves[i]!);
+      });
+      return data;
+    }
+    case 'int64': {
+      const data = new Float64Array(allocate(header.count * 8, path));
+      await readWindows(handle, start, header, path, (window, at) => {
+        exactNumbers(new Int32Array(window), data, at, path);
+      });
+      return data;
+    }
+    default:
+      return readDirect(handle, start, header, path);
+  }
+}
+
+async function readDirect(handle: FileHandle, start: number, header: NpyHeader, path: string): Promise<NpyArray['data']> {
+  const buffer = allocate(header.count * header.itemBytes, path);
+  requireAll(await readFully(handle, buffer, start), buffer.byteLength, path);
+  if (header.dtype === 'int32') return new Int32Array(buffer);
+  if (header.dtype === 'float32') return new Float32Array(buffer);
+  if (header.dtype === 'float64') return new Float64Array(buffer);
+  if (header.count > 2 ** 32) {
+    throw new LetheError('LETHE_MEMORY_SHORT', `${path} is too large for one array`, {
+      expected: `at most ${2 ** 32} elements`,
+      received: `${header.count} elements`,
+      action: 'Split the file.',
+      exitCode: ExitCode.environment,
+    });
+  }
+  const data = new Uint8Array(buffer);
+  const wrong = header.dtype === 'bool' ? data.findIndex((value) => value > 1) : -1;
+  if (wrong >= 0) throw damaged('LETHE_NPY_DAMAGED', `${path} holds a bool that is none`, '0 or 1', `${data[wrong]!} at element ${wrong}`);
+  return data;
+}
+
+async function readWindows(
+  handle: FileHandle,
+  start: number,
+  header: NpyHeader,
+  path: string,
+  convert: (window: ArrayBuffer, firstElement: number) => void,
+): Promise<void> {
+  const total = header.count * header.itemBytes;
+  for (let at = 0; at < total; at += windowBytes) {
+    const window = new ArrayBuffer(Math.min(windowBytes, total - at));
+    requireAll(await readFully(handle, window, start + at), window.byteLength, path);
+    convert(window, at / header.itemBytes);
+  }
+}
+
+function requireAll(received: number, expected: number, path: string): void {
+  if (received !== expected) {
+    throw damaged('LETHE_NPY_DAMAGED', `${path} became shorter while it was read`, `${expected} bytes`, `${received} bytes`);
+  }
+}
+
+/** IEEE 754 binary16 to a number, exact, subnormals and NaN included. */
+export function halfToFloat(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >>> 10) & 31;
+  const fraction = half & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** Little-endian int64 as pairs of 32-bit halves. */
+function exactNumbers(halves: Int32Array, data: Float64Array, at: number, path: string): void {
+  for (let i = 0; i < halves.length; i += 2) {
+    const value = halves[i + 1]! * 4294967296 + (halves[i]! >>> 0);
+    if (!Number.isSafeInteger(value)) {
+      const received = `${value} at element ${at + i / 2}`;
+      throw damaged('LETHE_NPY_UNSUPPORTED', `${path} holds an int64 beyond 2^53`, 'integers between -2^53 and 2^53', received);
+    }
+    data[at + i / 2] = value;
+  }
+}
+
+/** The same numbers as Float32Array; no copy when they are already. */
+export function toFloat32(array: NpyArray): Float32Array {
+  return array.data instanceof Float32Array ? array.data : Float32Array.from(array.data);
+}
+
+/**
+ * Writes a .npy file atomically (temporary file, rename).
+ * @throws LETHE_SHAPE_MISMATCH (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
+ */
+export async function writeNpy(path: string, shape: number[], data: NpyData, options: { bool?: boolean } = {}): Promise<void> {
+  const header = encodeHeader(shape, data, options.bool ?? false);
+  await publishFile(path, npyChunks(header, data), header.length + data.byteLength);
+}
+
+function* npyChunks(header: Uint8Array, data: NpyData): Generator<Uint8Array> {
+  yield header;
+  const step = 2 ** 30;
+  for (let at = 0; at < data.byteLength; at += step) {
+    yield new Uint8Array(data.buffer, data.byteOffset + at, Math.min(step, data.byteLength - at));
+  }
+}
+
+/** The bytes of a .npy file, for small arrays. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+export function encodeNpy(shape: number[], data: NpyData, options: { bool?: boolean } = {}): Uint8Array {
+  const header = encodeHeader(shape, data, options.bool ?? false);
+  const bytes = new Uint8Array(header.length + data.byteLength);
+  bytes.set(header);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), header.length);
+  return bytes;
+}
+
+function descr(data: NpyData, bool: boolean): string {
+  if (data instanceof Uint8Array) return bool ? '|b1' : '|u1';
+  if (data instanceof Int32Array) return '<i4';
+  if (data instanceof BigInt64Array) return '<i8';
+  return data instanceof Float32Array ? '<f4' : '<f8';
+}
+
+function encodeHeader(shape: number[], data: NpyData, bool: boolean): Uint8Array {
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (count !== data.length) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', 'the shape does not fit the data to write', {
+      expected: `${count} elements for shape (${shape.join(', ')})`,
+      received: `${data.length} elements`,
+    });
+  }
+  const sizes = shape.length === 1 ? `${shape[0]!},` : shape.join(', ');
+  const text = `{'descr': '${descr(data, bool)}', 'fortran_order': False, 'shape': (${sizes}), }`;
+  // data starts at a multiple of 64, as the format asks for
+  const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;
+  return Uint8Array.from([...magic, 1, 0, length & 255, length >>> 8, ...Buffer.from(text.padEnd(length - 1) + '\n', 'latin1')]);
+}
