@@ -25,8 +25,11 @@ export function expandGrid(method: UnlearnMethod, grid: MethodPlan['grid'], reci
     const end = method.kind === 'reference' ? [recipe.epochs] : [];
     return settings.map((setting) => ({ setting, evalEpochs: end }));
   }
+  // a partial retraining has no default length of its own: it depends on the recipe
+  const published = method.kind === 'reference' ? method.paperGrid(recipe)['epochs'] : undefined;
+  const defaultEpochs = published ?? [method.parameters['epochs']!.default];
   return settings.map((setting) => {
-    const evalEpochs = [...new Set((epochs ?? [setting['epochs']!]) as number[])].sort((a, b) => a - b);
+    const evalEpochs = [...new Set((epochs ?? defaultEpochs) as number[])].sort((a, b) => a - b);
     checkLength(method, recipe, evalEpochs.at(-1)!);
     return { setting: { ...setting, epochs: evalEpochs.at(-1)! }, evalEpochs };
   });

@@ -5,7 +5,7 @@ import type { MethodName, MethodSetting, TrainJob } from '../types.js';
 import { dmDirect } from './dmDirect.js';
 import { gradientAscent, gradientDescent } from './gradient.js';
 import { checkSets } from './method.js';
-import type { UnlearnInput, UnlearnMethod } from './method.js';
+import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
 import { datamodelMatching, oracleMatching } from './oracleMatching.js';
 import { doNothing, fullRetrain, partialRetrain } from './retraining.js';
 import { scrub } from './scrub.js';
@@ -36,24 +36,19 @@ export function unlearnMethod(name: string): UnlearnMethod {
 }
 
 /**
- * The training job of a method, with its input and setting checked.
- * @throws LETHE_METHOD_DIRECT for a method without training, LETHE_FORGET_SET_INVALID, LETHE_SETTING_*
+ * The job that unlearns one original, input and setting checked.
+ * @throws LETHE_FORGET_SET_INVALID, LETHE_ORACLES_MISSING, LETHE_DATAMODELS_MISSING, LETHE_SETTING_*
  */
-export function unlearnJob(method: UnlearnMethod, input: UnlearnInput, setting: MethodSetting): TrainJob {
-  if (method.kind === 'direct') {
-    throw new LetheError('LETHE_METHOD_DIRECT', `${method.name} trains nothing`, { action: 'Use unlearnedLogits.' });
-  }
+export function unlearnJob(method: JobMethod, input: UnlearnInput, setting: MethodSetting): TrainJob {
   checkSets(input);
   return method.buildJob(input, checkSetting(method, setting));
 }
 
 /**
- * (points, numClasses) logits of a method without training.
- * @throws LETHE_METHOD_TRAINS for a method that needs training, LETHE_SETTING_*
+ * (points, numClasses) logits of a method without training, input and setting checked.
+ * @throws LETHE_FORGET_SET_INVALID, LETHE_DATAMODELS_MISSING, LETHE_SETTING_*
  */
-export function unlearnedLogits(method: UnlearnMethod, input: UnlearnInput, setting: MethodSetting): Float32Array {
-  if (method.kind !== 'direct') {
-    throw new LetheError('LETHE_METHOD_TRAINS', `${method.name} trains models`, { action: 'Use unlearnJob and an engine.' });
-  }
+export function unlearnedLogits(method: DirectMethod, input: UnlearnInput, setting: MethodSetting): Float32Array {
+  checkSets(input);
   return method.logits(input, checkSetting(method, setting));
 }

@@ -1,4 +1,4 @@
-/** What an unlearning method is: facts, hyper-parameters, and either a training job or logits. No method has kernels of its own. */
+/** What an unlearning method is: facts, hyper-parameters, and a training job or logits. No method has kernels of its own. */
 import { LetheError } from '../errors.js';
 import type { MethodName, MethodSetting, TrainJob, TrainRecipe } from '../types.js';
 
@@ -79,13 +79,9 @@ export interface JobMethod extends MethodFacts {
   buildJob: (input: UnlearnInput, setting: MethodSetting) => TrainJob;
 }
 
-/**
- * Trained from scratch without the forget set, the original is not used. A run reads these models from its matched oracles (the
- * job is the same) instead of training them once more.
- */
+/** A model trained without the forget set, the original is not used: read from snapshots of the matched oracles. */
 export interface ReferenceMethod extends MethodFacts {
   kind: 'reference';
-  buildJob: (input: UnlearnInput, setting: MethodSetting) => TrainJob;
 }
 
 /** Gives logits without training. */

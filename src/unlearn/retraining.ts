@@ -1,6 +1,5 @@
 /** The ends of the scale (D.4 I and V): do nothing, retrain fully, retrain partly. */
-import type { TrainJob, TrainRecipe } from '../types.js';
-import type { DirectMethod, ReferenceMethod, UnlearnInput } from './method.js';
+import type { DirectMethod, ReferenceMethod } from './method.js';
 import { wholeNumber } from './setting.js';
 
 export const doNothing: DirectMethod = {
@@ -25,12 +24,11 @@ export const fullRetrain: ReferenceMethod = {
   paperGrid: () => ({}),
   presets: {},
   needs: { matchedOracles: true, datamodels: false },
-  buildJob: retrainingJob,
   computeFraction: () => 1,
 };
 
-/** The paper gives no lengths: a dozen-fold range that shows where retraining overtakes the fine-tuning methods. */
-const partialFractions = [1 / 12, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6];
+/** The paper names no lengths. The oracle stage evaluates matched oracles at these same ones. */
+const partialFractions = [0.25, 0.5, 0.75];
 
 export const partialRetrain: ReferenceMethod = {
   name: 'partial-retrain',
@@ -39,29 +37,11 @@ export const partialRetrain: ReferenceMethod = {
   kind: 'reference',
   parameters: { epochs: wholeNumber(1, 'epochs of the recipe to train for') },
   paperGrid: (recipe) => {
-    const lengths = partialFractions.map((fraction) => Math.round(fraction * recipe.epochs));
-    const possible = [...new Set(lengths)].filter((epochs) => epochs >= 1 && epochs < recipe.epochs);
+    const lengths = partialFractions.map((fraction) => Math.max(1, Math.round(fraction * recipe.epochs)));
+    const possible = [...new Set(lengths)].filter((epochs) => epochs < recipe.epochs);
     return possible.length > 0 ? { epochs: possible } : {};
   },
   presets: {},
   needs: { matchedOracles: true, datamodels: false },
-  buildJob: retrainingJob,
   computeFraction: (sizes, _setting, atEpoch) => atEpoch / sizes.recipeEpochs,
 };
-
-/** A whole oracle training; a partial retraining is a snapshot of it, as the schedule is stated over all epochs. */
-function retrainingJob(input: UnlearnInput): TrainJob {
-  return recipeJob(input.recipe, input.retain, input.seed, input.modelIndex);
-}
-
-function recipeJob(recipe: TrainRecipe, indices: Int32Array, seed: number, modelIndex: number): TrainJob {
-  const objective = { crossEntropy: 1, labelSmoothing: recipe.labelSmoothing };
-  return {
-    modelIndex,
-    seed,
-    epochs: recipe.epochs,
-    passes: [{ terms: [{ indices, objective, weight: 1, batchSize: recipe.batchSize }], batchNorm: 'train' }],
-    optimizer: recipe.optimizer,
-    schedule: recipe.schedule,
-  };
-}
