@@ -1,0 +1,268 @@
+import { errorCode } from '../../src/errors.js';
+import { partialRetrainEpochs } from '../../src/train/jobs.js';
+import { methodNames } from '../../src/types.js';
+import type { MethodName, MethodPlan, MethodSetting, Plan, TrainJob } from '../../src/types.js';
+import { checkSetting, expandGrid, snapshotSettings, unlearnedLogits, unlearnJob, unlearnMethod } from '../../src/unlearn/index.js';
+import type { UnlearnInput } from '../../src/unlearn/index.js';
+import { fixtureInput, recipe, sizes } from './fixture.js';
+
+function codeOf(run: () => unknown): string | undefined {
+  try {
+    run();
+    return undefined;
+  } catch (error) {
+    return errorCode(error);
+  }
+}
+
+function build(name: MethodName, setting: MethodSetting = {}, input: UnlearnInput = fixtureInput()): TrainJob {
+  const method = unlearnMethod(name);
+  if (method.kind !== 'job') throw new Error(`${name} is no job method`);
+  return unlearnJob(method, input, setting);
+}
+
+const onlyTerm = (job: TrainJob) => job.passes[0]!.terms[0]!;
+const jobMethods: MethodName[] = methodNames.filter((name) => unlearnMethod(name).kind === 'job');
+
+describe('every method', () => {
+  it('is registered under its own name, with defaults that pass its own checks', () => {
+    for (const name of methodNames) {
+      const method = unlearnMethod(name);
+      expect(method.name).toBe(name);
+      const defaults = checkSetting(method, {});
+      expect(checkSetting(method, defaults)).toEqual(defaults);
+      for (const preset of Object.values(method.presets)) expect(checkSetting(method, preset)).toMatchObject(preset);
+    }
+  });
+
+  it('starts a job at the original and keys it by the input', () => {
+    for (const name of jobMethods) {
+      const input = fixtureInput();
+      const job = build(name, {}, input);
+      expect(job.initialParameters).toBe(input.originalParameters);
+      expect([job.seed, job.modelIndex]).toEqual([11, 7]);
+      expect(build(name, {}, fixtureInput())).toEqual(job);
+    }
+  });
+
+  it('refuses overlapping sets, empty sets and unknown points before it builds anything', () => {
+    const overlap = fixtureInput({ retain: Int32Array.of(1, 8) });
+    const empty = fixtureInput({ forget: new Int32Array(0) });
+    const outside = fixtureInput({ forget: Int32Array.of(40) });
+    for (const input of [overlap, empty, outside]) {
+      for (const name of jobMethods) expect(codeOf(() => build(name, {}, input))).toBe('LETHE_FORGET_SET_INVALID');
+    }
+  });
+});
+
+describe('settings', () => {
+  const om = unlearnMethod('oracle-matching');
+
+  it('names the parameter or method that was meant', () => {
+    expect(() => checkSetting(om, { learninRate: 1e-3 })).toThrow(/LETHE_SETTING_UNKNOWN.*Did you mean learningRate\?/);
+    expect(() => unlearnMethod('scrubb')).toThrow(/LETHE_METHOD_UNKNOWN.*Did you mean scrub\?/);
+    expect(() => unlearnMethod('toString')).toThrow(/Use one of: do-nothing, full-retrain/);
+    expect(() => checkSetting(unlearnMethod('do-nothing'), { epochs: 1 })).toThrow(/has no parameters/);
+  });
+
+  it('refuses wrong values and parameters without effect', () => {
+    const cases: [MethodSetting, string][] = [
+      [{ epochs: 2.5 }, 'LETHE_SETTING_INVALID'],
+      [{ epochs: '3' }, 'LETHE_SETTING_INVALID'],
+      [{ learningRate: NaN }, 'LETHE_SETTING_INVALID'],
+      [{ batchNorm: 'off' }, 'LETHE_SETTING_INVALID'],
+      [{ retainFraction: 0.1 }, 'LETHE_SETTING_UNUSED'],
+      [{ retainSampling: 'each-epoch', retainMultiplier: 5 }, 'LETHE_SETTING_UNUSED'],
+      [{ retainSampling: 'each-epoch', retainFraction: 1.5 }, 'LETHE_SETTING_INVALID'],
+    ];
+    for (const [setting, code] of cases) expect([setting, codeOf(() => checkSetting(om, setting))]).toEqual([setting, code]);
+  });
+});
+
+describe('grids', () => {
+  it('have the sizes of Appendix D.4, epochs as snapshots of one run', () => {
+    const facts = methodNames.map((name) => {
+      const runs = expandGrid(unlearnMethod(name), 'paper', recipe);
+      return [name, runs.length, runs.flatMap(snapshotSettings).length];
+    });
+    expect(facts).toEqual([
+      ['do-nothing', 1, 1],
+      ['full-retrain', 1, 1],
+      ['partial-retrain', 1, 3],
+      ['gradient-ascent', 4, 4 * 5],
+      ['gradient-descent', 4, 4 * 5],
+      ['scrub', 2 * 5 * 12, 2 * 5 * 12 * 3],
+      ['oracle-matching', 1, 1],
+      ['dm-direct', 1, 1],
+      ['dmm', 1, 1],
+    ]);
+  });
+
+  it('run to the longest length and are complete', () => {
+    const runs = expandGrid(unlearnMethod('gradient-ascent'), { epochs: [7, 1, 3, 7], learningRate: [1e-2, 1e-3] }, recipe);
+    expect(runs.map((run) => run.evalEpochs)).toEqual([
+      [1, 3, 7],
+      [1, 3, 7],
+    ]);
+    expect(runs[0]!.setting).toEqual({ learningRate: 1e-2, epochs: 7, batchSize: 64 });
+    expect(snapshotSettings(runs[1]!).map((setting) => [setting['learningRate'], setting['epochs']])).toEqual([
+      [1e-3, 1],
+      [1e-3, 3],
+      [1e-3, 7],
+    ]);
+  });
+
+  it('read partial retraining where the oracle stage evaluates', () => {
+    for (const epochs of [2, 5, 20, 24]) {
+      for (const grid of ['paper', {}, { epochs: [1] }] as MethodPlan['grid'][]) {
+        const planned = { recipe: { ...recipe, epochs }, methods: [{ method: 'partial-retrain', grid }] } as unknown as Plan;
+        const read = expandGrid(unlearnMethod('partial-retrain'), grid, planned.recipe)[0]!.evalEpochs;
+        expect(partialRetrainEpochs(planned)).toEqual([...read, epochs]);
+      }
+    }
+  });
+
+  it('refuse empty axes, wrong values and a partial retraining as long as the full one', () => {
+    const grid = (name: MethodName, values: Record<string, (number | string)[]>) =>
+      codeOf(() => expandGrid(unlearnMethod(name), values, recipe));
+    expect(grid('scrub', { learningRate: [] })).toBe('LETHE_SETTING_INVALID');
+    expect(grid('scrub', { epochs: [3, 0] })).toBe('LETHE_SETTING_INVALID');
+    expect(grid('dm-direct', { epochs: [3] })).toBe('LETHE_SETTING_UNKNOWN');
+    expect(grid('partial-retrain', { epochs: [24] })).toBe('LETHE_SETTING_INVALID');
+  });
+});
+
+describe('gradient ascent and descent', () => {
+  const input = fixtureInput();
+
+  it('ascend on the forget set only and descend on the retain set only', () => {
+    const ascent = build('gradient-ascent', { learningRate: 1e-4, epochs: 3 });
+    const descent = build('gradient-descent');
+    for (const [job, indices, crossEntropy] of [
+      [ascent, input.forget, -1],
+      [descent, input.retain, 1],
+    ] as const) {
+      expect(job.passes).toHaveLength(1);
+      expect(job.passes[0]!.terms).toHaveLength(1);
+      expect(onlyTerm(job)).toMatchObject({ indices, objective: { crossEntropy }, weight: 1, batchSize: 64 });
+      expect(job.optimizer).toEqual({ kind: 'sgd', momentum: 0.9, weightDecay: 5e-4 });
+    }
+    expect(ascent.schedule).toEqual({ kind: 'constant', learningRate: 1e-4 });
+    expect(ascent.epochs).toBe(3);
+    expect(onlyTerm(descent).indices.some((index) => input.forget.includes(index))).toBe(false);
+  });
+});
+
+describe('SCRUB', () => {
+  it('is a forget pass away from the original, then a retain pass close to it', () => {
+    const input = fixtureInput();
+    const job = build('scrub', { maximizationEpochs: 5, epochs: 7, learningRate: 3e-3 }, input);
+    expect(job.passes.map((pass) => pass.activeEpochs)).toEqual([5, undefined]);
+    const [away, close] = job.passes.map((pass) => pass.terms[0]!);
+    expect(away).toMatchObject({ indices: input.forget, objective: { distill: -1, temperature: 4 }, batchSize: 32, weight: 1 });
+    expect(away!.objective.crossEntropy).toBeUndefined();
+    expect(close).toMatchObject({ indices: input.retain, batchSize: 64, weight: 1 });
+    expect(close!.objective).toMatchObject({ crossEntropy: 0.99, distill: 0.1, temperature: 4 });
+    expect(job.schedule).toEqual({ kind: 'steps', learningRate: 3e-3, factor: 0.1, atEpochs: [3, 5, 9] });
+    // the teacher's logits on forget point 8, the second row
+    expect([...away!.targets!.subarray(4, 8)]).toEqual([1032, 1033, 1034, 1035]);
+    expect(close!.targets).toHaveLength(input.retain.length * 4);
+  });
+});
+
+describe('oracle and datamodel matching', () => {
+  it('fine-tune on the forget points and retain points drawn once, in one mixed term', () => {
+    const job = build('oracle-matching', { forgetMultiplier: 2, retainMultiplier: 4, learningRate: 1e-4 });
+    const term = onlyTerm(job);
+    expect(job.passes).toHaveLength(1);
+    expect(job.passes[0]!.terms).toHaveLength(1);
+    expect([...term.indices.subarray(0, 6)]).toEqual([3, 8, 20, 3, 8, 20]);
+    const retained = [...term.indices.subarray(6)];
+    expect(retained).toHaveLength(12);
+    expect(new Set(retained).size).toBe(12);
+    expect(retained.every((index) => fixtureInput().retain.includes(index))).toBe(true);
+    expect([term.samplePerEpoch, term.alwaysIncluded]).toEqual([undefined, undefined]);
+    expect(term.objective).toEqual({ matchLogits: 1 });
+    expect(term.indices.every((point, row) => term.targets![row * 4] === 2000 + point * 4)).toBe(true);
+    expect(job.optimizer).toMatchObject({ kind: 'adam', weightDecay: 0 });
+    expect(job.schedule).toEqual({ kind: 'exponential', learningRate: 1e-4, factor: 0.95 });
+  });
+
+  it('draw another retain sample for another model or seed, the same whatever else differs', () => {
+    const sample = (changes: Partial<UnlearnInput>, setting: MethodSetting = {}) =>
+      [...onlyTerm(build('oracle-matching', setting, fixtureInput(changes))).indices].slice(3);
+    const first = sample({});
+    expect(sample({}, { epochs: 2, learningRate: 1e-5, batchSize: 8 })).toEqual(first);
+    expect([...onlyTerm(build('dmm')).indices].slice(3)).toEqual(first);
+    expect(sample({ modelIndex: 8 })).not.toEqual(first);
+    expect(sample({ seed: 12 })).not.toEqual(first);
+  });
+
+  it('redraw a fraction of the retain set at each epoch beside all forget points (Algorithm C.1)', () => {
+    const input = fixtureInput();
+    const setting = { retainSampling: 'each-epoch', retainFraction: 0.25, forgetMultiplier: 2, batchNorm: 'eval' };
+    const job = build('oracle-matching', setting, input);
+    const term = onlyTerm(job);
+    expect([term.alwaysIncluded, term.samplePerEpoch]).toEqual([6, 9]);
+    expect([...term.indices.subarray(6)]).toEqual([...input.retain]);
+    expect(job.passes[0]!.batchNorm).toBe('eval');
+  });
+
+  it('take the whole retain set when more is wanted than there is', () => {
+    const term = onlyTerm(build('oracle-matching', { retainMultiplier: 20 }));
+    expect([...term.indices.subarray(3)].sort((a, b) => a - b)).toEqual([...fixtureInput().retain]);
+  });
+
+  it('match the mean oracle, or DM-Direct of the same original', () => {
+    const meanOracleLogits = new Float32Array(200).fill(5);
+    const mean = onlyTerm(build('oracle-matching', { oracleTargets: 'mean' }, fixtureInput({ meanOracleLogits })));
+    expect(mean.targets!.every((target) => target === 5)).toBe(true);
+    const simulated = onlyTerm(build('dmm', { scale: 0.5 }));
+    // original 1000 + 4x + c, shift 4x + c
+    expect(simulated.indices.every((point, row) => simulated.targets![row * 4 + 1] === 1000 + 0.5 * (4 * point + 1))).toBe(true);
+    const diagonal = onlyTerm(build('dmm', { diagonalOnly: true }));
+    expect(diagonal.targets!.every((target) => target === 1500)).toBe(true);
+  });
+
+  it('say what is missing', () => {
+    const bare = fixtureInput();
+    delete bare.matchedOracleLogits;
+    delete bare.shift;
+    expect(codeOf(() => build('oracle-matching', {}, bare))).toBe('LETHE_ORACLES_MISSING');
+    expect(codeOf(() => build('oracle-matching', { oracleTargets: 'mean' }))).toBe('LETHE_ORACLES_MISSING');
+    expect(codeOf(() => build('dmm', {}, bare))).toBe('LETHE_DATAMODELS_MISSING');
+    const direct = unlearnMethod('dm-direct');
+    expect(codeOf(() => direct.kind === 'direct' && unlearnedLogits(direct, bare, {}))).toBe('LETHE_DATAMODELS_MISSING');
+  });
+});
+
+describe('compute fractions', () => {
+  const fraction = (name: MethodName, given: MethodSetting, atEpoch: number) => {
+    const method = unlearnMethod(name);
+    return method.computeFraction(sizes, checkSetting(method, given), atEpoch);
+  };
+  const full = 49900 * 24;
+
+  it('count gradient images against a full retraining, and forward passes for targets as a third', () => {
+    expect(fraction('do-nothing', {}, 24)).toBe(0);
+    expect(fraction('dm-direct', {}, 24)).toBe(0);
+    expect(fraction('full-retrain', {}, 24)).toBe(1);
+    expect(fraction('partial-retrain', { epochs: 6 }, 6)).toBe(0.25);
+    expect(fraction('gradient-ascent', {}, 10)).toBeCloseTo(1000 / full, 12);
+    expect(fraction('gradient-descent', {}, 5)).toBeCloseTo(5 / 24, 12);
+    expect(fraction('scrub', { maximizationEpochs: 3 }, 5)).toBeCloseTo((300 + 5 * 49900 + 50000 / 3) / full, 12);
+    expect(fraction('scrub', { maximizationEpochs: 7 }, 5)).toBeCloseTo((500 + 5 * 49900 + 50000 / 3) / full, 12);
+    expect(fraction('dmm', {}, 10)).toBeCloseTo((10 * 600 + 600 / 3) / full, 12);
+    expect(fraction('oracle-matching', { retainMultiplier: 20, forgetMultiplier: 5 }, 4)).toBeCloseTo((4 * 2500 + 2100 / 3) / full, 12);
+  });
+
+  it('count the targets of redrawn retain points once per distinct point', () => {
+    const half = { retainSampling: 'each-epoch', retainFraction: 0.5 };
+    const distinct = 49900 * (1 - 0.5 ** 3);
+    expect(fraction('oracle-matching', half, 3)).toBeCloseTo((3 * (100 + 24950) + (100 + distinct) / 3) / full, 12);
+  });
+
+  it('keep the published matching settings below the 5 % of the paper', () => {
+    expect(fraction('oracle-matching', {}, 10)).toBeLessThan(0.05);
+  });
+});
