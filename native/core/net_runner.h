@@ -1,0 +1,64 @@
+// Runs a compiled network forward and backward for one model at a time; every buffer is allocated once, at the largest batch.
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "net_plan.h"
+
+namespace lethe {
+
+// Zeroed memory with large-page alignment; throws std::bad_alloc.
+class Arena {
+ public:
+  explicit Arena(int64_t numBytes);
+  uint8_t* data() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(uint8_t* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<uint8_t, Free> memory_;
+};
+
+class NetRunner {
+ public:
+  // withGradients: false saves the gradient buffers where only forward is called.
+  NetRunner(const NetPlan& plan, const TrainKernels& kernels, int64_t maxBatch, bool withGradients);
+  NetRunner(const NetRunner&) = delete;
+  NetRunner& operator=(const NetRunner&) = delete;
+
+  static int64_t bytes(const NetPlan& plan, const TrainKernels& kernels, int64_t maxBatch, bool withGradients);
+
+  ImageView image(int64_t n) const { return view(0, n); }            // fill its interior, then call forward
+  int64_t numClasses() const { return plan_.net.numClasses; }
+  const float* logits() const { return bases_[static_cast<size_t>(plan_.logits())]; }         // (n, classes)
+  float* logitsGradient() const { return bases_[static_cast<size_t>(plan_.steps.back().gradient)]; }  // (n, classes)
+
+  // trainBatchNorm: batch statistics are used and the running ones in `parameters` move; else the running ones are used.
+  void forward(int64_t n, bool trainBatchNorm, float* parameters);
+  void forward(int64_t n, const float* parameters);  // eval mode
+
+  // After forward of the same batch and mode, with logitsGradient() filled. Overwrites gradient (numTrainable).
+  void backward(int64_t n, bool trainBatchNorm, const float* parameters, float* gradient);
+
+ private:
+  ImageView view(int buffer, int64_t n) const;
+  void forwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters);
+  void normForward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters);
+  void moveRunning(const PlanStep& step, int64_t n, float* parameters) const;
+  void backwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient);
+  void inputGradient(const PlanStep& step, const ImageView& dy, const ImageView& dx, const float* parameters);
+
+  const NetPlan& plan_;
+  const TrainKernels& kernels_;
+  int64_t maxBatch_;
+  Arena arena_;
+  std::vector<float*> bases_;  // of the plan's buffers
+  std::vector<float> statistics_;
+  uint8_t* argmax_ = nullptr;
+  float* scratch_ = nullptr;
+};
+
+}  // namespace lethe
