@@ -3,6 +3,7 @@
 
 static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerSystem(env, exports);
+  lethe::addon::registerTrain(env, exports);
   return exports;
 }
 

@@ -45,8 +45,9 @@ Status checkPoints(const std::string& where, const int32_t* points, int64_t coun
 Status checkTerm(const std::string& where, const PassTerm& term, int64_t numPoints) {
   if (term.count < 1 || term.count > INT32_MAX) return invalidJob(where, "expected 1..2^31-1 indices; received " + std::to_string(term.count) + ".");
   if (term.batchSize < 1) return invalidJob(where, "expected batchSize >= 1.");
-  if (term.samplePerEpoch > term.count) {
-    return invalidJob(where, "expected samplePerEpoch <= " + std::to_string(term.count) + " indices; received " + std::to_string(term.samplePerEpoch) + ".");
+  if (term.alwaysIncluded < 0 || examplesPerEpoch(term) < 1 || examplesPerEpoch(term) > term.count) {
+    return invalidJob(where, "expected alwaysIncluded + samplePerEpoch in 1.." + std::to_string(term.count) + " (its indices); received " +
+                                 std::to_string(term.alwaysIncluded) + " + " + std::to_string(term.samplePerEpoch) + ".");
   }
   if (!term.targets && (term.objective.matchLogits != 0 || term.objective.distill != 0)) {
     return invalidJob(where, "matchLogits and distill need targets.");

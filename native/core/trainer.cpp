@@ -21,7 +21,7 @@ bool allFinite(const float* values, int64_t count) {
 
 int64_t stepsPerEpoch(const Pass& pass) {
   const PassTerm& walked = pass.terms[0];
-  return (samplePerEpoch(walked) + walked.batchSize - 1) / walked.batchSize;
+  return (examplesPerEpoch(walked) + walked.batchSize - 1) / walked.batchSize;
 }
 
 // One random stream for every (epoch, pass, term); the driver has checked the bounds on passes and terms.
@@ -31,12 +31,12 @@ uint32_t stream(int64_t epoch, size_t pass, size_t term) {
 
 }  // namespace
 
-int64_t samplePerEpoch(const PassTerm& term) { return term.samplePerEpoch > 0 ? term.samplePerEpoch : term.count; }
+int64_t examplesPerEpoch(const PassTerm& term) { return term.samplePerEpoch < 0 ? term.count : term.alwaysIncluded + term.samplePerEpoch; }
 
 int64_t plannedImages(const TrainJob& job) {
   int64_t images = 0;
   for (const Pass& pass : job.passes) {
-    int64_t perEpoch = samplePerEpoch(pass.terms[0]);
+    int64_t perEpoch = examplesPerEpoch(pass.terms[0]);
     for (size_t term = 1; term < pass.terms.size(); ++term) perEpoch += stepsPerEpoch(pass) * pass.terms[term].batchSize;
     images += perEpoch * std::min(pass.activeEpochs, job.epochs);
   }
@@ -48,7 +48,7 @@ int64_t largestBatch(const TrainJob& job) {
   for (const Pass& pass : job.passes) {
     for (size_t term = 0; term < pass.terms.size(); ++term) {
       const int64_t size = pass.terms[term].batchSize;
-      batch = std::max(batch, term == 0 ? std::min(size, samplePerEpoch(pass.terms[0])) : size);
+      batch = std::max(batch, term == 0 ? std::min(size, examplesPerEpoch(pass.terms[0])) : size);
     }
   }
   return batch;
@@ -121,7 +121,9 @@ bool Trainer::runEpoch(const TrainJob& job, int64_t epoch, TrainOutcome& outcome
     if (epoch >= pass.activeEpochs) continue;
     std::vector<Sampler> samplers;
     for (size_t t = 0; t < pass.terms.size(); ++t) {
-      samplers.emplace_back(pass.terms[t].count, samplePerEpoch(pass.terms[t]), Random(job.seed, Purpose::shuffle, job.modelIndex, stream(epoch, p, t)));
+      const PassTerm& term = pass.terms[t];
+      const int64_t always = term.samplePerEpoch < 0 ? term.count : term.alwaysIncluded;
+      samplers.emplace_back(term.count, always, examplesPerEpoch(term) - always, Random(job.seed, Purpose::shuffle, job.modelIndex, stream(epoch, p, t)));
     }
     while (samplers[0].remaining() > 0) {
       if (progress_.control.aborted()) return true;

@@ -23,7 +23,7 @@ struct QueueProgress {
 };
 
 // Examples that one epoch takes from a term: its sample, or all of it.
-int64_t samplePerEpoch(const PassTerm& term);
+int64_t examplesPerEpoch(const PassTerm& term);
 // Images of forward and backward that a job will take.
 int64_t plannedImages(const TrainJob& job);
 // The largest batch of a job.

@@ -1,4 +1,6 @@
 /** The addon's functions as TypeScript sees them; each binding file in native/addon states the same signature. */
+import type { NetSpec, ParameterTensor, TrainJob } from '../types.js';
+
 export type IsaName = 'portable' | 'avx2' | 'avx512';
 
 export interface SystemInfo {
@@ -17,6 +19,66 @@ export interface CudaInfo {
   devices: { name: string; computeCapability: string; totalBytes: number; freeBytes: number }[];
 }
 
+/** Pixels of a data set as the training engine reads them; shapes as in Dataset. */
+export interface NativeImageData {
+  numPoints: number;
+  pixels: Uint8Array;
+  labels: Int32Array;
+  mean: number[];
+  std: number[];
+}
+
+/** The caller allocates what the addon fills: logits (evalEpochs, evalPoints, classes), parameters (numParameters). */
+export interface NativeTrainJob extends TrainJob {
+  logits: Float32Array;
+  parameters?: Float32Array;
+}
+
+export interface NativeTrainRequest {
+  net: NetSpec;
+  /** "" takes LETHE_ISA or the highest available. */
+  isa: IsaName | '';
+  threads: number;
+  data: NativeImageData;
+  jobs: NativeTrainJob[];
+  evalPoints: Int32Array;
+  evalEpochs: number[];
+}
+
+export interface NativeTrainOutcome {
+  /** 1-based; 0: trained. */
+  divergedAtEpoch: number;
+  loss: number;
+  gradientImages: number;
+  elapsedMs: number;
+}
+
+export interface NativeForwardRequest {
+  net: NetSpec;
+  isa: IsaName | '';
+  threads: number;
+  data: NativeImageData;
+  parameters: Float32Array[];
+  points: Int32Array;
+  /** (parameters.length, points.length, classes), filled by the addon */
+  logits: Float32Array;
+}
+
+export interface NetDescription {
+  parameters: ParameterTensor[];
+  numParameters: number;
+  numTrainable: number;
+  /** Multiply-adds of one image, forward. */
+  multiplyAdds: number;
+  /** Memory of one model in training at the given batch size. */
+  memoryBytes: number;
+}
+
+export type NativeProgress = (done: number, total: number) => void;
+
 export interface NativeAddon {
   systemInfo(): SystemInfo;
+  trainMany(request: NativeTrainRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeTrainOutcome[]>;
+  forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  describeNet(net: NetSpec, batchSize: number): NetDescription;
 }

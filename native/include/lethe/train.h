@@ -28,7 +28,8 @@ struct PassTerm {
   LossWeights objective;
   float weight = 1;
   int64_t batchSize = 1;
-  int64_t samplePerEpoch = 0;  // 0: all
+  // -1: an epoch walks through all rows; else through the first alwaysIncluded rows and this many of the others, redrawn every epoch.
+  int64_t samplePerEpoch = -1, alwaysIncluded = 0;
 };
 
 struct Pass {

@@ -1,0 +1,140 @@
+import { LetheError } from '../errors.js';
+import { abortFlag, nativeAddon } from '../native/addon.js';
+import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription } from '../native/types.js';
+import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
+import { checkDataset, checkJobs, checkPoints } from './check.js';
+
+export interface NativeEngineOptions {
+  /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
+  isa?: IsaName;
+  /** Models trained at the same time; 0 or absent: every processor this process may use. */
+  threads?: number;
+}
+
+/**
+ * Training in C++ off the JavaScript thread: fp32, one model per core and no threads inside a model. For one instruction set the bytes
+ * of a job depend on nothing but the job.
+ */
+export class NativeEngine implements Engine {
+  readonly name = 'native';
+  private readonly isa: IsaName | '';
+  private readonly threads: number;
+
+  constructor({ isa, threads = 0 }: NativeEngineOptions = {}) {
+    this.isa = isa ?? '';
+    this.threads = threads;
+  }
+
+  describe(): Record<string, string | number> {
+    const system = nativeAddon().systemInfo();
+    return { engine: this.name, isa: this.isa === '' ? system.isa : this.isa, precision: 'fp32', threads: this.threads || system.threads };
+  }
+
+  /** @throws LETHE_NET_INVALID names the layer that does not fit. */
+  parameters(net: NetSpec): ParameterTensor[] {
+    return nativeAddon().describeNet(net, 1).parameters;
+  }
+
+  /**
+   * Facts of a network for planning: number of parameters, multiply-adds of one image, memory of one model in training.
+   * @throws LETHE_NET_INVALID names the layer that does not fit.
+   */
+  describeNet(net: NetSpec, batchSize: number): NetDescription {
+    return nativeAddon().describeNet(net, batchSize);
+  }
+
+  /**
+   * Progress counts images through forward and backward. A job that diverges ends with status 'diverged': its logits from that epoch on
+   * and its parameters are NaN, and its neighbours do not notice.
+   * @throws LETHE_NET_INVALID, LETHE_DATASET_INVALID, LETHE_JOB_INVALID (with the model index), LETHE_TASK_ABORTED, LETHE_MEMORY_EXHAUSTED
+   */
+  async trainMany(
+    net: NetSpec,
+    dataset: Dataset,
+    jobs: TrainJob[],
+    outputs: TrainOutputs,
+    options: RunOptions = {},
+  ): Promise<TrainResult[]> {
+    const { numParameters } = this.describeNet(net, 1);
+    checkDataset(net, dataset);
+    checkPoints('evalPoints', outputs.evalPoints, dataset);
+    checkJobs(net, dataset, jobs, outputs, numParameters);
+    const perSnapshot = outputs.evalPoints.length * net.numClasses;
+    const nativeJobs: NativeTrainJob[] = jobs.map((job) => ({
+      ...job,
+      logits: new Float32Array(outputs.evalEpochs.length * perSnapshot),
+      ...(outputs.parameters ? { parameters: new Float32Array(numParameters) } : {}),
+    }));
+    const outcomes = await nativeAddon().trainMany(
+      {
+        ...this.common(net, dataset, options),
+        jobs: nativeJobs,
+        evalPoints: outputs.evalPoints,
+        evalEpochs: outputs.evalEpochs,
+      },
+      nativeProgress(options),
+      abortFlag(options.signal),
+    );
+    return outcomes.map(({ divergedAtEpoch, ...outcome }, i) => {
+      const { modelIndex, logits, parameters } = nativeJobs[i]!;
+      return {
+        modelIndex,
+        status: divergedAtEpoch === 0 ? 'trained' : 'diverged',
+        ...(divergedAtEpoch === 0 ? {} : { divergedAtEpoch }),
+        ...outcome,
+        logits,
+        ...(parameters ? { parameters } : {}),
+      };
+    });
+  }
+
+  /**
+   * Progress counts images of finished models.
+   * @throws LETHE_NET_INVALID, LETHE_DATASET_INVALID, LETHE_JOB_INVALID, LETHE_TASK_ABORTED, LETHE_MEMORY_EXHAUSTED
+   */
+  async forwardMany(
+    net: NetSpec,
+    dataset: Dataset,
+    parameters: Float32Array[],
+    points: Int32Array,
+    options: RunOptions = {},
+  ): Promise<Float32Array> {
+    const { numParameters } = this.describeNet(net, 1);
+    checkDataset(net, dataset);
+    checkPoints('points', points, dataset);
+    parameters.forEach((values, model) => {
+      if (values.length !== numParameters) {
+        throw new LetheError('LETHE_JOB_INVALID', `parameters of model ${model}`, {
+          expected: `${numParameters} values for network "${net.name}"`,
+          received: String(values.length),
+        });
+      }
+    });
+    const logits = new Float32Array(parameters.length * points.length * net.numClasses);
+    await nativeAddon().forwardMany(
+      { ...this.common(net, dataset, options), parameters, points, logits },
+      nativeProgress(options),
+      abortFlag(options.signal),
+    );
+    return logits;
+  }
+
+  private common(
+    net: NetSpec,
+    dataset: Dataset,
+    options: RunOptions,
+  ): { net: NetSpec; isa: IsaName | ''; threads: number; data: NativeImageData } {
+    const { pixels, labels, mean, std } = dataset;
+    const data = { numPoints: dataset.numTrain + dataset.numValidation, pixels, labels, mean, std };
+    return { net, isa: this.isa, threads: options.threads || this.threads, data };
+  }
+}
+
+function nativeProgress({ onProgress }: RunOptions): NativeProgress | undefined {
+  return (
+    onProgress &&
+    ((done, total) => {
+      onProgress({ done, total });
+    })
+  );
+}
