@@ -1,0 +1,138 @@
+import fc from 'fast-check';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LetheError } from '../../src/errors.js';
+import { readCheckpoint, writeCheckpoint } from '../../src/store/checkpoint.js';
+import { readSafetensors, writeSafetensors, type Tensor } from '../../src/store/safetensors.js';
+import type { ParameterTensor } from '../../src/types.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+
+const folder = temporaryFolder();
+const file = path.join(folder, 'some.safetensors');
+/** Made with safetensors 0.8.0 for Python. */
+const fixture = (name: string): string => path.join(import.meta.dirname, 'safetensors', `${name}.safetensors`);
+
+async function failure(run: Promise<unknown>): Promise<LetheError> {
+  try {
+    await run;
+  } catch (error) {
+    if (error instanceof LetheError) return error;
+    throw error;
+  }
+  throw new Error('was accepted');
+}
+
+function withHeader(header: string, dataBytes: number): Buffer {
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(header)));
+  return Buffer.concat([length, Buffer.from(header), Buffer.alloc(dataBytes)]);
+}
+
+describe('safetensors files', () => {
+  it('of the Python library are read', async () => {
+    const { tensors, metadata } = await readSafetensors(fixture('weights'));
+    expect(Object.fromEntries(tensors)).toEqual({
+      'head.weight': { shape: [3, 4], data: Float32Array.from({ length: 12 }, (_, i) => i / 8) },
+      'norm1.gamma': { shape: [3], data: Float32Array.of(1.5, -2.5, Infinity) },
+      step: { shape: [], data: Float32Array.of(7) },
+      empty: { shape: [0, 5], data: new Float32Array(0) },
+    });
+    expect(Object.fromEntries(metadata)).toEqual({ net: 'tiny', note: 'ü' });
+  });
+
+  it('come back as they were written, data at a multiple of 64', async () => {
+    const size = fc.integer({ min: 0, max: 4 });
+    const tensor = fc.array(size, { maxLength: 3 }).map((shape): Tensor => {
+      const count = shape.reduce((product, n) => product * n, 1);
+      return { shape, data: Float32Array.from({ length: count }, (_, i) => i - 0.5) };
+    });
+    const entries = fc.uniqueArray(fc.tuple(fc.string({ minLength: 1 }), tensor), { selector: ([name]) => name, maxLength: 5 });
+    const property = fc.asyncProperty(entries, fc.string(), async (list, note) => {
+      if (list.some(([name]) => name === '__proto__' || name === '__metadata__')) return;
+      await writeSafetensors(file, list, { note });
+      const back = await readSafetensors(file);
+      expect(new Map([...back.tensors].sort())).toEqual(new Map([...list].sort()));
+      expect(back.metadata).toEqual(new Map([['note', note]]));
+      expect((8 + Number(fs.readFileSync(file).readBigUInt64LE())) % 64).toBe(0);
+    });
+    await fc.assert(property, { seed: 3, numRuns: 30 });
+  });
+
+  it('of other dtypes are refused with advice', async () => {
+    const error = await failure(readSafetensors(fixture('half')));
+    expect([error.code, error.exitCode]).toEqual(['LETHE_SAFETENSORS_UNSUPPORTED', 3]);
+    expect(error.message).toMatch(/expected F32; received "F16".*tensor\.float\(\)/);
+  });
+
+  const one = (offsets: string, shape = '[2]') => `{"a":{"dtype":"F32","shape":${shape},"data_offsets":${offsets}}}`;
+  test.each([
+    ['no JSON', 'ab', 0],
+    ['a list', '[]', 0],
+    ['a tensor without a shape', '{"a":{"dtype":"F32","data_offsets":[0,8]}}', 8],
+    ['a null tensor', '{"a":null}', 8],
+    ['a negative size', one('[0,8]', '[-2]'), 8],
+    ['a fractional size', one('[0,8]', '[2.5]'), 8],
+    ['a size beyond 2^53', one('[0,8]', '[9007199254740993]'), 8],
+    ['a product of sizes beyond 2^53', one('[0,8]', '[4294967296,4294967296,4294967296]'), 8],
+    ['seventeen dimensions', one('[0,8]', JSON.stringify([...new Array<number>(16).fill(1), 2])), 8],
+    ['offsets the wrong way round', one('[8,0]'), 8],
+    ['offsets past the end', one('[0,8]'), 4],
+    ['a rest', one('[0,8]'), 12],
+    ['a hole', one('[4,12]'), 12],
+    ['three offsets', one('[0,4,8]'), 8],
+    ['an overlap', `{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8],
+    ['metadata that is no text', `{"__metadata__":{"a":1}}`, 0],
+    ['metadata that is no object', `{"__metadata__":"a"}`, 0],
+  ])('with %s are refused', async (_name, header, dataBytes) => {
+    fs.writeFileSync(file, withHeader(header, dataBytes));
+    const error = await failure(readSafetensors(file));
+    expect([error.code, error.exitCode]).toEqual(['LETHE_SAFETENSORS_DAMAGED', 3]);
+  });
+
+  it('cut anywhere are refused, and flipped bytes of the header never do worse than an error', async () => {
+    const whole = fs.readFileSync(fixture('weights'));
+    for (let length = 0; length < whole.length; length += 7) {
+      fs.writeFileSync(file, whole.subarray(0, length));
+      expect((await failure(readSafetensors(file))).code).toBe('LETHE_SAFETENSORS_DAMAGED');
+    }
+    const headerEnd = 8 + Number(whole.readBigUInt64LE());
+    for (let at = 0; at < headerEnd; at += 3) {
+      const flipped = Buffer.from(whole);
+      flipped[at]! ^= 1 << (at % 8);
+      fs.writeFileSync(file, flipped);
+      try {
+        await readSafetensors(file);
+      } catch (error) {
+        expect(error).toBeInstanceOf(LetheError);
+      }
+    }
+  });
+});
+
+describe('checkpoints', () => {
+  const layout: ParameterTensor[] = [
+    { name: 'conv1.weight', shape: [1, 1, 2, 3], offset: 0, size: 6, trainable: true },
+    { name: 'norm1.runningMean', shape: [3], offset: 6, size: 3, trainable: false },
+  ];
+  const parameters = Float32Array.from({ length: 9 }, (_, i) => i);
+
+  it('come back as one buffer', async () => {
+    await writeCheckpoint(file, layout, parameters, { method: 'dmm' });
+    expect(await readCheckpoint(file, layout)).toEqual(parameters);
+  });
+
+  it('of another network are refused', async () => {
+    await writeCheckpoint(file, layout, parameters, {});
+    const wider = [layout[0]!, { ...layout[1]!, shape: [4], size: 4 }];
+    const longer = [...layout, { ...layout[1]!, name: 'head.bias', offset: 9 }];
+    for (const other of [wider, longer, layout.slice(0, 1)]) {
+      const error = await failure(readCheckpoint(file, other));
+      expect([error.code, error.exitCode]).toEqual(['LETHE_CHECKPOINT_MISMATCH', 3]);
+    }
+  });
+
+  it('refuse shapes that do not fit', async () => {
+    const tensor = { shape: [2], data: new Float32Array(3) };
+    expect((await failure(writeSafetensors(file, [['a', tensor]]))).code).toBe('LETHE_SHAPE_MISMATCH');
+  });
+});
