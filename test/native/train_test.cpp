@@ -1,0 +1,342 @@
+// The whole network against an independent double-precision network, that network against finite differences, and short trainings
+// of both, step for step. Two nets contain every op and every way in which values are shared.
+#include "lethe/train.h"
+
+#include <algorithm>
+#include <random>
+
+#include "check.h"
+#include "core/net_runner.h"
+#include "core/sampler.h"
+#include "reference/net_reference.h"
+
+using namespace lethe;
+using namespace lethe::test;
+using reference::NetReference;
+using reference::Parameters;
+using reference::Tensor;
+using reference::Values;
+
+namespace {
+
+LayerSpec layer(LayerOp op, const char* name, std::vector<std::string> inputs) {
+  LayerSpec spec;
+  spec.op = op;
+  spec.name = name;
+  spec.inputs = std::move(inputs);
+  spec.epsilon = 1e-5f;
+  spec.momentum = 0.1f;
+  return spec;
+}
+
+LayerSpec conv(const char* name, const char* input, int64_t channels, int64_t kernel, int64_t stride, int64_t pad) {
+  LayerSpec spec = layer(LayerOp::conv, name, {input});
+  spec.outChannels = channels;
+  spec.kernel = kernel;
+  spec.stride = stride;
+  spec.pad = pad;
+  return spec;
+}
+
+LayerSpec head(const char* name, const char* input, bool bias) {
+  LayerSpec spec = layer(LayerOp::linear, name, {input});
+  spec.outFeatures = 3;
+  spec.bias = bias;
+  return spec;
+}
+
+LayerSpec pool(const char* name, const char* input) {
+  LayerSpec spec = layer(LayerOp::maxPool, name, {input});
+  spec.size = 2;
+  return spec;
+}
+
+// The shape of ResNet-9: fused norms, a 5 x 5 convolution of stride 2, a residual block, global maximum, scale.
+NetSpec residualNet() {
+  NetSpec net{"residual", 12, 10, 3, 3, {}};
+  LayerSpec scale = layer(LayerOp::scale, "logits", {"head"});
+  scale.factor = 0.2f;
+  net.layers = {conv("c1", "image", 5, 3, 1, 1), layer(LayerOp::batchNorm, "n1", {"c1"}), layer(LayerOp::relu, "r1", {"n1"}),
+                conv("c2", "r1", 6, 5, 2, 2), layer(LayerOp::batchNorm, "n2", {"c2"}), layer(LayerOp::relu, "r2", {"n2"}),
+                conv("c3", "r2", 6, 3, 1, 1), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::relu, "r3", {"n3"}),
+                layer(LayerOp::add, "sum", {"r2", "r3"}), conv("c4", "sum", 4, 3, 1, 0), layer(LayerOp::batchNorm, "n4", {"c4"}),
+                layer(LayerOp::relu, "r4", {"n4"}), layer(LayerOp::globalMaxPool, "pool", {"r4"}), head("head", "pool", false), scale};
+  return net;
+}
+
+// What ResNet-9 has not: a norm on the image and one without ReLU, ReLU after a sum, a strided shortcut, max-pool, a value read three
+// times, a value added to itself, convolutions without norms that share their gradient, global average, bias.
+NetSpec tangledNet() {
+  NetSpec net{"tangled", 8, 8, 2, 3, {}};
+  net.layers = {layer(LayerOp::batchNorm, "n0", {"image"}), conv("c1", "n0", 4, 3, 1, 1), conv("c2", "image", 4, 1, 1, 0),
+                layer(LayerOp::add, "s1", {"c1", "c2"}), layer(LayerOp::relu, "r1", {"s1"}), pool("p1", "r1"),
+                conv("c3", "p1", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::add, "s2", {"n3", "p1"}),
+                layer(LayerOp::add, "s3", {"s2", "s2"}), layer(LayerOp::relu, "r3", {"s3"}), conv("c4", "r3", 6, 3, 2, 1),
+                layer(LayerOp::batchNorm, "n4", {"c4"}), layer(LayerOp::relu, "r4", {"n4"}), conv("c5", "p1", 6, 1, 2, 0),
+                layer(LayerOp::add, "s4", {"r4", "c5"}), layer(LayerOp::globalAveragePool, "pool", {"s4"}), head("logits", "pool", true)};
+  return net;
+}
+
+struct Objective {
+  const char* name;
+  LossWeights weights;
+};
+
+std::vector<Objective> objectives() {
+  return {{"cross-entropy", {1, 0, 0, 0, 1}},    {"label smoothing", {1, 0.1f, 0, 0, 1}}, {"gradient ascent", {-1, 0, 0, 0, 1}},
+          {"match logits", {0, 0, 1, 0, 1}},     {"distill", {0, 0, 0, 1, 4}},            {"distill away", {0, 0, 0, -1, 4}},
+          {"mixed", {0.99f, 0.05f, 0.3f, 0.1f, 2}}};
+}
+
+Parameters named(const ParameterLayout& layout, const std::vector<float>& flat) {
+  Parameters parameters;
+  for (const ParameterTensor& tensor : layout.tensors) parameters[tensor.name] = Values(flat.begin() + tensor.offset, flat.begin() + tensor.offset + tensor.size);
+  return parameters;
+}
+
+// A net, its data and a model that is not at its initial values, so that every gradient is alive.
+struct Case {
+  explicit Case(const NetSpec& spec) : net(spec) {
+    expect(compileNet(net, plan).ok(), net.name + " compiles");
+    std::mt19937 random(3);
+    std::uniform_real_distribution<float> uniform(0.5f, 1.5f), signedUniform(-0.3f, 0.3f);
+    for (int64_t i = 0; i < numPoints * net.height * net.width * net.channels; ++i) pixels.push_back(static_cast<uint8_t>(random() & 255));
+    for (int64_t i = 0; i < numPoints; ++i) {
+      labels.push_back(static_cast<int32_t>(i % net.numClasses));
+      points.push_back(static_cast<int32_t>(i));
+    }
+    for (int64_t i = 0; i < numPoints * net.numClasses; ++i) targets.push_back(3 * signedUniform(random));
+    flat.resize(static_cast<size_t>(plan.layout.numParameters));
+    initialiseParameters(plan.layout, 5, 0, flat.data());
+    for (const ParameterTensor& tensor : plan.layout.tensors) {
+      if (tensor.fanIn != 0) continue;
+      const bool around1 = tensor.name.ends_with("gamma") || tensor.name.ends_with("Variance");
+      for (int64_t k = 0; k < tensor.size; ++k) flat[static_cast<size_t>(tensor.offset + k)] = around1 ? uniform(random) : signedUniform(random);
+    }
+  }
+
+  Tensor images() const {
+    return reference::gatherImages(pixels, points, Values(mean.begin(), mean.end()), Values(std.begin(), std.end()), net.height, net.width, net.channels);
+  }
+  double referenceLoss(const LossWeights& weights, double weight, bool train, Parameters parameters, Values& dLogits) const {
+    NetReference model(net);
+    const Values logits = model.forward(images(), train, parameters).data;
+    return reference::loss(weights, weight, numPoints, net.numClasses, logits, labels, Values(targets.begin(), targets.end()), dLogits);
+  }
+
+  NetSpec net;
+  NetPlan plan;
+  int64_t numPoints = 7;
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels, points;
+  std::vector<float> targets, flat, mean{0.5f, 0.45f, 0.4f}, std{0.25f, 0.2f, 0.3f};
+};
+
+void checkClose(const std::string& what, const Values& expected, const float* received, double tolerance) {
+  double scale = 1e-6, worst = 0;
+  for (double value : expected) scale = std::max(scale, std::fabs(value));
+  for (size_t i = 0; i < expected.size(); ++i) worst = std::max(worst, std::fabs(expected[i] - static_cast<double>(received[i])));
+  expect(worst <= tolerance * scale, what + ": error " + std::to_string(worst / scale));
+}
+
+void checkGradients(Case& test, const Objective& objective, bool train, Isa isa) {
+  const std::string what = test.net.name + ", " + objective.name + (train ? ", train, " : ", eval, ") + isaName(isa);
+  const TrainKernels& kernels = trainKernels(isa);
+  const int64_t n = test.numPoints;
+  NetRunner runner(test.plan, kernels, n + 2, true);
+  std::vector<float> parameters = test.flat, gradient(static_cast<size_t>(test.plan.layout.numTrainable));
+  double loss = 0;
+  for (int repeat = 0; repeat < 2; ++repeat) {  // the second time with dirty buffers
+    parameters = test.flat;
+    kernels.gatherImages(test.pixels.data(), test.points.data(), test.mean.data(), test.std.data(), runner.image(n));
+    runner.forward(n, train, parameters.data());
+    loss = kernels.loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(), test.targets.data(), runner.logitsGradient());
+    runner.backward(n, train, parameters.data(), gradient.data());
+  }
+
+  NetReference model(test.net);
+  Parameters wanted = named(test.plan.layout, test.flat);
+  checkClose(what + ", logits", model.forward(test.images(), train, wanted).data, runner.logits(), 2e-5);
+  Values dLogits;
+  const double wantedLoss = test.referenceLoss(objective.weights, 0.7f, train, named(test.plan.layout, test.flat), dLogits);
+  expect(std::fabs(loss - wantedLoss) < 1e-5 * (1 + std::fabs(wantedLoss)), what + ", loss");
+  const Parameters gradients = model.backward(dLogits, wanted);
+  double scale = 0;  // one for the net: where a tensor's gradient is zero (a bias before a norm) only rounding is left
+  for (const auto& [name, values] : gradients) {
+    for (double value : values) scale = std::max(scale, std::fabs(value));
+  }
+  for (const ParameterTensor& tensor : test.plan.layout.tensors) {
+    if (!tensor.trainable) {
+      checkClose(what + ", " + tensor.name, wanted.at(tensor.name), parameters.data() + tensor.offset, 1e-5);
+      continue;
+    }
+    double worst = 0;
+    for (int64_t k = 0; k < tensor.size; ++k) worst = std::max(worst, std::fabs(gradients.at(tensor.name)[static_cast<size_t>(k)] - gradient[static_cast<size_t>(tensor.offset + k)]));
+    expect(worst <= 2e-5 * scale, what + ", gradient of " + tensor.name + ": error " + std::to_string(worst / scale));
+  }
+}
+
+// The reference's own gradients, by central differences at a few places of every tensor.
+void checkReference(const Case& test, const Objective& objective, bool train) {
+  const double step = 1e-6;
+  NetReference model(test.net);
+  const Parameters start = named(test.plan.layout, test.flat);
+  Parameters moved = start;
+  Values dLogits, unused;
+  model.forward(test.images(), train, moved);
+  test.referenceLoss(objective.weights, 1, train, start, dLogits);
+  const Parameters gradients = model.backward(dLogits, start);
+  for (const auto& [name, values] : gradients) {
+    for (size_t k = 0; k < values.size(); k += std::max<size_t>(1, values.size() / 2)) {
+      Parameters up = start, down = start;
+      up[name][k] += step;
+      down[name][k] -= step;
+      const double numeric = (test.referenceLoss(objective.weights, 1, train, up, unused) - test.referenceLoss(objective.weights, 1, train, down, unused)) / (2 * step);
+      expect(std::fabs(numeric - values[k]) < 2e-6 * (1 + std::fabs(values[k])),
+             test.net.name + ", " + objective.name + ", reference gradient of " + name + ": " + std::to_string(values[k]) + " but numerically " + std::to_string(numeric));
+    }
+  }
+}
+
+// Two weighted terms and a second pass, every batch a whole index set, so that the order of the shuffle does not matter.
+TrainJob twoTermJob(const Case& test, const Optimizer& optimizer) {
+  PassTerm forget{test.points.data(), 3, test.targets.data(), {0, 0, 1, -0.5f, 2}, 0.6f, 3};
+  PassTerm retain{test.points.data() + 3, 4, nullptr, {1, 0.1f, 0, 0, 1}, 1.3f, 4};
+  TrainJob job;
+  job.epochs = 4;
+  job.passes = {{{forget, retain}, 3, true}, {{retain}, INT64_MAX, false}};
+  job.optimizer = optimizer;
+  job.schedule = {Schedule::Kind::triangle, 0.05, 1, 1, {}};
+  job.initialParameters = test.flat.data();
+  return job;
+}
+
+struct ReferenceTrainer {
+  const Case& test;
+  Parameters parameters, first, second;
+  int64_t steps = 0;
+
+  Parameters term(const PassTerm& from, bool train) {
+    const size_t start = static_cast<size_t>(from.indices - test.points.data()), count = static_cast<size_t>(from.count);
+    std::vector<int32_t> index(test.points.begin() + static_cast<int64_t>(start), test.points.begin() + static_cast<int64_t>(start + count));
+    std::vector<int32_t> labels(test.labels.begin() + static_cast<int64_t>(start), test.labels.begin() + static_cast<int64_t>(start + count));
+    const Values targets = from.targets ? Values(from.targets, from.targets + from.count * test.net.numClasses) : Values{};
+    NetReference model(test.net);
+    const Tensor images = reference::gatherImages(test.pixels, index, Values(test.mean.begin(), test.mean.end()), Values(test.std.begin(), test.std.end()),
+                                                  test.net.height, test.net.width, test.net.channels);
+    const Values logits = model.forward(images, train, parameters).data;
+    Values dLogits;
+    reference::loss(from.objective, from.weight, from.count, test.net.numClasses, logits, labels, targets, dLogits);
+    return model.backward(dLogits, parameters);
+  }
+
+  void run(const TrainJob& job) {
+    for (int64_t epoch = 0; epoch < job.epochs; ++epoch) {
+      const double active = epoch < job.passes[0].activeEpochs ? 2 : 1;
+      double step = 0;
+      for (const Pass& pass : job.passes) {
+        if (epoch >= pass.activeEpochs) continue;
+        Parameters gradient;
+        for (const PassTerm& from : pass.terms) {
+          for (const auto& [name, values] : term(from, pass.trainBatchNorm)) {
+            Values& sum = gradient[name];
+            sum.resize(values.size());
+            for (size_t k = 0; k < values.size(); ++k) sum[k] += values[k];
+          }
+        }
+        update(job, gradient, learningRate(job.schedule, static_cast<double>(epoch) + step++ / active, static_cast<double>(job.epochs)));
+      }
+    }
+  }
+
+  void update(const TrainJob& job, const Parameters& gradient, double rate) {
+    ++steps;
+    for (const auto& [name, values] : gradient) {
+      first[name].resize(values.size());
+      second[name].resize(values.size());
+      if (job.optimizer.kind == Optimizer::Kind::sgd) reference::sgdStep(rate, job.optimizer.momentum, job.optimizer.weightDecay, values, first[name], parameters[name]);
+      else reference::adamStep(steps, rate, job.optimizer.beta1, job.optimizer.beta2, job.optimizer.epsilon, job.optimizer.weightDecay, values, first[name], second[name], parameters[name]);
+    }
+  }
+};
+
+void checkTrajectory(const Case& test, const Optimizer& optimizer, const char* name, Isa isa) {
+  std::vector<float> parameters(test.flat.size()), logits(static_cast<size_t>(test.numPoints * test.net.numClasses));
+  TrainRequest request;
+  request.net = test.net;
+  request.isa = isa;
+  request.threads = 1;
+  request.data = {test.pixels.data(), test.labels.data(), test.numPoints, test.mean, test.std};
+  request.data.mean.resize(static_cast<size_t>(test.net.channels));
+  request.data.std.resize(static_cast<size_t>(test.net.channels));
+  request.jobs = {twoTermJob(test, optimizer)};
+  request.jobs[0].parameters = parameters.data();
+  request.jobs[0].logits = logits.data();
+  request.evalPoints = test.points.data();
+  request.numEvalPoints = test.numPoints;
+  request.evalEpochs = {4};
+  std::vector<TrainOutcome> outcomes;
+  const Status status = trainMany(request, TaskControl{}, outcomes);
+  if (!expect(status.ok(), std::string(name) + " trains: " + status.message)) return;
+  expect(outcomes[0].divergedAtEpoch == 0 && outcomes[0].gradientImages == 3 * 7 + 4 * 4, std::string(name) + " counts its images");
+
+  ReferenceTrainer trainer{test, named(test.plan.layout, test.flat), {}, {}};
+  trainer.run(request.jobs[0]);
+  const std::string what = test.net.name + ", trained by " + name + " on " + isaName(isa);
+  for (const ParameterTensor& tensor : test.plan.layout.tensors) {
+    checkClose(what + ", " + tensor.name, trainer.parameters.at(tensor.name), parameters.data() + tensor.offset, 5e-4);
+  }
+  NetReference model(test.net);
+  checkClose(what + ", logits", model.forward(test.images(), false, trainer.parameters).data, logits.data(), 5e-4);
+}
+
+void checkSchedules() {
+  const auto near = [](double a, double b) { return std::fabs(a - b) < 1e-12; };
+  const Schedule triangle{Schedule::Kind::triangle, 0.4, 5, 1, {}}, cosine{Schedule::Kind::cosine, 0.4, 5, 1, {}};
+  expect(near(learningRate(triangle, 0, 24), 0) && near(learningRate(triangle, 2.5, 24), 0.2) && near(learningRate(triangle, 5, 24), 0.4) &&
+             near(learningRate(triangle, 14.5, 24), 0.2) && near(learningRate(triangle, 24, 24), 0),
+         "triangle");
+  expect(near(learningRate(cosine, 2.5, 24), 0.2) && near(learningRate(cosine, 14.5, 24), 0.2) && near(learningRate(cosine, 24, 24), 0), "cosine");
+  expect(near(learningRate({Schedule::Kind::exponential, 1, 0, 0.95, {}}, 2.9, 9), 0.95 * 0.95), "exponential moves once an epoch");
+  const Schedule steps{Schedule::Kind::steps, 1, 0, 0.1, {3, 5}};
+  expect(near(learningRate(steps, 2.99, 9), 1) && near(learningRate(steps, 3, 9), 0.1) && near(learningRate(steps, 5.5, 9), 0.01), "steps");
+}
+
+void checkSampler() {
+  Sampler sampler(50, 4, 10, Random(1, Purpose::shuffle, 0));
+  std::vector<std::vector<int32_t>> walks(2);
+  for (auto& walk : walks) {
+    do walk.push_back(sampler.draw());
+    while (sampler.remaining() > 0);
+  }
+  expect(walks[0].size() == 14 && walks[0] != walks[1], "an epoch walks through its sample, then again in another order");
+  for (auto& walk : walks) std::sort(walk.begin(), walk.end());
+  expect(walks[0] == walks[1] && std::adjacent_find(walks[0].begin(), walks[0].end()) == walks[0].end(), "a sample has no repeats and stays for the epoch");
+  expect(std::equal(walks[0].begin(), walks[0].begin() + 4, std::begin({0, 1, 2, 3})), "alwaysIncluded rows are in every sample");
+}
+
+}  // namespace
+
+int main() {
+  Optimizer sgd, adam;
+  sgd.momentum = 0.9f;
+  sgd.weightDecay = 5e-4f;
+  adam.kind = Optimizer::Kind::adam;
+  adam.epsilon = 1e-3f;  // large enough that gradients of rounding size do not become steps of full size
+  for (const NetSpec& net : {residualNet(), tangledNet()}) {
+    Case test(net);
+    for (const Objective& objective : objectives()) {
+      for (const bool train : {true, false}) {
+        for (Isa isa : availableIsas()) checkGradients(test, objective, train, isa);
+        checkReference(test, objective, train);
+      }
+    }
+    for (Isa isa : availableIsas()) {
+      checkTrajectory(test, sgd, "SGD", isa);
+      checkTrajectory(test, adam, "Adam", isa);
+    }
+  }
+  checkSchedules();
+  checkSampler();
+  return finish();
+}
