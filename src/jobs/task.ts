@@ -1,16 +1,8 @@
 /** Units of work: a plan expands to stages of tasks, a task produces artefacts, an artefact is done when its manifest verifies. */
 import type { Dataset, Engine, NetSpec, Plan, RunOptions } from '../types.js';
-import type { RunFolder } from '../store/run.js';
+import type { Artefact, RunFolder } from '../store/run.js';
 
-/** A file to publish under the run folder, content in order of writing. */
-export interface Artefact {
-  /** Relative to the run folder, from store/layout.ts. */
-  path: string;
-  content: Uint8Array | AsyncIterable<Uint8Array>;
-  /** Number of rows (models) inside and the first model's index, where that means something. */
-  rows?: number;
-  firstRow?: number;
-}
+export type { Artefact };
 
 export interface TaskContext extends RunOptions {
   plan: Plan;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LetheError } from '../../src/errors.js';
+import { openForReading, readFully } from '../../src/store/files.js';
 import { encodeNpy, halfToFloat, readNpy, toFloat32, writeNpy } from '../../src/store/npy.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 
@@ -139,17 +140,17 @@ test('a missing file and a folder are told apart', async () => {
   expect((await failure(folder)).code).toBe('LETHE_FILE_UNREADABLE');
 });
 
-test('more than 2 GiB is read', async () => {
+test('offsets beyond 2 GiB are read, sizes beyond the memory refused before allocation', async () => {
   const file = path.join(folder, 'sparse.npy');
-  const length = 2 ** 31 + 5;
-  const header = Buffer.from(encodeNpy([0], new Uint8Array(0))).toString('latin1');
-  const text = header.replace('(0,), }' + ' '.repeat(9), `(${length},), }`);
-  fs.writeFileSync(file, text, 'latin1');
-  fs.truncateSync(file, header.length + length);
-  const handle = fs.openSync(file, 'r+');
-  fs.writeSync(handle, Buffer.of(7), 0, 1, header.length + length - 1);
-  fs.closeSync(handle);
-  const { data } = await readNpy(file);
-  expect([data.length, data[length - 1], data[length - 2]]).toEqual([length, 7, 0]);
-  fs.rmSync(file);
+  const length = 2 ** 33 * 1000 + 5;
+  const text = Buffer.from(encodeNpy([0], new Uint8Array(0))).toString('latin1');
+  fs.writeFileSync(file, text.replace(`(0,), }${' '.repeat(12)}`, `(${length},), }`), 'latin1');
+  fs.truncateSync(file, text.length + length);
+  expect(await failure(file)).toMatchObject({ code: 'LETHE_MEMORY_SHORT', exitCode: 4 });
+  const { handle, bytes } = await openForReading(file);
+  fs.writeSync(fs.openSync(file, 'r+'), Buffer.of(7), 0, 1, bytes - 1);
+  const end = new ArrayBuffer(16);
+  expect(await readFully(handle, end, bytes - 10)).toBe(10);
+  expect(new Uint8Array(end)[9]).toBe(7);
+  await handle.close();
 });

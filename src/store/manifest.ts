@@ -1,0 +1,20 @@
+/** What a finished artefact must look like; written after it, so that its presence means "done". */
+import { decodeSealed, encodeSealed } from './json.js';
+
+export interface Manifest {
+  bytes: number;
+  sha256: string;
+  planHash: string;
+  /** Rows (models) inside and the index of the first, where that means something. */
+  rows?: number;
+  firstRow?: number;
+}
+
+export function encodeManifest(manifest: Manifest): Uint8Array {
+  return encodeSealed(manifest);
+}
+
+/** The manifest inside; undefined when it is damaged in any way. */
+export function decodeManifest(bytes: Uint8Array): Manifest | undefined {
+  return decodeSealed(bytes) as Manifest | undefined;
+}

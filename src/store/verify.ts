@@ -1,0 +1,78 @@
+/** Checks a whole run folder against its manifests: `lethe verify`. */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { hashFile, readWhole } from './files.js';
+import { decodeSealed } from './json.js';
+import { isArtefactPath, layout, manifestedArtefact, manifestPath } from './layout.js';
+import { isTemporary } from './publish.js';
+import { difference, readManifest, type RunFolder } from './run.js';
+
+export interface RunHealth {
+  /** Files whose content was checked, and their bytes. */
+  checked: number;
+  bytes: number;
+  /** Content or manifest is not what was written; sorted by path. */
+  damaged: { path: string; reason: string }[];
+  /** Manifest without file, or expected and not there at all. */
+  missing: string[];
+  /** Files Lethe did not put here. */
+  foreign: string[];
+}
+
+/** Reads every byte of the run. `expected`: artefacts that should be there when the run is finished. */
+export async function verifyRun(run: RunFolder, expected: readonly string[] = []): Promise<RunHealth> {
+  const health: RunHealth = { checked: 0, bytes: 0, damaged: [], missing: [], foreign: [] };
+  const artefacts = new Set<string>();
+  const present = new Set<string>();
+  for (const file of await filesBelow(run.root)) {
+    present.add(file);
+    const artefact = manifestedArtefact(file) ?? file;
+    if (isArtefactPath(artefact)) artefacts.add(artefact);
+    else if (file === layout.provenance) await checkProvenance(run.root, health);
+    else if (file !== layout.failed) health.foreign.push(file);
+  }
+  for (const artefact of [...artefacts].sort()) {
+    if (present.has(artefact)) await checkArtefact(run, artefact, health);
+    else health.missing.push(artefact);
+  }
+  health.missing.push(...expected.filter((artefact) => !artefacts.has(artefact)));
+  return health;
+}
+
+/** Removes damaged artefacts and lone manifests, so that the next run makes them anew. Returns the paths. */
+export async function repairRun(run: RunFolder, health: RunHealth): Promise<string[]> {
+  const broken = [...health.damaged.map((item) => item.path), ...health.missing].filter((file) => file !== layout.plan);
+  for (const artefact of broken) {
+    // the manifest goes first: an artefact without one is not done, whatever happens in between
+    await fs.rm(path.join(run.root, manifestPath(artefact)), { force: true });
+    await fs.rm(path.join(run.root, artefact), { force: true });
+  }
+  return broken;
+}
+
+async function filesBelow(root: string): Promise<string[]> {
+  const entries = await fs.readdir(root, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory() && !isTemporary(entry.name))
+    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'))
+    .sort();
+}
+
+async function checkArtefact(run: RunFolder, artefact: string, health: RunHealth): Promise<void> {
+  const found = await hashFile(path.join(run.root, artefact));
+  if (!found) return;
+  health.checked += 1;
+  health.bytes += found.bytes;
+  const manifest = await readManifest(run.root, artefact);
+  const reason = manifest && difference(manifest, run.planHash, found);
+  if (!manifest) health.damaged.push({ path: artefact, reason: 'no readable manifest' });
+  else if (reason) health.damaged.push({ path: artefact, reason: `expected ${reason.expected}, received ${reason.received}` });
+}
+
+async function checkProvenance(root: string, health: RunHealth): Promise<void> {
+  const bytes = await readWhole(path.join(root, layout.provenance));
+  if (!bytes) return;
+  health.checked += 1;
+  health.bytes += bytes.length;
+  if (!decodeSealed(bytes)) health.damaged.push({ path: layout.provenance, reason: 'its own checksum is wrong' });
+}

@@ -1,0 +1,37 @@
+import type { Plan } from '../../src/types.js';
+
+/** A small valid plan for tests of files and jobs. */
+export function samplePlan(): Plan {
+  return {
+    version: 1,
+    name: 'sample',
+    seed: 7,
+    data: { name: 'synthetic', trainPerClass: 0, validationPerClass: 0 },
+    net: { name: 'resnet9', width: 8 },
+    recipe: {
+      epochs: 4,
+      batchSize: 16,
+      optimizer: { kind: 'sgd', momentum: 0.9, weightDecay: 5e-4 },
+      schedule: { kind: 'triangle', learningRate: 0.15, peakEpoch: 1 },
+      labelSmoothing: 0,
+    },
+    subsetModels: { count: 40, subsetFraction: 0.5, modelsPerShard: 20 },
+    originals: { count: 10 },
+    oracles: { scored: 10, matched: 10 },
+    fit: {
+      estimator: 'lasso',
+      pathLength: 100,
+      lambdaMinRatio: 0.01,
+      select: 'holdout',
+      holdoutFraction: 0.1,
+      refit: true,
+      gapTolerance: 1e-4,
+      seed: 7,
+    },
+    lds: { heldOutFraction: 0.1, numModels: [] },
+    forgetSets: [{ name: 'random-10', kind: 'random', size: 10, seed: 7 }],
+    methods: [{ method: 'dmm', grid: {} }],
+    tuning: { numModels: 5 },
+    klom: { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 },
+  };
+}

@@ -1,0 +1,167 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { layout, manifestPath } from '../../src/store/layout.js';
+import { planHash } from '../../src/store/planIdentity.js';
+import { openRun } from '../../src/store/run.js';
+import { repairRun, verifyRun } from '../../src/store/verify.js';
+import { samplePlan } from '../helpers/plan.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+
+const folder = temporaryFolder();
+const plan = samplePlan();
+let counter = 0;
+const newRoot = (): string => path.join(folder, `run-${counter++}`);
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+async function smallRun(root: string) {
+  const run = await openRun(root, { plan, identity: { dataset: 'abc' } });
+  await run.publish([
+    { path: layout.subsetOutputs(1003), content: bytesOf('outputs of models 20 to 39'), rows: 20, firstRow: 20 },
+    { path: layout.oracles('random-10', 'scored', 0), content: bytesOf('oracles') },
+  ]);
+  await run.publish([{ path: layout.scores('random-10'), content: new Uint8Array(0) }]);
+  return run;
+}
+
+test('artefacts are done, readable and described by their manifests; plan.json comes first', async () => {
+  const root = newRoot();
+  const run = await smallRun(root);
+  const shard = 'outputs/01/shard-01003.arrow';
+  expect(await run.isDone(shard)).toBe(true);
+  expect(await (await openRun(root)).read(shard)).toEqual(bytesOf('outputs of models 20 to 39'));
+  expect(JSON.parse(fs.readFileSync(path.join(root, manifestPath(shard)), 'utf8'))).toMatchObject({
+    bytes: 26,
+    rows: 20,
+    firstRow: 20,
+    planHash: planHash(plan),
+    sha256: await sha(root, shard),
+  });
+  expect((await openRun(root)).plan).toEqual(plan);
+  expect(await run.isDone(layout.masks)).toBe(false);
+  await expect(run.read(layout.masks)).rejects.toMatchObject({ code: 'LETHE_ARTEFACT_MISSING', exitCode: 3 });
+  for (const wrong of ['../x', 'report/../../x', '/etc/x', 'outputs/x', 'report/A', 'report/a\nb', 'manifest/x.json']) {
+    await expect(run.publish([{ path: wrong, content: new Uint8Array(1) }])).rejects.toMatchObject({ code: 'LETHE_NAME_INVALID' });
+  }
+});
+
+async function sha(root: string, file: string): Promise<string> {
+  const digest = await crypto.subtle.digest('SHA-256', fs.readFileSync(path.join(root, file)));
+  return Buffer.from(digest).toString('hex');
+}
+
+test('every flipped byte and every cut of every file is found, redone by repair, and nothing else is touched', async () => {
+  const root = newRoot();
+  await smallRun(root);
+  const files = fs
+    .readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((file) => fs.statSync(path.join(root, file)).isFile() && file !== layout.plan && file !== manifestPath(layout.plan));
+  expect(files).toHaveLength(8);
+  const run = await openRun(root);
+  for (const file of files) {
+    const artefact = file.startsWith('manifest/') ? file.slice(9, -5) : file;
+    const original = fs.readFileSync(path.join(root, file));
+    const damages = [Buffer.concat([original, Buffer.of(32)])];
+    for (let at = 0; at < original.length; at++) {
+      const flipped = Buffer.from(original);
+      flipped[at]! ^= 1 << (at % 8);
+      damages.push(flipped);
+      if (at % 7 === 0) damages.push(original.subarray(0, at));
+    }
+    for (const [index, damage] of damages.entries()) {
+      fs.writeFileSync(path.join(root, file), damage);
+      await expect(run.read(artefact)).rejects.toMatchObject({ exitCode: 3 });
+      if (index % 23 === 0) expect((await verifyRun(run)).damaged.map((item) => item.path)).toEqual([artefact]);
+    }
+    expect(await run.isDone(artefact)).toBe(false);
+    fs.writeFileSync(path.join(root, file), original);
+    expect(await run.isDone(artefact)).toBe(true);
+  }
+  const shard = layout.subsetOutputs(1003);
+  fs.truncateSync(path.join(root, shard), 3);
+  fs.writeFileSync(path.join(root, 'notes.txt'), 'mine');
+  fs.rmSync(path.join(root, layout.scores('random-10')));
+  const health = await verifyRun(run, [layout.masks]);
+  expect(health).toMatchObject({ missing: [layout.scores('random-10'), layout.masks], foreign: ['notes.txt'] });
+  await repairRun(run, health);
+  expect(await verifyRun(run)).toMatchObject({ checked: 3, damaged: [], missing: [], foreign: ['notes.txt'] });
+});
+
+test('damage of plan.json and its manifest is found; the original plan restores them', async () => {
+  const root = newRoot();
+  await smallRun(root);
+  for (const file of [layout.plan, manifestPath(layout.plan)]) {
+    const original = fs.readFileSync(path.join(root, file));
+    for (let at = 0; at < original.length; at += 41) {
+      const flipped = Buffer.from(original);
+      flipped[at]! ^= 1 << (at % 8);
+      fs.writeFileSync(path.join(root, file), at % 2 === 0 ? flipped : original.subarray(0, at));
+      await expect(openRun(root)).rejects.toMatchObject({ code: 'LETHE_PLAN_DAMAGED', exitCode: 3 });
+      await openRun(root, { plan });
+      expect(fs.readFileSync(path.join(root, file))).toEqual(original);
+    }
+  }
+  fs.rmSync(path.join(root, layout.plan));
+  await expect(openRun(root, { plan: { ...plan, seed: 8 } })).rejects.toMatchObject({ code: 'LETHE_RUN_FOREIGN' });
+  expect((await openRun(root, { plan })).plan).toEqual(plan);
+  fs.rmSync(path.join(root, manifestPath(layout.plan)));
+  expect((await openRun(root)).plan).toEqual(plan);
+});
+
+/** Every leaf of a plan, changed. */
+function* changedPlans(value: object, root: object): Generator<{ place: string }> {
+  for (const [key, item] of Object.entries(value) as [string, unknown][]) {
+    if (typeof item === 'object' && item !== null) {
+      yield* changedPlans(item, root);
+      continue;
+    }
+    const change = typeof item === 'number' ? item + 1 : typeof item === 'boolean' ? !item : `${String(item)}x`;
+    (value as Record<string, unknown>)[key] = change;
+    yield { place: `${key}: ${JSON.stringify(item)} -> ${JSON.stringify(change)}` };
+    (value as Record<string, unknown>)[key] = item;
+  }
+}
+
+test('another plan or identity is refused and every difference shown', async () => {
+  const root = newRoot();
+  await smallRun(root);
+  const edited = samplePlan();
+  let edits = 0;
+  for (const { place } of changedPlans(edited, edited)) {
+    edits += 1;
+    await expect(openRun(root, { plan: edited })).rejects.toMatchObject({
+      code: 'LETHE_PLAN_CHANGED',
+      exitCode: 2,
+      message: expect.stringContaining(place) as string,
+    });
+  }
+  expect(edits).toBeGreaterThan(35);
+  await expect(openRun(root, { plan: { ...plan, forgetSets: [] } })).rejects.toThrow(/forgetSets\[0\]\.name: "random-10" -> absent/);
+  await expect(openRun(root, { plan, identity: { dataset: 'abd' } })).rejects.toThrow(/dataset: "abc" -> "abd"/);
+  await openRun(root, { plan: samplePlan(), identity: { dataset: 'abc' } });
+});
+
+test('folders that are no runs are refused', async () => {
+  const root = newRoot();
+  await expect(openRun(root)).rejects.toMatchObject({ code: 'LETHE_RUN_MISSING', exitCode: 2 });
+  expect(fs.existsSync(root)).toBe(false);
+  fs.mkdirSync(root);
+  fs.writeFileSync(path.join(root, 'thesis.tex'), '');
+  await expect(openRun(root, { plan })).rejects.toMatchObject({
+    code: 'LETHE_RUN_FOREIGN',
+    message: expect.stringContaining('thesis.tex') as string,
+  });
+});
+
+test('an artefact of another plan, an artefact without manifest and an unfinished republication are not done', async () => {
+  const [root, other] = [newRoot(), newRoot()];
+  const run = await smallRun(root);
+  const stranger = await openRun(other, { plan: { ...plan, seed: 8 } });
+  const shard = layout.subsetOutputs(1003);
+  await stranger.publish([{ path: shard, content: bytesOf('outputs of models 20 to 39') }]);
+  fs.copyFileSync(path.join(other, manifestPath(shard)), path.join(root, manifestPath(shard)));
+  expect(await run.isDone(shard)).toBe(false);
+  await expect(run.read(shard)).rejects.toThrow(/LETHE_ARTEFACT_DAMAGED.*expected plan/);
+  fs.rmSync(path.join(root, manifestPath(shard)));
+  expect(await run.isDone(shard)).toBe(false);
+  expect((await verifyRun(run)).damaged).toEqual([{ path: shard, reason: 'no readable manifest' }]);
+});
