@@ -1,5 +1,4 @@
 /** Reads a file that may lie there plain, as .gz or as .br, never more of it than the caller allows. */
-import crypto from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -59,10 +58,6 @@ export async function readFound(file: FoundFile, maxBytes: number): Promise<Buff
       cause,
     });
   }
-}
-
-export function sha256(bytes: Uint8Array): string {
-  return crypto.createHash('sha256').update(bytes).digest('hex');
 }
 
 function unreadable(file: FoundFile, cause: unknown): LetheError {

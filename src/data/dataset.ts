@@ -10,10 +10,11 @@ import type { Dataset } from '../types.js';
 export function createDataset(parts: Omit<Dataset, 'sha256'>): Dataset {
   const numPoints = parts.numTrain + parts.numValidation;
   const numPixels = numPoints * parts.height * parts.width * parts.channels;
-  if (parts.pixels.length !== numPixels || parts.labels.length !== numPoints || parts.numTrain < 1) {
+  const numIndices = parts.sourceIndices?.length ?? parts.numTrain;
+  if (parts.pixels.length !== numPixels || parts.labels.length !== numPoints || parts.numTrain < 1 || numIndices !== parts.numTrain) {
     throw new LetheError('LETHE_DATA_SHAPE', `data set "${parts.name}" does not fit its shape`, {
       expected: `at least one train example, ${numPixels} pixel bytes and ${numPoints} labels`,
-      received: `${parts.numTrain} train examples, ${parts.pixels.length} pixel bytes and ${parts.labels.length} labels`,
+      received: `${parts.numTrain} train examples (${numIndices} source indices), ${parts.pixels.length} pixel bytes and ${parts.labels.length} labels`,
       exitCode: ExitCode.damagedInput,
     });
   }
