@@ -27,7 +27,7 @@ export const fullRetrain: ReferenceMethod = {
   computeFraction: () => 1,
 };
 
-/** The paper names no lengths. The oracle stage evaluates matched oracles at these same ones. */
+/** The paper names no lengths. */
 const partialFractions = [0.25, 0.5, 0.75];
 
 export const partialRetrain: ReferenceMethod = {

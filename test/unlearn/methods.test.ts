@@ -1,7 +1,6 @@
 import { errorCode } from '../../src/errors.js';
-import { partialRetrainEpochs } from '../../src/train/jobs.js';
 import { methodNames } from '../../src/types.js';
-import type { MethodName, MethodPlan, MethodSetting, Plan, TrainJob } from '../../src/types.js';
+import type { MethodName, MethodPlan, MethodSetting, TrainJob } from '../../src/types.js';
 import { checkSetting, expandGrid, snapshotSettings, unlearnedLogits, unlearnJob, unlearnMethod } from '../../src/unlearn/index.js';
 import type { UnlearnInput } from '../../src/unlearn/index.js';
 import { fixtureInput, recipe, sizes } from './fixture.js';
@@ -112,14 +111,13 @@ describe('grids', () => {
     ]);
   });
 
-  it('read partial retraining where the oracle stage evaluates', () => {
-    for (const epochs of [2, 5, 20, 24]) {
-      for (const grid of ['paper', {}, { epochs: [1] }] as MethodPlan['grid'][]) {
-        const planned = { recipe: { ...recipe, epochs }, methods: [{ method: 'partial-retrain', grid }] } as unknown as Plan;
-        const read = expandGrid(unlearnMethod('partial-retrain'), grid, planned.recipe)[0]!.evalEpochs;
-        expect(partialRetrainEpochs(planned)).toEqual([...read, epochs]);
-      }
-    }
+  it('read partial retraining at quarters of the recipe, if no lengths are given', () => {
+    const lengths = (epochs: number, grid: MethodPlan['grid']) =>
+      expandGrid(unlearnMethod('partial-retrain'), grid, { ...recipe, epochs })[0]!.evalEpochs;
+    expect(lengths(24, 'paper')).toEqual([6, 12, 18]);
+    expect(lengths(24, {})).toEqual([6, 12, 18]);
+    expect(lengths(2, 'paper')).toEqual([1]);
+    expect(lengths(24, { epochs: [3, 1] })).toEqual([1, 3]);
   });
 
   it('refuse empty axes, wrong values and a partial retraining as long as the full one', () => {
