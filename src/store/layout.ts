@@ -19,7 +19,15 @@ export function requireName(text: string, what: string): string {
 
 /** Shards lie in folders of a thousand: 17 -> "00/shard-00017.arrow". */
 function shardFile(shard: number): string {
-  return `shard-${String(shard).padStart(5, '0')}.arrow`;
+  return `shard-${number5(shard)}.arrow`;
+}
+
+function number5(index: number): string {
+  return String(index).padStart(5, '0');
+}
+
+function methodFolder(forgetSet: string, method: string): string {
+  return `unlearned/${forgetSetName(forgetSet)}/${requireName(method, 'method')}`;
 }
 
 function forgetSetName(name: string): string {
@@ -37,14 +45,29 @@ export const layout = {
   originals: (shard: number): string => `originals/${shardFile(shard)}`,
   oracles: (forgetSet: string, role: 'scored' | 'matched', shard: number): string =>
     `oracles/${forgetSetName(forgetSet)}/${role}/${shardFile(shard)}`,
-  datamodels: (output: string): string => `datamodels/${requireName(output, 'output')}.arrow`,
+  /** Datamodels of a block of logit targets. */
+  logitDatamodels: (block: number): string => `datamodels/logits-${number5(block)}.arrow`,
+  /** Datamodels of the margins of all train points. */
+  marginDatamodels: 'datamodels/margins.arrow',
+  /** Predictions for the held-out masks of a fit on `numModels` models. */
+  ldsPredictions: (estimator: string, numModels: number): string =>
+    `datamodels/lds-${requireName(estimator, 'estimator')}-${numModels}.npy`,
+  /** What a forget set changes in every logit. */
+  forgetShift: (name: string): string => `datamodels/shift-${forgetSetName(name)}.npy`,
   forgetSet: (name: string): string => `forget-sets/${forgetSetName(name)}.npy`,
-  tuning: (forgetSet: string, method: string): string =>
-    `unlearned/${forgetSetName(forgetSet)}/${requireName(method, 'method')}/tuning.json`,
-  unlearned: (forgetSet: string, method: string, shard: number): string =>
-    `unlearned/${forgetSetName(forgetSet)}/${requireName(method, 'method')}/${shardFile(shard)}`,
+  /** One run of a tuned grid on the first originals, and which run was chosen. */
+  tuningRun: (forgetSet: string, method: string, run: number): string =>
+    `${methodFolder(forgetSet, method)}/tuning/run-${number5(run)}.arrow`,
+  tuningChoice: (forgetSet: string, method: string): string => `${methodFolder(forgetSet, method)}/tuning.json`,
+  /** Final outputs: of the chosen run of a tuned grid, or of each run by number. */
+  unlearned: (forgetSet: string, method: string, run: number | 'chosen', shard: number): string =>
+    `${methodFolder(forgetSet, method)}/${run === 'chosen' ? run : `run-${number5(run)}`}/${shardFile(shard)}`,
   scores: (forgetSet: string): string => `scores/${forgetSetName(forgetSet)}.json`,
-  report: (file: string): string => `report/${requireName(file, 'report file')}`,
+  report: (file: string): string =>
+    `report/${file
+      .split('/')
+      .map((part) => requireName(part, 'report file'))
+      .join('/')}`,
 } as const;
 
 /** Forget sets cannot have these names: their scores would share a file with something else. */
@@ -72,11 +95,11 @@ const artefactPattern = new RegExp(
     `outputs/\\d{2,}/${shardPattern}`,
     `originals/${shardPattern}`,
     `oracles/${segment}/(scored|matched)/${shardPattern}`,
-    `datamodels/${segment}\\.arrow`,
+    `datamodels/${segment}\\.(arrow|npy)`,
     `forget-sets/${segment}\\.npy`,
-    `unlearned/${segment}/${segment}/(tuning\\.json|${shardPattern})`,
+    `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,
     `scores/${segment}\\.json`,
-    `report/${segment}`,
+    `report/(${segment}/)*${segment}`,
   ].join('|')})$`,
 );
 
