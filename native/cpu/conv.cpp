@@ -1,46 +1,167 @@
-// Convolution forward and input gradient, fp32 NHWC with zero borders.
+// Convolution forward and input gradient, fp32 NHWC. For every output pixel and kernel row the inputs are `run` contiguous floats of the
+// bordered image, whatever the stride and the channel count; so both ops are one register-blocked product without im2col.
 #include "lethe/train_kernels.h"
 #include "simd.h"
 
 namespace lethe {
 namespace {
 
-void convForward(const ConvShape& shape, const ImageView& x, const float* weight, const ImageView& y) {
-  const int64_t run = shape.kernel * shape.inChannels, co = shape.outChannels;
-  for (int64_t i = 0; i < y.n; ++i)
-    for (int64_t oy = 0; oy < y.h; ++oy)
-      for (int64_t ox = 0; ox < y.w; ++ox) {
-        float* out = y.pixel(i, oy, ox);
-        for (int64_t c = 0; c < co; ++c) out[c] = 0;
-        for (int64_t kh = 0; kh < shape.kernel; ++kh) {
-          const float* in = x.pixel(i, oy * shape.stride + kh - shape.pad, ox * shape.stride - shape.pad);
-          for (int64_t k = 0; k < run; ++k)
-            for (int64_t c = 0; c < co; ++c) out[c] += in[k] * weight[(kh * run + k) * co + c];
-        }
+// y[pixel, c] = sum over taps and k of in[pixel + tap * tapStep + k] * weight[(tap * run + k) * channels + c].
+struct Product {
+  const float* in;  // of output pixel (0, 0, 0)
+  int64_t inImage, inRow, inPixel, tapStep;  // strides in floats; the first three per step of the output
+  float* out;
+  int64_t outImage, outRow, outPixel;
+  int64_t n, h, w;  // of the output
+  const float* weight;
+  int64_t taps, run, channels;
+};
+
+// The part of the sum that one visit of the tiles adds: its weights fit the L1 cache.
+struct Slice {
+  int64_t offset;  // into the input of a pixel
+  const float* weight;
+  int64_t taps, run;
+  bool first;  // overwrites the output
+};
+
+template <int Lanes, int Vectors, int Pixels>
+inline __attribute__((always_inline)) void tile(const Product& job, const Slice& slice, const float* const* in, float* const* out) {
+  Vec<Lanes> sum[Pixels][Vectors];
+  const float* from[Pixels];
+#pragma GCC unroll 16
+  for (int p = 0; p < Pixels; ++p) {
+    from[p] = in[p] + slice.offset;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sum[p][v] = slice.first ? Vec<Lanes>{} : load<Lanes>(out[p] + v * Lanes);
+  }
+  const float* weight = slice.weight;
+  for (int64_t tap = 0; tap < slice.taps; ++tap) {
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < slice.run; ++k) {
+      Vec<Lanes> taken[Vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) taken[v] = load<Lanes>(weight + v * Lanes);
+#pragma GCC unroll 16
+      for (int p = 0; p < Pixels; ++p) {
+        const Vec<Lanes> value = broadcast<Lanes>(from[p][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) sum[p][v] += value * taken[v];
       }
+      weight += job.channels;
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < Pixels; ++p) from[p] += job.tapStep;
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < Pixels; ++p) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) store<Lanes>(out[p] + v * Lanes, sum[p][v]);
+  }
+}
+
+// All pixels of images [first, last), channels [channel, channel + Lanes * Vectors). A last short tile repeats its last pixel.
+template <int Lanes, int Vectors, int Pixels>
+__attribute__((noinline)) void sweep(const Product& job, const Slice& slice, int64_t first, int64_t last, int64_t channel) {
+  int64_t image = first, row = 0, column = 0;
+  const float* in = job.in + first * job.inImage;
+  float* out = job.out + first * job.outImage + channel;
+  const float* ins[Pixels];
+  float* outs[Pixels];
+  while (image < last) {
+    for (int p = 0; p < Pixels; ++p) {
+      ins[p] = in;
+      outs[p] = out;
+      if (image == last) continue;
+      if (++column < job.w) {
+        in += job.inPixel;
+        out += job.outPixel;
+        continue;
+      }
+      column = 0;
+      if (++row == job.h) row = 0, ++image;
+      if (image == last) continue;
+      in = job.in + image * job.inImage + row * job.inRow;
+      out = job.out + image * job.outImage + row * job.outRow + channel;
+    }
+    tile<Lanes, Vectors, Pixels>(job, slice, ins, outs);
+  }
+}
+
+void sweepChannels(const Product& job, Slice slice, int64_t first, int64_t last) {
+  const float* weight = slice.weight;
+  const auto at = [&](int64_t c) { slice.weight = weight + c; };
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= job.channels; c += 2 * kLanes) at(c), sweep<kLanes, 2, kLanes == 16 ? 8 : 6>(job, slice, first, last, c);
+  for (; c + kLanes <= job.channels; c += kLanes) at(c), sweep<kLanes, 1, 8>(job, slice, first, last, c);
+  if constexpr (kLanes > 8)
+    for (; c + 8 <= job.channels; c += 8) at(c), sweep<8, 1, 8>(job, slice, first, last, c);
+  if constexpr (kLanes > 4)
+    for (; c + 4 <= job.channels; c += 4) at(c), sweep<4, 1, 8>(job, slice, first, last, c);
+  for (; c < job.channels; ++c) at(c), sweep<1, 1, 8>(job, slice, first, last, c);
+}
+
+constexpr int64_t kSliceFloats = 4096;    // weights of one vector block in a slice: half of a 32 KB L1 cache
+constexpr int64_t kGroupPixels = 256;     // pixels that share a visit of the slice's weights
+constexpr int64_t kGroupFloats = 32768;   // inputs of a group stay in L2
+
+void multiply(const Product& job) {
+  const int64_t width = job.channels < 2 * kLanes ? job.channels : 2 * kLanes, most = kSliceFloats / width;
+  const int64_t taps = job.run <= most && job.run > 0 ? most / job.run : 1, part = job.run <= most ? job.run : most;
+  int64_t images = kGroupPixels / (job.h * job.w), fitting = kGroupFloats / (job.inImage + 1);
+  images = images > fitting ? fitting : images;
+  images = images < 1 ? 1 : images;
+  for (int64_t first = 0; first < job.n; first += images) {
+    const int64_t last = first + images < job.n ? first + images : job.n;
+    for (int64_t tap = 0; tap < job.taps || tap == 0; tap += taps) {
+      for (int64_t k = 0; k < job.run || k == 0; k += part) {
+        const Slice slice{tap * job.tapStep + k, job.weight + (tap * job.run + k) * job.channels,
+                          tap + taps < job.taps ? taps : job.taps - tap, k + part < job.run ? part : job.run - k, tap == 0 && k == 0};
+        sweepChannels(job, slice, first, last);
+      }
+    }
+  }
+}
+
+void convForward(const ConvShape& shape, const ImageView& x, const float* weight, const ImageView& y) {
+  multiply({x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), shape.stride * x.rowStride(), shape.stride * x.c, x.rowStride(),
+            y.pixel(0, 0, 0), y.imageStride(), y.rowStride(), y.c, y.n, y.h, y.w, weight, shape.kernel,
+            shape.kernel * shape.inChannels, shape.outChannels});
+}
+
+// One axis of the inputs whose gradients see the same taps: position phase + stride * a reads dy[a + start + j] with tap
+// first + stride * (taps - 1 - j), for j in [0, taps).
+struct Phase {
+  int64_t phase, first, taps, start, count;
+  Phase(const ConvShape& s, int64_t at, int64_t size)
+      : phase(at), first((at + s.pad) % s.stride), taps(first < s.kernel ? (s.kernel - first + s.stride - 1) / s.stride : 0),
+        start((at + s.pad - first) / s.stride - taps + 1), count((size - at + s.stride - 1) / s.stride) {}
+};
+
+// packed: (y.taps, x.taps, outChannels, inChannels), flipped and transposed.
+void packPhase(const ConvShape& s, const Phase& y, const Phase& x, const float* weight, float* packed) {
+  for (int64_t j = 0; j < y.taps; ++j) {
+    for (int64_t i = 0; i < x.taps; ++i) {
+      const int64_t kh = y.first + s.stride * (y.taps - 1 - j), kw = x.first + s.stride * (x.taps - 1 - i);
+      const float* from = weight + (kh * s.kernel + kw) * s.inChannels * s.outChannels;
+      for (int64_t b = 0; b < s.outChannels; ++b)
+        for (int64_t a = 0; a < s.inChannels; ++a) *packed++ = from[a * s.outChannels + b];
+    }
+  }
 }
 
 void convInputGradient(const ConvShape& shape, const ImageView& dy, const float* weight, const ImageView& dx, float* scratch) {
-  const int64_t kernel = shape.kernel, ci = shape.inChannels, co = shape.outChannels;
-  for (int64_t tap = 0; tap < kernel * kernel; ++tap)
-    for (int64_t a = 0; a < ci; ++a)
-      for (int64_t b = 0; b < co; ++b) scratch[(tap * co + b) * ci + a] = weight[(tap * ci + a) * co + b];
-  for (int64_t i = 0; i < dx.n; ++i)
-    for (int64_t iy = 0; iy < dx.h; ++iy)
-      for (int64_t ix = 0; ix < dx.w; ++ix) {
-        float* out = dx.pixel(i, iy, ix);
-        for (int64_t a = 0; a < ci; ++a) out[a] = 0;
-        for (int64_t kh = 0; kh < kernel; ++kh)
-          for (int64_t kw = 0; kw < kernel; ++kw) {
-            const int64_t sy = iy + shape.pad - kh, sx = ix + shape.pad - kw;
-            if (sy < 0 || sx < 0 || sy % shape.stride || sx % shape.stride) continue;
-            if (sy / shape.stride >= dy.h || sx / shape.stride >= dy.w) continue;
-            const float* in = dy.pixel(i, sy / shape.stride, sx / shape.stride);
-            const float* taps = scratch + (kh * kernel + kw) * co * ci;
-            for (int64_t b = 0; b < co; ++b)
-              for (int64_t a = 0; a < ci; ++a) out[a] += in[b] * taps[b * ci + a];
-          }
-      }
+  const int64_t s = shape.stride;
+  for (int64_t py = 0; py < s && py < dx.h; ++py) {
+    for (int64_t px = 0; px < s && px < dx.w; ++px) {
+      const Phase y(shape, py, dx.h), x(shape, px, dx.w);
+      packPhase(shape, y, x, weight, scratch);
+      const bool empty = y.taps == 0 || x.taps == 0;
+      multiply({dy.pixel(0, empty ? 0 : y.start, empty ? 0 : x.start), dy.imageStride(), dy.rowStride(), dy.c, dy.rowStride(),
+                dx.pixel(0, py, px), dx.imageStride(), s * dx.rowStride(), s * dx.c, dx.n, y.count, x.count, scratch,
+                empty ? 0 : y.taps, empty ? 0 : x.taps * dy.c, dx.c});
+    }
+  }
 }
 
 int64_t convScratchFloats(const ConvShape& shape) { return shape.kernel * shape.kernel * shape.inChannels * shape.outChannels; }

@@ -1,24 +1,105 @@
-// Convolution weight gradient, fp32 NHWC with zero borders.
+// Convolution weight gradient, fp32 NHWC: for every kernel row the inputs of an output pixel are `run` contiguous floats, so
+// dWeight[kernel row] (run, outChannels) is a sum of outer products over the pixels, kept in registers over a band of rows.
 #include "lethe/train_kernels.h"
 #include "simd.h"
 
 namespace lethe {
 namespace {
 
-void convWeightGradient(const ConvShape& shape, const ImageView& x, const ImageView& dy, float* dWeight, float*) {
-  const int64_t run = shape.kernel * shape.inChannels, co = shape.outChannels;
-  std::memset(dWeight, 0, static_cast<size_t>(shape.kernel * run * co) * sizeof(float));
-  for (int64_t i = 0; i < dy.n; ++i)
-    for (int64_t oy = 0; oy < dy.h; ++oy)
-      for (int64_t ox = 0; ox < dy.w; ++ox) {
-        const float* grad = dy.pixel(i, oy, ox);
-        for (int64_t kh = 0; kh < shape.kernel; ++kh) {
-          const float* in = x.pixel(i, oy * shape.stride + kh - shape.pad, ox * shape.stride - shape.pad);
-          float* out = dWeight + kh * run * co;
-          for (int64_t k = 0; k < run; ++k)
-            for (int64_t c = 0; c < co; ++c) out[k * co + c] += in[k] * grad[c];
-        }
+// The pixels of one visit: rows x w of one image.
+struct Band {
+  const float* x;   // input of the first pixel at the visited kernel row
+  const float* dy;
+  float* dWeight;   // (run, channels) of the kernel row
+  int64_t rows, w, xRow, xPixel, dyRow, channels;
+};
+
+template <int Lanes, int Vectors, int Depth>
+__attribute__((noinline)) void block(const Band& band) {
+  Vec<Lanes> sum[Depth][Vectors] = {};
+  const int64_t xPixel = band.xPixel, channels = band.channels;
+  for (int64_t row = 0; row < band.rows; ++row) {
+    const float *x = band.x + row * band.xRow, *dy = band.dy + row * band.dyRow;
+#pragma GCC unroll 2
+    for (int64_t p = 0; p < band.w; ++p) {
+      Vec<Lanes> grad[Vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) grad[v] = load<Lanes>(dy + v * Lanes);
+#pragma GCC unroll 16
+      for (int k = 0; k < Depth; ++k) {
+        const Vec<Lanes> value = broadcast<Lanes>(x[k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) sum[k][v] += value * grad[v];
       }
+      x += xPixel;
+      dy += channels;
+    }
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < Depth; ++k) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      float* to = band.dWeight + k * channels + v * Lanes;
+      store<Lanes>(to, load<Lanes>(to) + sum[k][v]);
+    }
+  }
+}
+
+template <int Lanes, int Vectors, int Most>
+void blockOfDepth(int64_t depth, const Band& band) {
+  if constexpr (Most > 1) {
+    if (depth < Most) return blockOfDepth<Lanes, Vectors, Most - 1>(depth, band);
+  }
+  block<Lanes, Vectors, Most>(band);
+}
+
+// All k in [0, run) in blocks of nearly equal depth.
+template <int Lanes, int Vectors, int Most>
+void column(const Band& band, int64_t run) {
+  const int64_t blocks = (run + Most - 1) / Most;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t from = b * run / blocks, to = (b + 1) * run / blocks;
+    Band part = band;
+    part.x += from;
+    part.dWeight += from * band.channels;
+    blockOfDepth<Lanes, Vectors, Most>(to - from, part);
+  }
+}
+
+void visit(const Band& band, int64_t run) {
+  const auto at = [&](int64_t c) {
+    Band part = band;
+    part.dy += c;
+    part.dWeight += c;
+    return part;
+  };
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= band.channels; c += 2 * kLanes) column<kLanes, 2, kLanes == 16 ? 12 : 6>(at(c), run);
+  for (; c + kLanes <= band.channels; c += kLanes) column<kLanes, 1, 12>(at(c), run);
+  if constexpr (kLanes > 8)
+    for (; c + 8 <= band.channels; c += 8) column<8, 1, 8>(at(c), run);
+  if constexpr (kLanes > 4)
+    for (; c + 4 <= band.channels; c += 4) column<4, 1, 8>(at(c), run);
+  for (; c < band.channels; ++c) column<1, 1, 8>(at(c), run);
+}
+
+constexpr int64_t kBandFloats = 5120;  // inputs and gradients of a band stay in a 32 KB L1 cache
+
+void convWeightGradient(const ConvShape& shape, const ImageView& x, const ImageView& dy, float* dWeight, float*) {
+  const int64_t run = shape.kernel * shape.inChannels;
+  std::memset(dWeight, 0, static_cast<size_t>(shape.kernel * run * shape.outChannels) * sizeof(float));
+  const int64_t fitting = kBandFloats / (shape.stride * x.rowStride() + dy.rowStride());
+  const int64_t rows = fitting < 1 ? 1 : fitting < dy.h ? fitting : dy.h;
+  for (int64_t i = 0; i < dy.n; ++i) {
+    for (int64_t top = 0; top < dy.h; top += rows) {
+      for (int64_t kh = 0; kh < shape.kernel; ++kh) {
+        visit({x.pixel(i, top * shape.stride + kh - shape.pad, -shape.pad), dy.pixel(i, top, 0), dWeight + kh * run * shape.outChannels,
+               top + rows < dy.h ? rows : dy.h - top, dy.w, shape.stride * x.rowStride(), shape.stride * x.c, dy.rowStride(),
+               shape.outChannels},
+              run);
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ inline __attribute__((always_inline)) void store(float* to, Vec<Lanes> value) {
 }
 template <int Lanes>
 inline __attribute__((always_inline)) Vec<Lanes> broadcast(float value) {
-  return Vec<Lanes>{} + value;
+  return value - Vec<Lanes>{};  // x - 0 is x, also for -0, so that this is one instruction
 }
 
 }  // namespace
