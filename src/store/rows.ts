@@ -1,0 +1,180 @@
+/** Arrow IPC file format with one row a model: wide rows as fixed-size lists, read back as typed-array views without copying. */
+import {
+  Field,
+  FixedSizeList,
+  Float32,
+  Int32,
+  makeData,
+  RecordBatch,
+  RecordBatchFileWriter,
+  Schema,
+  Struct,
+  tableFromIPC,
+  Type,
+  Uint8,
+  Utf8,
+  vectorFromArray,
+  type Data,
+  type DataType,
+  type Table,
+} from 'apache-arrow';
+import { damaged } from './files.js';
+
+/** No record batch is larger than this, so that every reader's 32-bit offsets suffice. */
+const batchBytes = 2 ** 30;
+
+export type RowValues = Float32Array | Uint8Array;
+
+/** A matrix (length, width), row-major, whose rows may lie in several blocks. */
+export class Rows<T extends RowValues> {
+  readonly length: number;
+
+  constructor(
+    readonly width: number,
+    /** (rows of the block, width) each */
+    readonly blocks: T[],
+  ) {
+    this.length = blocks.reduce((rows, block) => rows + block.length / width, 0);
+  }
+
+  /** (width) a view of one row. */
+  row(index: number): T {
+    let at = index * this.width;
+    for (const block of this.blocks) {
+      if (at < block.length) return block.subarray(at, at + this.width) as T;
+      at -= block.length;
+    }
+    throw new RangeError(`row ${index} of ${this.length}`);
+  }
+
+  /** (length, width) as one array: the block itself when there is only one, otherwise a copy. */
+  flat(): T {
+    const [first] = this.blocks;
+    if (this.blocks.length === 1) return first!;
+    const all = first instanceof Uint8Array ? new Uint8Array(this.length * this.width) : new Float32Array(this.length * this.width);
+    let at = 0;
+    for (const block of this.blocks) {
+      all.set(block, at);
+      at += block.length;
+    }
+    return all as T;
+  }
+}
+
+/** One column to write: a number or word a row, or `width` values a row. */
+export type Column = { name: string } & ({ values: Int32Array } | { words: readonly string[] } | { rows: RowValues; width: number });
+
+function typeOf(column: Column): DataType {
+  if ('values' in column) return new Int32();
+  if ('words' in column) return new Utf8();
+  return new FixedSizeList(column.width, itemOf(column.rows));
+}
+
+function itemOf(rows: RowValues): Field {
+  return new Field('item', rows instanceof Uint8Array ? new Uint8() : new Float32(), false);
+}
+
+function slice(column: Column, from: number, to: number): Data {
+  if ('values' in column) return makeData({ type: new Int32(), data: column.values.subarray(from, to), nullCount: 0 });
+  if ('words' in column) return vectorFromArray(column.words.slice(from, to), new Utf8()).data[0]!;
+  const part = column.rows.subarray(from * column.width, to * column.width);
+  const child = part instanceof Uint8Array ? makeData({ type: new Uint8(), data: part }) : makeData({ type: new Float32(), data: part });
+  const type: FixedSizeList = new FixedSizeList(column.width, itemOf(column.rows));
+  return makeData({ type, length: to - from, nullCount: 0, child });
+}
+
+function rowBytes(column: Column): number {
+  if ('rows' in column) return column.width * column.rows.BYTES_PER_ELEMENT;
+  return 'values' in column ? 4 : 16;
+}
+
+/** The bytes of an Arrow file with `length` rows; `metadata` goes into the schema. Equal input gives equal bytes. */
+export function encodeRows(length: number, columns: Column[], metadata: Record<string, string>, maxBatchBytes = batchBytes): Uint8Array {
+  const fields = columns.map((column) => new Field(column.name, typeOf(column), false));
+  const schema = new Schema(fields, new Map(Object.entries(metadata)));
+  const step = Math.max(1, Math.floor(maxBatchBytes / columns.reduce((sum, column) => sum + rowBytes(column), 0)));
+  const writer = new RecordBatchFileWriter();
+  writer.reset(undefined, schema);
+  for (let from = 0; from < length; from += step) {
+    const to = Math.min(length, from + step);
+    const children = columns.map((column) => slice(column, from, to));
+    writer.write(new RecordBatch(schema, makeData({ type: new Struct(fields), length: to - from, nullCount: 0, children })));
+  }
+  writer.finish();
+  return writer.toUint8Array(true);
+}
+
+/** An Arrow file whose columns are taken out by name and type. */
+export class RowsReader {
+  private readonly table: Table;
+
+  /** @throws LETHE_ARROW_DAMAGED (exit code 3); `what` names the file. Only for bytes whose checksum was verified. */
+  constructor(
+    bytes: Uint8Array,
+    private readonly what: string,
+  ) {
+    try {
+      this.table = tableFromIPC(bytes);
+    } catch (cause) {
+      throw damaged(
+        'LETHE_ARROW_DAMAGED',
+        `${what} does not open`,
+        'an Arrow IPC file',
+        cause instanceof Error ? cause.message : String(cause),
+      );
+    }
+  }
+
+  get numRows(): number {
+    return this.table.numRows;
+  }
+
+  has(name: string): boolean {
+    return this.table.schema.fields.some((field) => field.name === name);
+  }
+
+  /** A whole number from the metadata. */
+  count(name: string): number {
+    const text = this.table.schema.metadata.get(name);
+    if (text === undefined || !/^\d{1,15}$/.test(text)) throw this.wrong(`metadata ${name}`, 'a whole number', String(text));
+    return Number(text);
+  }
+
+  numbers(name: string): Int32Array {
+    const all = new Int32Array(this.numRows);
+    let at = 0;
+    for (const data of this.column(name)) {
+      if (!(data.values instanceof Int32Array)) throw this.wrong(`column ${name}`, 'int32', Type[data.typeId]);
+      all.set(data.values.subarray(0, data.length), at);
+      at += data.length;
+    }
+    return all;
+  }
+
+  words(name: string): string[] {
+    this.column(name);
+    return Array.from(this.table.getChild(name)! as Iterable<unknown>, String);
+  }
+
+  /** Rows of `width` values, not copied. */
+  rows<T extends RowValues>(name: string, width: number, kind: { new (): T; readonly name: string }): Rows<T> {
+    const blocks = this.column(name).map((data) => {
+      const values: unknown = data.children[0]?.values;
+      const listWidth = (data.type as Partial<FixedSizeList>).listSize;
+      if (!(values instanceof kind) || listWidth !== width)
+        throw this.wrong(`column ${name}`, `${width} x ${kind.name}`, Type[data.typeId]);
+      return values.subarray(0, data.length * width) as T;
+    });
+    return new Rows(width, blocks.length === 0 ? [new kind()] : blocks);
+  }
+
+  private column(name: string): readonly Data[] {
+    const vector = this.table.getChild(name);
+    if (!vector) throw this.wrong(`column ${name}`, 'a column of that name', this.table.schema.names.join(', '));
+    return vector.data.filter((data) => data.length > 0);
+  }
+
+  private wrong(part: string, expected: string, received: string): Error {
+    return damaged('LETHE_ARROW_DAMAGED', `${this.what}: ${part} is not as it should be`, expected, received);
+  }
+}
