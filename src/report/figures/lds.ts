@@ -1,0 +1,73 @@
+/** How well the datamodels predict, by number of models they were fitted on. */
+import type { TopLevelSpec } from 'vega-lite';
+import type { LdsPoint, ReportData } from '../../types.js';
+import { csv } from '../csv.js';
+import { schema } from '../figure.js';
+import type { Figure } from '../figure.js';
+import { config } from '../style.js';
+
+const estimators = [
+  { key: 'lasso', label: 'Lasso', color: '#0072b2', shape: 'circle' },
+  { key: 'marginal', label: 'marginal (difference of means)', color: '#e69f00', shape: 'square' },
+] as const;
+const pointKinds = { train: 'training points', validation: 'validation points' } as const;
+
+export function ldsCurve(data: ReportData): Figure | undefined {
+  const drawn = data.lds.filter((point) => Number.isFinite(point.mean) && point.numModels > 0);
+  if (drawn.length === 0) return undefined;
+  return {
+    name: 'lds',
+    title: 'Linear datamodeling score',
+    caption:
+      'LDS: Spearman correlation over held-out masks between the output a datamodel predicts and the output the trained model gives, mean over points; ' +
+      '1 is perfect, 0 is chance. Bands are 95 % bootstrap intervals of the mean over points. Held-out masks are in no fit.',
+    spec: spec(drawn),
+    csv: csv(
+      ['estimator', 'points', 'numModels', 'mean', 'median', 'low', 'high'],
+      data.lds.map((point) => [point.estimator, point.points, point.numModels, point.mean, point.median, point.low, point.high]),
+    ),
+  };
+}
+
+function spec(drawn: LdsPoint[]): TopLevelSpec {
+  const present = estimators.filter(({ key }) => drawn.some((point) => point.estimator === key));
+  const counts = [...new Set(drawn.map((point) => point.numModels))].sort((a, b) => a - b);
+  const domain: string[] = present.map(({ label }) => label);
+  const legend = { title: null, orient: 'bottom' as const };
+  const channel = (range: string[]) => ({ field: 'estimator', type: 'nominal' as const, scale: { domain, range }, legend });
+  const color = channel(present.map((estimator) => estimator.color));
+  const x = {
+    field: 'numModels',
+    type: 'quantitative' as const,
+    scale: { type: 'log' as const, domain: [counts[0]! / 1.15, counts.at(-1)! * 1.15], nice: false },
+    axis: { title: 'subset models in the fit', values: counts, format: 'd', labelOverlap: true, grid: false },
+  };
+  const band = { y: { field: 'low', type: 'quantitative' as const }, y2: { field: 'high' } };
+  const mean = { field: 'mean', type: 'quantitative' as const, axis: { title: 'LDS (mean Spearman correlation)', tickCount: 6 } };
+  return {
+    $schema: schema,
+    config,
+    data: {
+      values: drawn.map((point) => ({
+        ...point,
+        estimator: estimators.find(({ key }) => key === point.estimator)?.label,
+        points: pointKinds[point.points],
+      })),
+    },
+    facet: { column: { field: 'points', type: 'nominal', sort: Object.values(pointKinds), header: { title: null } } },
+    spacing: 20,
+    spec: {
+      width: 300,
+      height: 200,
+      layer: [
+        { mark: { type: 'area', opacity: 0.2 }, encoding: { x, ...band, color } },
+        { mark: { type: 'rule', strokeWidth: 1.2 }, encoding: { x, ...band, color } },
+        { mark: { type: 'line', strokeWidth: 1.6 }, encoding: { x, y: mean, color } },
+        {
+          mark: { type: 'point', filled: true, size: 50, opacity: 1 },
+          encoding: { x, y: mean, color, shape: channel(present.map((estimator) => estimator.shape)) },
+        },
+      ],
+    },
+  };
+}

@@ -1,0 +1,109 @@
+/** What the numbers say, in sentences made from them: also where a method fails. */
+import type { MethodScore, ReportData, SplitName } from '../types.js';
+import { fixed, fraction, listed, plural } from './format.js';
+import { bestScores, floorOf, needsOracles } from './scores.js';
+import { methodStyles } from './style.js';
+
+/** Closer than this to doing nothing is called "about level": a statement about size, not a test of significance. */
+const tolerance = 0.1;
+/** Fewer models than this leave a floor above 0.3 nats on average (two equal normal samples, 20 bins). */
+const enoughModels = 100;
+
+const nameOf = (score: MethodScore): string => methodStyles[score.method].label;
+const p95 = (score: MethodScore, split: SplitName | 'average'): number => score.splits[split].p95;
+
+/** One list of sentences per forget set, in order. */
+export function summarise(data: ReportData): { forgetSet: string; sentences: string[] }[] {
+  return data.forgetSets.map(({ name }) => {
+    const scores = bestScores(data, name);
+    return { forgetSet: name, sentences: [...aboutForgetting(data, name, scores), ...aboutDamage(scores), ...caveats(data, name, scores)] };
+  });
+}
+
+interface Comparison {
+  below: MethodScore[];
+  level: MethodScore[];
+  above: MethodScore[];
+  unscored: MethodScore[];
+}
+
+function compare(scores: readonly MethodScore[], split: SplitName | 'average', reference: number): Comparison {
+  const result: Comparison = { below: [], level: [], above: [], unscored: [] };
+  for (const score of [...scores].sort((a, b) => p95(a, split) - p95(b, split))) {
+    const value = p95(score, split);
+    if (!Number.isFinite(value)) result.unscored.push(score);
+    else if (value < reference * (1 - tolerance)) result.below.push(score);
+    else if (value > reference * (1 + tolerance)) result.above.push(score);
+    else result.level.push(score);
+  }
+  return result;
+}
+
+const approximate = (scores: readonly MethodScore[]): MethodScore[] =>
+  scores.filter((score) => score.method !== 'do-nothing' && !needsOracles(score));
+
+function aboutForgetting(data: ReportData, forgetSet: string, scores: readonly MethodScore[]): string[] {
+  const nothing = scores.find((score) => score.method === 'do-nothing');
+  const others = approximate(scores);
+  if (nothing === undefined || !Number.isFinite(p95(nothing, 'forget')))
+    return ['Doing nothing was not scored, so nothing can be said about what the other methods gain.'];
+  const reference = p95(nothing, 'forget');
+  const floor = floorOf(data, forgetSet)?.measured.forget.p95;
+  const sentences = [
+    `Doing nothing leaves the forget points at a KLOM of ${fixed(reference, 2)} (95th percentile)` +
+      (floor === undefined
+        ? '; no floor was measured.'
+        : `; retrained models score ${fixed(floor, 2)} against each other, which is the floor. Compute is gradient work as a fraction of one full retraining.`),
+  ];
+  if (others.length === 0) return [...sentences, 'No approximate method was scored.'];
+  const { below, level, above, unscored } = compare(others, 'forget', reference);
+  const withNumbers = (list: MethodScore[]): string =>
+    listed(list.map((score) => `${nameOf(score)} (${fixed(p95(score, 'forget'), 2)}, compute ${fraction(score.computeFraction)})`));
+  sentences.push(
+    below.length === 0
+      ? 'No approximate method does better than doing nothing on the forget points.'
+      : `Closer to retrained models than doing nothing: ${withNumbers(below)}.`,
+  );
+  if (level.length > 0) sentences.push(`About level with doing nothing (within 10 %): ${withNumbers(level)}.`);
+  if (above.length > 0) sentences.push(`Worse than doing nothing: ${withNumbers(above)}.`);
+  if (unscored.length > 0) sentences.push(`Without a finite score: ${listed(unscored.map(nameOf))}.`);
+  const best = below[0];
+  if (best !== undefined && floor !== undefined && floor > 0)
+    sentences.push(`The closest, ${nameOf(best)}, is at ${fixed(p95(best, 'forget') / floor, 1)} times the floor.`);
+  const matching = scores.find((score) => score.method === 'oracle-matching');
+  if (matching !== undefined)
+    sentences.push(
+      `For comparison: ${withNumbers([matching])} is trained on retrained models, so it shows what matching can reach and does not compete.`,
+    );
+  return sentences;
+}
+
+/** Retain and validation points: unlearning must not move them away from where retraining would leave them. */
+function aboutDamage(scores: readonly MethodScore[]): string[] {
+  const nothing = scores.find((score) => score.method === 'do-nothing');
+  const others = approximate(scores);
+  if (nothing === undefined || others.length === 0) return [];
+  const damaged = (['retain', 'validation'] as const).flatMap((split) => {
+    const reference = p95(nothing, split);
+    const { above } = compare(others, split, reference);
+    if (!Number.isFinite(reference) || above.length === 0) return [];
+    const list = listed(above.map((score) => `${nameOf(score)} (${fixed(p95(score, split), 2)})`));
+    return [`Side effect on the ${split} points, more than 10 % above doing nothing (${fixed(reference, 2)}): ${list}.`];
+  });
+  return damaged.length > 0
+    ? damaged
+    : ['No method takes the retain or validation points more than 10 % further from retrained models than doing nothing leaves them.'];
+}
+
+function caveats(data: ReportData, forgetSet: string, scores: readonly MethodScore[]): string[] {
+  const sentences: string[] = [];
+  const fewest = scores.reduce((least, score) => Math.min(least, score.numUnlearned, score.numOracles), Infinity);
+  if (fewest < enoughModels)
+    sentences.push(
+      `Only ${plural(fewest, 'model')} on a side: the floor is high and small differences cannot be seen; use at least ${enoughModels}.`,
+    );
+  const nonFinite = data.scores.filter((score) => score.forgetSet === forgetSet && score.numNonFinite > 0).length;
+  if (nonFinite > 0)
+    sentences.push(`${plural(nonFinite, 'setting')} gave margins that are not finite; they are counted in klom.csv and never binned.`);
+  return sentences;
+}
