@@ -14,7 +14,8 @@ interface TextMetrics {
 
 /** SVG text of a figure; equal figures give equal bytes. Loading vega takes about half a second, so it is loaded here and not before. */
 export async function renderSvg(figure: Figure): Promise<string> {
-  const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
+  const vega = await import('vega');
+  const vegaLite = await import('vega-lite');
   (vega as unknown as TextMetrics).textMetrics.width = measure;
   const view = new vega.View(vega.parse(vegaLite.compile(figure.spec satisfies TopLevelSpec).spec), { renderer: 'none' });
   try {
