@@ -14,7 +14,7 @@ const side = 32;
 const planeBytes = side * side;
 const channels = 3;
 export const imageBytes = planeBytes * channels;
-export const recordBytes = 1 + imageBytes;
+const recordBytes = 1 + imageBytes;
 const numClasses = 10;
 
 /** One way to lay CIFAR-10 out in files; `records`: exact number in each file, or undefined for any number up to the official one. */
@@ -31,6 +31,8 @@ const layouts: Layout[] = [
 ];
 const maxTrain = 50000;
 const maxTest = 10000;
+/** No file of any layout is larger. */
+export const maxFileBytes = maxTrain * recordBytes;
 const officialClassNames = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'];
 /** Folder inside the official archive: accepted below the data directory for those who unpacked it by hand. */
 export const archiveFolder = 'cifar-10-batches-bin';
