@@ -107,7 +107,8 @@ constexpr int64_t kGroupFloats = 32768;   // inputs of a group stay in L2
 
 void multiply(const Product& job) {
   const int64_t width = job.channels < 2 * kLanes ? job.channels : 2 * kLanes, most = kSliceFloats / width;
-  const int64_t taps = job.run <= most && job.run > 0 ? most / job.run : 1, part = job.run <= most ? job.run : most;
+  const int64_t run = job.run < 1 ? 1 : job.run;  // nothing to sum: one visit writes zeros
+  const int64_t taps = run <= most ? most / run : 1, part = run <= most ? run : most;
   int64_t images = kGroupPixels / (job.h * job.w), fitting = kGroupFloats / (job.inImage + 1);
   images = images > fitting ? fitting : images;
   images = images < 1 ? 1 : images;
