@@ -134,10 +134,11 @@ class Net {
 
  private:
   float* floats(int64_t count, double scale) {
-    memory_.emplace_back(static_cast<size_t>(count));
+    memory_.emplace_back(static_cast<size_t>(count + 16));  // aligned to 64 bytes, as the engine's buffers are
+    float* first = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory_.back().data()) + 63) / 64 * 64);
     std::normal_distribution<float> normal(0, static_cast<float>(scale));
-    if (scale > 0) for (float& value : memory_.back()) value = normal(random_);
-    return memory_.back().data();
+    for (int64_t k = 0; scale > 0 && k < count; ++k) first[k] = normal(random_);
+    return first;
   }
   ImageView image(int64_t size, int64_t channels, int64_t border) {
     ImageView view{nullptr, n_, size, size, channels, border};

@@ -18,6 +18,7 @@ struct Block {  // channels [channel, channel + kWidth)
 template <typename Visit>
 inline __attribute__((always_inline)) void eachBlock(int64_t channels, Visit visit) {
   int64_t c = 0;
+  for (; c + 4 * kLanes <= channels; c += 4 * kLanes) visit(Block<kLanes, 4>{c});
   for (; c + 2 * kLanes <= channels; c += 2 * kLanes) visit(Block<kLanes, 2>{c});
   for (; c + kLanes <= channels; c += kLanes) visit(Block<kLanes, 1>{c});
   if constexpr (kLanes > 4)

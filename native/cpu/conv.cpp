@@ -25,57 +25,70 @@ struct Slice {
   bool first;  // overwrites the output
 };
 
-template <int Lanes, int Vectors, int Pixels>
+// A tile is Groups pointers to Size pixels each, which are neighbours in their row.
+template <int Lanes, int Vectors, int Groups, int Size>
 inline __attribute__((always_inline)) void tile(const Product& job, const Slice& slice, const float* const* in, float* const* out) {
-  Vec<Lanes> sum[Pixels][Vectors];
-  const float* from[Pixels];
+  Vec<Lanes> sum[Groups * Size][Vectors];
+  const float* from[Groups];
+  const int64_t inPixel = job.inPixel, outPixel = job.outPixel, channels = job.channels, run = slice.run;
 #pragma GCC unroll 16
-  for (int p = 0; p < Pixels; ++p) {
-    from[p] = in[p] + slice.offset;
+  for (int p = 0; p < Groups * Size; ++p) {
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) sum[p][v] = slice.first ? Vec<Lanes>{} : load<Lanes>(out[p] + v * Lanes);
+    for (int v = 0; v < Vectors; ++v) {
+      sum[p][v] = slice.first ? Vec<Lanes>{} : load<Lanes>(out[p / Size] + p % Size * outPixel + v * Lanes);
+    }
   }
+  for (int g = 0; g < Groups; ++g) from[g] = in[g] + slice.offset;
   const float* weight = slice.weight;
   for (int64_t tap = 0; tap < slice.taps; ++tap) {
 #pragma GCC unroll 2
-    for (int64_t k = 0; k < slice.run; ++k) {
+    for (int64_t k = 0; k < run; ++k) {
       Vec<Lanes> taken[Vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) taken[v] = load<Lanes>(weight + v * Lanes);
 #pragma GCC unroll 16
-      for (int p = 0; p < Pixels; ++p) {
-        const Vec<Lanes> value = broadcast<Lanes>(from[p][k]);
+      for (int p = 0; p < Groups * Size; ++p) {
+        const Vec<Lanes> value = broadcast<Lanes>(Size == 1 ? from[p / Size][k] : from[p / Size][p % Size * inPixel]);
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) sum[p][v] += value * taken[v];
       }
-      weight += job.channels;
+      weight += channels;
+      if constexpr (Size > 1) {
+#pragma GCC unroll 16
+        for (int g = 0; g < Groups; ++g) {
+          ++from[g];
+          asm("" : "+r"(from[g]));  // keeps a group's pixels at fixed offsets from one register: a counter for each would spill
+        }
+      }
     }
 #pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) from[p] += job.tapStep;
+    for (int g = 0; g < Groups; ++g) from[g] += job.tapStep - (Size > 1 ? run : 0);
   }
 #pragma GCC unroll 16
-  for (int p = 0; p < Pixels; ++p) {
+  for (int p = 0; p < Groups * Size; ++p) {
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) store<Lanes>(out[p] + v * Lanes, sum[p][v]);
+    for (int v = 0; v < Vectors; ++v) store<Lanes>(out[p / Size] + p % Size * outPixel + v * Lanes, sum[p][v]);
   }
 }
 
-// All pixels of images [first, last), channels [channel, channel + Lanes * Vectors). A last short tile repeats its last pixel.
-template <int Lanes, int Vectors, int Pixels>
+// All pixels of images [first, last), channels [channel, channel + Lanes * Vectors); job.w is a multiple of Size. A last short tile
+// repeats its last group.
+template <int Lanes, int Vectors, int Groups, int Size>
 __attribute__((noinline)) void sweep(const Product& job, const Slice& slice, int64_t first, int64_t last, int64_t channel) {
   int64_t image = first, row = 0, column = 0;
   const float* in = job.in + first * job.inImage;
   float* out = job.out + first * job.outImage + channel;
-  const float* ins[Pixels];
-  float* outs[Pixels];
+  const float* ins[Groups];
+  float* outs[Groups];
   while (image < last) {
-    for (int p = 0; p < Pixels; ++p) {
-      ins[p] = in;
-      outs[p] = out;
+    for (int g = 0; g < Groups; ++g) {
+      ins[g] = in;
+      outs[g] = out;
       if (image == last) continue;
-      if (++column < job.w) {
-        in += job.inPixel;
-        out += job.outPixel;
+      column += Size;
+      if (column < job.w) {
+        in += Size * job.inPixel;
+        out += Size * job.outPixel;
         continue;
       }
       column = 0;
@@ -84,7 +97,18 @@ __attribute__((noinline)) void sweep(const Product& job, const Slice& slice, int
       in = job.in + image * job.inImage + row * job.inRow;
       out = job.out + image * job.outImage + row * job.outRow + channel;
     }
-    tile<Lanes, Vectors, Pixels>(job, slice, ins, outs);
+    tile<Lanes, Vectors, Groups, Size>(job, slice, ins, outs);
+  }
+}
+
+// The register file holds 12 vectors of sums on AVX2 and SSE, 24 on AVX-512.
+template <int Lanes, int Vectors>
+inline __attribute__((always_inline)) void sweepTiles(const Product& job, const Slice& slice, int64_t first, int64_t last, int64_t channel) {
+  constexpr bool kWide = kLanes == 16;
+  if (job.w % 4 == 0 && (Vectors == 1 || kWide)) {
+    sweep<Lanes, Vectors, 3, 4>(job, slice, first, last, channel);
+  } else {
+    sweep<Lanes, Vectors, Vectors == 1 || kWide ? 8 : 6, 1>(job, slice, first, last, channel);
   }
 }
 
@@ -92,13 +116,13 @@ void sweepChannels(const Product& job, Slice slice, int64_t first, int64_t last)
   const float* weight = slice.weight;
   const auto at = [&](int64_t c) { slice.weight = weight + c; };
   int64_t c = 0;
-  for (; c + 2 * kLanes <= job.channels; c += 2 * kLanes) at(c), sweep<kLanes, 2, kLanes == 16 ? 8 : 6>(job, slice, first, last, c);
-  for (; c + kLanes <= job.channels; c += kLanes) at(c), sweep<kLanes, 1, 8>(job, slice, first, last, c);
+  for (; c + 2 * kLanes <= job.channels; c += 2 * kLanes) at(c), sweepTiles<kLanes, 2>(job, slice, first, last, c);
+  for (; c + kLanes <= job.channels; c += kLanes) at(c), sweepTiles<kLanes, 1>(job, slice, first, last, c);
   if constexpr (kLanes > 8)
-    for (; c + 8 <= job.channels; c += 8) at(c), sweep<8, 1, 8>(job, slice, first, last, c);
+    for (; c + 8 <= job.channels; c += 8) at(c), sweepTiles<8, 1>(job, slice, first, last, c);
   if constexpr (kLanes > 4)
-    for (; c + 4 <= job.channels; c += 4) at(c), sweep<4, 1, 8>(job, slice, first, last, c);
-  for (; c < job.channels; ++c) at(c), sweep<1, 1, 8>(job, slice, first, last, c);
+    for (; c + 4 <= job.channels; c += 4) at(c), sweepTiles<4, 1>(job, slice, first, last, c);
+  for (; c < job.channels; ++c) at(c), sweepTiles<1, 1>(job, slice, first, last, c);
 }
 
 constexpr int64_t kSliceFloats = 4096;    // weights of one vector block in a slice: half of a 32 KB L1 cache

@@ -36,15 +36,25 @@ void add(const ImageView& a, const ImageView& b, const ImageView& y) {
   });
 }
 
+constexpr int64_t kGatherChannels = 16;  // channels whose constants are prepared together
+
 void gatherImages(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y) {
-  const int64_t row = y.w * y.c;
-  for (int64_t i = 0; i < y.n; ++i)
-    for (int64_t py = 0; py < y.h; ++py) {
-      const uint8_t* in = pixels + (index[i] * y.h + py) * row;
-      float* out = y.pixel(i, py, 0);
-      for (int64_t px = 0; px < y.w; ++px)
-        for (int64_t c = 0; c < y.c; ++c) out[px * y.c + c] = (static_cast<float>(in[px * y.c + c]) / 255 - mean[c]) / std[c];
+  for (int64_t first = 0; first < y.c; first += kGatherChannels) {
+    const int64_t count = first + kGatherChannels < y.c ? kGatherChannels : y.c - first;
+    float scale[kGatherChannels], shift[kGatherChannels];
+    for (int64_t c = 0; c < count; ++c) {
+      scale[c] = static_cast<float>(1 / (255.0 * std[first + c]));
+      shift[c] = static_cast<float>(-static_cast<double>(mean[first + c]) / std[first + c]);
     }
+    for (int64_t i = 0; i < y.n; ++i) {
+      for (int64_t py = 0; py < y.h; ++py) {
+        const uint8_t* in = pixels + (index[i] * y.h + py) * y.w * y.c + first;
+        float* out = y.pixel(i, py, 0) + first;
+        for (int64_t px = 0; px < y.w; ++px, in += y.c, out += y.c)
+          for (int64_t c = 0; c < count; ++c) out[c] = static_cast<float>(in[c]) * scale[c] + shift[c];
+      }
+    }
+  }
 }
 
 }  // namespace

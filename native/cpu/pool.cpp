@@ -5,36 +5,91 @@
 namespace lethe {
 namespace {
 
+template <int Lanes>
+struct IntVector {
+  typedef int32_t type __attribute__((vector_size(Lanes * 4)));
+  typedef uint8_t bytes __attribute__((vector_size(Lanes)));
+  typedef uint8_t unalignedBytes __attribute__((vector_size(Lanes), aligned(1), may_alias));
+};
+
+template <int Lanes>
+struct Width {
+  static constexpr int kWidth = Lanes;
+};
+
+// Calls visit(Width, c) for blocks of channels that cover [0, channels).
+template <typename Visit>
+inline __attribute__((always_inline)) void eachBlock(int64_t channels, Visit visit) {
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) visit(Width<kLanes>{}, c);
+  if constexpr (kLanes > 4)
+    for (; c + 4 <= channels; c += 4) visit(Width<4>{}, c);
+  for (; c < channels; ++c) visit(Width<1>{}, c);
+}
+
 // The order of torch: the first maximum wins, and NaN wins over numbers.
-inline bool wins(float value, float best) { return value > best || (value != value && best == best); }
+template <typename Value>
+inline __attribute__((always_inline)) auto wins(Value value, Value best) {
+  return (value > best) | ((value != value) & (best == best));
+}
+
+// in: first pixel of the window, first channel of the block.
+template <int Lanes>
+inline __attribute__((always_inline)) void poolWindow(const float* in, int64_t size, int64_t row, int64_t channels, float* out,
+                                                      uint8_t* argmax) {
+  using Int = typename IntVector<Lanes>::type;
+  Vec<Lanes> best = load<Lanes>(in);
+  Int chosen = {};
+  for (int64_t ky = 0; ky < size; ++ky) {
+    for (int64_t kx = 0; kx < size; ++kx) {
+      const Vec<Lanes> value = load<Lanes>(in + ky * row + kx * channels);
+      const Int better = wins(value, best);
+      best = better ? value : best;
+      chosen = better ? Int{} + static_cast<int32_t>(ky * size + kx) : chosen;
+    }
+  }
+  store<Lanes>(out, best);
+  *reinterpret_cast<typename IntVector<Lanes>::unalignedBytes*>(argmax) = __builtin_convertvector(chosen, typename IntVector<Lanes>::bytes);
+}
 
 void maxPool(const ImageView& x, int64_t size, const ImageView& y, uint8_t* argmax) {
-  for (int64_t i = 0; i < y.n; ++i)
-    for (int64_t py = 0; py < y.h; ++py)
+  const int64_t row = x.rowStride(), channels = x.c;
+  for (int64_t i = 0; i < y.n; ++i) {
+    for (int64_t py = 0; py < y.h; ++py) {
       for (int64_t px = 0; px < y.w; ++px) {
+        const float* in = x.pixel(i, py * size, px * size);
         float* out = y.pixel(i, py, px);
-        uint8_t* chosen = argmax + ((i * y.h + py) * y.w + px) * y.c;
-        const float* first = x.pixel(i, py * size, px * size);
-        for (int64_t c = 0; c < y.c; ++c) out[c] = first[c], chosen[c] = 0;
-        for (int64_t k = 1; k < size * size; ++k) {
-          const float* in = x.pixel(i, py * size + k / size, px * size + k % size);
-          for (int64_t c = 0; c < y.c; ++c)
-            if (wins(in[c], out[c])) out[c] = in[c], chosen[c] = static_cast<uint8_t>(k);
-        }
+        eachBlock(channels, [&](auto lanes, int64_t c) { poolWindow<lanes.kWidth>(in + c, size, row, channels, out + c, argmax + c); });
+        argmax += channels;
       }
+    }
+  }
+}
+
+template <int Lanes>
+inline __attribute__((always_inline)) void spreadWindow(const float* grad, const uint8_t* argmax, int64_t size, int64_t row,
+                                                        int64_t channels, float* out) {
+  using Int = typename IntVector<Lanes>::type;
+  const Vec<Lanes> value = load<Lanes>(grad);
+  const Int chosen = __builtin_convertvector(
+      typename IntVector<Lanes>::bytes(*reinterpret_cast<const typename IntVector<Lanes>::unalignedBytes*>(argmax)), Int);
+  for (int64_t ky = 0; ky < size; ++ky)
+    for (int64_t kx = 0; kx < size; ++kx)
+      store<Lanes>(out + ky * row + kx * channels, chosen == static_cast<int32_t>(ky * size + kx) ? value : Vec<Lanes>{});
 }
 
 void maxPoolBackward(const ImageView& dy, int64_t size, const uint8_t* argmax, const ImageView& dx) {
-  for (int64_t i = 0; i < dy.n; ++i)
-    for (int64_t py = 0; py < dy.h; ++py)
+  const int64_t row = dx.rowStride(), channels = dx.c;
+  for (int64_t i = 0; i < dy.n; ++i) {
+    for (int64_t py = 0; py < dy.h; ++py) {
       for (int64_t px = 0; px < dy.w; ++px) {
         const float* grad = dy.pixel(i, py, px);
-        const uint8_t* chosen = argmax + ((i * dy.h + py) * dy.w + px) * dy.c;
-        for (int64_t k = 0; k < size * size; ++k) {
-          float* out = dx.pixel(i, py * size + k / size, px * size + k % size);
-          for (int64_t c = 0; c < dy.c; ++c) out[c] = chosen[c] == k ? grad[c] : 0;
-        }
+        float* out = dx.pixel(i, py * size, px * size);
+        eachBlock(channels, [&](auto lanes, int64_t c) { spreadWindow<lanes.kWidth>(grad + c, argmax + c, size, row, channels, out + c); });
+        argmax += channels;
       }
+    }
+  }
 }
 
 void globalMaxPool(const ImageView& x, float* y, int32_t* argmax) {
