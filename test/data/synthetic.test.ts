@@ -1,5 +1,8 @@
 import { classCounts } from '../../src/data/dataset.js';
 import { syntheticDataset } from '../../src/data/synthetic.js';
+import { NativeEngine } from '../../src/engines/native.js';
+import { buildNet } from '../../src/models/index.js';
+import type { TrainJob } from '../../src/types.js';
 
 const imageBytes = 16 * 16 * 3;
 
@@ -53,5 +56,36 @@ describe('syntheticDataset', () => {
 
   it.each([{ trainPerClass: 0 }, { validationPerClass: -1 }, { numClasses: 1 }, { seed: 0.5 }])('refuses %j', (options) => {
     expect(() => syntheticDataset(options)).toThrow(/LETHE_DATA_OPTION/);
+  });
+
+  it('can be learned and memorised by a small network, and not perfectly', async () => {
+    const net = buildNet({ name: 'smallcnn', width: 1, input: { height: 16, width: 16, channels: 3 }, numClasses: 5 });
+    const points = Int32Array.from(dataset.labels.keys());
+    const job: TrainJob = {
+      modelIndex: 0,
+      seed: 1,
+      epochs: 24,
+      passes: [
+        {
+          batchNorm: 'train',
+          terms: [{ indices: points.subarray(0, dataset.numTrain), objective: { crossEntropy: 1 }, weight: 1, batchSize: 16 }],
+        },
+      ],
+      optimizer: { kind: 'sgd', momentum: 0.9, weightDecay: 0 },
+      schedule: { kind: 'triangle', learningRate: 0.4, peakEpoch: 5 },
+    };
+    const [result] = await new NativeEngine().trainMany(net, dataset, [job], { evalPoints: points, evalEpochs: [24], parameters: false });
+    const accuracy = (chosen: number[]): number => {
+      const right = chosen.filter((point) => {
+        const row = result!.logits.subarray(point * 5, point * 5 + 5);
+        return row.indexOf(Math.max(...row)) === dataset.labels[point];
+      });
+      return right.length / chosen.length;
+    };
+    const all = [...points];
+    expect(accuracy(all.slice(0, dataset.numTrain))).toBeGreaterThan(0.95);
+    expect(accuracy(facts.mislabelled)).toBeGreaterThan(0.5); // nothing but memory gives these
+    expect(accuracy(all.slice(dataset.numTrain))).toBeGreaterThan(0.75);
+    expect(accuracy(all.slice(dataset.numTrain))).toBeLessThan(0.99);
   });
 });
