@@ -12,7 +12,7 @@ struct Product {
   int64_t inImage, inRow, inPixel, tapStep;  // strides in floats; the first three per step of the output
   float* out;
   int64_t outImage, outRow, outPixel;
-  int64_t n, h, w;  // of the output
+  int64_t h, w;  // of the output
   const float* weight;
   int64_t taps, run, channels;
 };
@@ -129,29 +129,31 @@ constexpr int64_t kSliceFloats = 4096;    // weights of one vector block in a sl
 constexpr int64_t kGroupPixels = 256;     // pixels that share a visit of the slice's weights
 constexpr int64_t kGroupFloats = 32768;   // inputs of a group stay in L2
 
-void multiply(const Product& job) {
+// Images that are worked on together.
+int64_t groupSize(int64_t pixels, int64_t inImage) {
+  const int64_t wanted = kGroupPixels / pixels, fitting = kGroupFloats / (inImage + 1), images = wanted < fitting ? wanted : fitting;
+  return images < 1 ? 1 : images;
+}
+
+void multiply(const Product& job, int64_t first, int64_t last) {
   const int64_t width = job.channels < 2 * kLanes ? job.channels : 2 * kLanes, most = kSliceFloats / width;
   const int64_t run = job.run < 1 ? 1 : job.run;  // nothing to sum: one visit writes zeros
   const int64_t taps = run <= most ? most / run : 1, part = run <= most ? run : most;
-  int64_t images = kGroupPixels / (job.h * job.w), fitting = kGroupFloats / (job.inImage + 1);
-  images = images > fitting ? fitting : images;
-  images = images < 1 ? 1 : images;
-  for (int64_t first = 0; first < job.n; first += images) {
-    const int64_t last = first + images < job.n ? first + images : job.n;
-    for (int64_t tap = 0; tap < job.taps || tap == 0; tap += taps) {
-      for (int64_t k = 0; k < job.run || k == 0; k += part) {
-        const Slice slice{tap * job.tapStep + k, job.weight + (tap * job.run + k) * job.channels,
-                          tap + taps < job.taps ? taps : job.taps - tap, k + part < job.run ? part : job.run - k, tap == 0 && k == 0};
-        sweepChannels(job, slice, first, last);
-      }
+  for (int64_t tap = 0; tap < job.taps || tap == 0; tap += taps) {
+    for (int64_t k = 0; k < job.run || k == 0; k += part) {
+      const Slice slice{tap * job.tapStep + k, job.weight + (tap * job.run + k) * job.channels,
+                        tap + taps < job.taps ? taps : job.taps - tap, k + part < job.run ? part : job.run - k, tap == 0 && k == 0};
+      sweepChannels(job, slice, first, last);
     }
   }
 }
 
 void convForward(const ConvShape& shape, const ImageView& x, const float* weight, const ImageView& y) {
-  multiply({x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), shape.stride * x.rowStride(), shape.stride * x.c, x.rowStride(),
-            y.pixel(0, 0, 0), y.imageStride(), y.rowStride(), y.c, y.n, y.h, y.w, weight, shape.kernel,
-            shape.kernel * shape.inChannels, shape.outChannels});
+  const Product job{x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), shape.stride * x.rowStride(), shape.stride * x.c, x.rowStride(),
+                    y.pixel(0, 0, 0), y.imageStride(), y.rowStride(), y.c, y.h, y.w, weight, shape.kernel,
+                    shape.kernel * shape.inChannels, shape.outChannels};
+  const int64_t images = groupSize(y.h * y.w, x.imageStride());
+  for (int64_t first = 0; first < y.n; first += images) multiply(job, first, first + images < y.n ? first + images : y.n);
 }
 
 // One axis of the inputs whose gradients see the same taps: position phase + stride * a reads dy[a + start + j] with tap
@@ -175,17 +177,31 @@ void packPhase(const ConvShape& s, const Phase& y, const Phase& x, const float* 
   }
 }
 
+// The product that makes the gradients of all inputs (phase y, phase x); packed holds its weights.
+Product phaseProduct(const ConvShape& s, const Phase& y, const Phase& x, const ImageView& dy, const float* packed, const ImageView& dx) {
+  const bool empty = y.taps == 0 || x.taps == 0;
+  return {dy.pixel(0, empty ? 0 : y.start, empty ? 0 : x.start), dy.imageStride(), dy.rowStride(), dy.c, dy.rowStride(),
+          dx.pixel(0, y.phase, x.phase), dx.imageStride(), s.stride * dx.rowStride(), s.stride * dx.c, y.count, x.count, packed,
+          empty ? 0 : y.taps, empty ? 0 : x.taps * dy.c, dx.c};
+}
+
 void convInputGradient(const ConvShape& shape, const ImageView& dy, const float* weight, const ImageView& dx, float* scratch) {
-  const int64_t s = shape.stride;
-  for (int64_t py = 0; py < s && py < dx.h; ++py) {
-    for (int64_t px = 0; px < s && px < dx.w; ++px) {
-      const Phase y(shape, py, dx.h), x(shape, px, dx.w);
-      packPhase(shape, y, x, weight, scratch);
-      const bool empty = y.taps == 0 || x.taps == 0;
-      multiply({dy.pixel(0, empty ? 0 : y.start, empty ? 0 : x.start), dy.imageStride(), dy.rowStride(), dy.c, dy.rowStride(),
-                dx.pixel(0, py, px), dx.imageStride(), s * dx.rowStride(), s * dx.c, dx.n, y.count, x.count, scratch,
-                empty ? 0 : y.taps, empty ? 0 : x.taps * dy.c, dx.c});
+  const int64_t rows = shape.stride < dx.h ? shape.stride : dx.h, columns = shape.stride < dx.w ? shape.stride : dx.w;
+  const auto eachPhase = [&](auto visit) {  // the phases share the taps among them, so that all packed weights fill scratch exactly
+    float* packed = scratch;
+    for (int64_t py = 0; py < rows; ++py) {
+      for (int64_t px = 0; px < columns; ++px) {
+        const Phase y(shape, py, dx.h), x(shape, px, dx.w);
+        visit(y, x, packed);
+        packed += y.taps * x.taps * dy.c * dx.c;
+      }
     }
+  };
+  eachPhase([&](const Phase& y, const Phase& x, float* packed) { packPhase(shape, y, x, weight, packed); });
+  const int64_t images = groupSize(dx.h * dx.w, dy.imageStride());
+  for (int64_t first = 0; first < dx.n; first += images) {
+    const int64_t last = first + images < dx.n ? first + images : dx.n;
+    eachPhase([&](const Phase& y, const Phase& x, float* packed) { multiply(phaseProduct(shape, y, x, dy, packed, dx), first, last); });
   }
 }
 
