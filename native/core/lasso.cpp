@@ -170,11 +170,11 @@ class Worker {
     const double share = total * perModel * perModel, high = slot.unit[0] * perModel, low = slot.limbs == 2 ? slot.unit[1] * perModel : 0;
     const int32_t* sums = sums_.data() + slot.lane;
     const int64_t second = slot.limbs - 1;
-    float* correlation = slot.solver->correlation().data();
+    double* correlation = slot.solver->correlation().data();
     for (int64_t j = from; j < to; ++j) {
       double value = high * sums[j * kPassLanes] + low * sums[j * kPassLanes + second] - share * subset.seen[j];
       if (subset.constant(static_cast<int32_t>(j))) value = 0;
-      correlation[j] = static_cast<float>(value);
+      correlation[j] = value;
       slot.largest = std::max(slot.largest, std::fabs(value));
     }
   }

@@ -23,7 +23,7 @@ constexpr double kRise = 1.005;
 // A given lambda is reached by steps of at most this ratio: a cold solve explodes the working set.
 constexpr double kWarmRatio = 0.65;
 constexpr int64_t kPathRepairs = 5, kFinalRounds = 100;
-constexpr int64_t kPathSweeps = 500, kFinalSweeps = 2000;
+constexpr int64_t kPathSweeps = 500, kFinalSweeps = 1000;
 
 class LassoSolver final : public TargetSolver {
  public:
@@ -52,7 +52,7 @@ class LassoSolver final : public TargetSolver {
       beginFinal(HUGE_VAL);
       return;
     }
-    set_.reset(subset());
+    set_.reset(subset(), false);
     setResidual(columns_, weights_);
   }
 
@@ -103,7 +103,7 @@ class LassoSolver final : public TargetSolver {
   }
 
   void admit(double threshold) {
-    const std::vector<float>& c = correlation();
+    const std::vector<double>& c = correlation();
     for (size_t j = 0; j < c.size(); ++j) {
       const int32_t column = static_cast<int32_t>(j);
       if (std::fabs(c[j]) >= threshold && !set_.has(column) && !subset().constant(column)) set_.add(column, 0.0);
@@ -116,7 +116,7 @@ class LassoSolver final : public TargetSolver {
   double stepTolerance(double gap, double lambda) const { return 0.15 * gap / std::max(lambda * set_.absoluteSum(), 0.02); }
 
   void solve(double lambda, const TaskControl& control) {
-    set_.solve(static_cast<float>(lambda), static_cast<float>(stepTolerance(kPathGap, lambda)), kPathSweeps, control);
+    set_.solve(lambda, stepTolerance(kPathGap, lambda), kPathSweeps, control);
     collectWeights();
     recordError();
   }
@@ -169,7 +169,7 @@ class LassoSolver final : public TargetSolver {
     lambda_ = lambda;
     round_ = 0;
     tighten_ = 1;
-    set_.reset(subset());
+    set_.reset(subset(), true);
     for (size_t k = 0; k < columns_.size(); ++k) set_.add(columns_[k], weights_[k]);
     setResidual(columns_, weights_);
   }
@@ -189,8 +189,7 @@ class LassoSolver final : public TargetSolver {
     admit(kEntry * lambda_);
     if (round_ > 0 && set_.size() == before) tighten_ *= 0.25;
     ++round_;
-    const double tolerance = std::max(tighten_ * stepTolerance(options_.gapTolerance, lambda_), 1e-7);
-    set_.solve(static_cast<float>(lambda_), static_cast<float>(tolerance), kFinalSweeps, control);
+    set_.solve(lambda_, tighten_ * stepTolerance(options_.gapTolerance, lambda_), kFinalSweeps, control);
     collectWeights();
     setResidual(columns_, weights_);
     return true;

@@ -25,7 +25,7 @@ class TargetSolver {
   const RowSubset& subset() const { return *subset_; }
   const std::vector<double>& residual() const { return residual_; }  // (rows) zero outside the subset
   bool precise() const { return precise_; }  // correlations are wanted to double precision: for certificates
-  std::vector<float>& correlation() { return correlation_; }  // (columns) x_j^T (residual) / m, columns centred; written by the driver
+  std::vector<double>& correlation() { return correlation_; }  // (columns) x_j^T (residual) / m, columns centred; written by the driver
   TargetFit& fit() { return fit_; }
 
  protected:
@@ -55,7 +55,7 @@ class TargetSolver {
   double meanOver(const std::vector<double>& values) const;
 
   std::vector<double> raw_, target_, residual_;  // (rows): as given, standardised on the subset
-  std::vector<float> correlation_;               // (columns)
+  std::vector<double> correlation_;              // (columns)
   TargetFit fit_;
 };
 

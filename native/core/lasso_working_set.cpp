@@ -6,7 +6,8 @@
 
 namespace lethe {
 
-void WorkingSet::reset(const RowSubset& subset) {
+void WorkingSet::reset(const RowSubset& subset, bool precise) {
+  precise_ = precise;
   member_.resize(design_.columns().columns, 0);
   for (int32_t column : columns_) member_[column] = 0;
   columns_.clear();
@@ -35,6 +36,7 @@ void WorkingSet::complete() {
     gram_ = std::move(gram);
     stride_ = grown;
     gradient_.resize(stride_, 0.0f);
+    preciseGradient_.resize(stride_, 0.0);
     inverseDiagonal_.resize(stride_, 0.0f);
   }
   if (static_cast<int64_t>(weight_.size()) < stride_) weight_.resize(stride_, 0.0);
@@ -49,12 +51,15 @@ void WorkingSet::complete() {
   completed_ = count;
 }
 
-void WorkingSet::refreshGradient(const float* correlation) {
-  for (int64_t p = 0; p < size(); ++p) gradient_[p] = correlation[columns_[p]];
+void WorkingSet::refreshGradient(const double* correlation) {
+  for (int64_t p = 0; p < size(); ++p) {
+    preciseGradient_[p] = correlation[columns_[p]];
+    gradient_[p] = static_cast<float>(preciseGradient_[p]);
+  }
 }
 
-bool WorkingSet::solve(float lambda, float tolerance, int64_t maxSweeps, const TaskControl& control) {
-  const float enough = tolerance * lambda;
+bool WorkingSet::solve(double lambda, double tolerance, int64_t maxSweeps, const TaskControl& control) {
+  const double enough = tolerance * lambda;
   int64_t sweeps = 0;
   while (sweeps < maxSweeps && !control.aborted()) {
     ++sweeps;
@@ -68,10 +73,15 @@ bool WorkingSet::solve(float lambda, float tolerance, int64_t maxSweeps, const T
   return false;
 }
 
-float WorkingSet::sweep(const std::vector<int32_t>& positions, float lambda) {
+double WorkingSet::sweep(const std::vector<int32_t>& positions, double lambda) {
   const int64_t padded = (size() + 15) / 16 * 16;
-  return kernels_.descend(static_cast<int64_t>(positions.size()), positions.data(), padded, gram_.data(), stride_, inverseDiagonal_.data(),
-                          lambda, gradient_.data(), weight_.data());
+  const int64_t count = static_cast<int64_t>(positions.size());
+  if (precise_) {
+    return kernels_.descendPrecise(count, positions.data(), padded, gram_.data(), stride_, inverseDiagonal_.data(), lambda,
+                                   preciseGradient_.data(), weight_.data());
+  }
+  return static_cast<double>(kernels_.descend(count, positions.data(), padded, gram_.data(), stride_, inverseDiagonal_.data(),
+                                              static_cast<float>(lambda), gradient_.data(), weight_.data()));
 }
 
 void WorkingSet::listActive() {

@@ -11,17 +11,17 @@ class WorkingSet {
  public:
   WorkingSet(const LassoDesign& design, const LassoKernels& kernels) : design_(design), kernels_(kernels) {}
 
-  // Empties the set and fixes the models of the fit.
-  void reset(const RowSubset& subset);
+  // Empties the set and fixes the models of the fit. precise: the gradient is kept in double, for solutions that are certified.
+  void reset(const RowSubset& subset, bool precise);
   // Adds a column that is not a member yet, at the given weight; usable after complete().
   void add(int32_t column, double weight);
   bool has(int32_t column) const { return member_[column] != 0; }
   // Computes the Gram entries of the added columns.
   void complete();
   // Takes over fresh correlations of the current weights with the residual. correlation: (columns of the design)
-  void refreshGradient(const float* correlation);
+  void refreshGradient(const double* correlation);
   // Sweeps until no step moves a correlation by more than tolerance * lambda. False when sweeps ran out or the task was aborted.
-  bool solve(float lambda, float tolerance, int64_t maxSweeps, const TaskControl& control);
+  bool solve(double lambda, double tolerance, int64_t maxSweeps, const TaskControl& control);
 
   int64_t size() const { return static_cast<int64_t>(columns_.size()); }
   const std::vector<int32_t>& columns() const { return columns_; }  // (size) in order of entry
@@ -29,7 +29,7 @@ class WorkingSet {
   double absoluteSum() const;
 
  private:
-  float sweep(const std::vector<int32_t>& positions, float lambda);
+  double sweep(const std::vector<int32_t>& positions, double lambda);
   void listActive();
 
   const LassoDesign& design_;
@@ -39,8 +39,9 @@ class WorkingSet {
   std::vector<uint8_t> member_;         // (columns of the design)
   std::vector<int32_t> columns_, everything_, active_, counts_;
   std::vector<float> gram_;              // (stride, stride)
-  std::vector<float> inverseDiagonal_, gradient_;  // (stride)
-  std::vector<double> weight_;                      // (stride)
+  bool precise_ = false;
+  std::vector<float> inverseDiagonal_, gradient_;   // (stride)
+  std::vector<double> preciseGradient_, weight_;    // (stride)
 };
 
 }  // namespace lethe

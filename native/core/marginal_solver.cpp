@@ -46,14 +46,14 @@ class MarginalSolver final : public TargetSolver {
   void threshold(double lambda) {
     columns_.clear();
     weights_.clear();
-    const std::vector<float>& c = correlation();
+    const std::vector<double>& c = correlation();
     for (size_t j = 0; j < c.size(); ++j) {
       const int32_t column = static_cast<int32_t>(j);
-      const double beyond = std::fabs(static_cast<double>(c[j])) - lambda;
+      const double beyond = std::fabs(c[j]) - lambda;
       if (!(beyond > 0) || subset().constant(column)) continue;
       const double share = static_cast<double>(subset().seen[j]) / static_cast<double>(subset().count);
       columns_.push_back(column);
-      weights_.push_back(std::copysign(beyond / (share * (1 - share)), static_cast<double>(c[j])));
+      weights_.push_back(std::copysign(beyond / (share * (1 - share)), c[j]));
     }
   }
 

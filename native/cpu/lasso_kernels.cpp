@@ -117,30 +117,39 @@ void pairCounts(const BitColumns& x, int64_t from, int64_t to, int32_t column, c
 
 // ---------------------------------------------------------------- coordinate descent
 
-float descend(int64_t count, const int32_t* positions, int64_t size, const float* gram, int64_t stride, const float* inverseDiagonal,
-              float lambda, float* gradient, double* weight) {
-  float largest = 0;
+inline __attribute__((always_inline)) void subtract(const float* row, float by, int64_t size, float* gradient) {
+  const Vec<kLanes> factor = broadcast<kLanes>(by);
+  for (int64_t q = 0; q < size; q += 16) {
+    for (int v = 0; v < 16; v += kLanes) store<kLanes>(gradient + q + v, load<kLanes>(gradient + q + v) - factor * load<kLanes>(row + q + v));
+  }
+}
+
+inline __attribute__((always_inline)) void subtract(const float* row, double by, int64_t size, double* gradient) {
+  typedef float FloatHalf __attribute__((vector_size(kLongs * 4), aligned(4), may_alias));
+  for (int64_t q = 0; q < size; q += 16) {
+    for (int v = 0; v < 16; v += kLongs) {
+      const DoubleVec entries = __builtin_convertvector(*reinterpret_cast<const FloatHalf*>(row + q + v), DoubleVec);
+      *reinterpret_cast<DoubleVecUnaligned*>(gradient + q + v) = *reinterpret_cast<const DoubleVecUnaligned*>(gradient + q + v) - by * entries;
+    }
+  }
+}
+
+template <typename Real>
+Real descendIn(int64_t count, const int32_t* positions, int64_t size, const float* gram, int64_t stride, const float* inverseDiagonal,
+               Real lambda, Real* gradient, double* weight) {
+  Real largest = 0;
   for (int64_t k = 0; k < count; ++k) {
     const int64_t p = positions[k];
     const float* row = gram + p * stride;
     const double before = weight[p];
-    const float g = gradient[p], pull = g + row[p] * static_cast<float>(before);
+    const Real g = gradient[p], diagonal = static_cast<Real>(row[p]), inverse = static_cast<Real>(inverseDiagonal[p]);
+    const Real pull = g + diagonal * static_cast<Real>(before);
     // steps, not new values: a fixed point then has |g| = lambda exactly, whatever the rounding of the diagonal
-    float change;
-    if (pull > lambda) {
-      change = (g - lambda) * inverseDiagonal[p];
-    } else if (pull < -lambda) {
-      change = (g + lambda) * inverseDiagonal[p];
-    } else {
-      change = static_cast<float>(-before);
-    }
+    const Real change = pull > lambda ? (g - lambda) * inverse : pull < -lambda ? (g + lambda) * inverse : static_cast<Real>(-before);
     if (change == 0) continue;
     weight[p] = pull > lambda || pull < -lambda ? before + static_cast<double>(change) : 0.0;
-    const Vec<kLanes> by = broadcast<kLanes>(change);
-    for (int64_t q = 0; q < size; q += 16) {
-      for (int v = 0; v < 16; v += kLanes) store<kLanes>(gradient + q + v, load<kLanes>(gradient + q + v) - by * load<kLanes>(row + q + v));
-    }
-    const float moved = __builtin_fabsf(change) * row[p];
+    subtract(row, change, size, gradient);
+    const Real moved = (change < 0 ? -change : change) * diagonal;
     largest = moved > largest ? moved : largest;
   }
   return largest;
@@ -153,7 +162,8 @@ LassoKernels LETHE_PER_ISA(lassoKernels)() {
   table.maskedSums = maskedSums;
   table.residual = residual;
   table.pairCounts = pairCounts;
-  table.descend = descend;
+  table.descend = descendIn<float>;
+  table.descendPrecise = descendIn<double>;
   return table;
 }
 

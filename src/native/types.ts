@@ -74,11 +74,43 @@ export interface NetDescription {
   memoryBytes: number;
 }
 
+export interface NativeFitRequest {
+  isa: IsaName | '';
+  threads: number;
+  numModels: number;
+  numTrain: number;
+  numTargets: number;
+  /** (numModels, ceil(numTrain / 8)) */
+  bits: Uint8Array;
+  /** (numModels, numTargets) */
+  outputs: Float32Array;
+  estimator: 'lasso' | 'marginal';
+  /** Held-out model rows that choose lambda; empty: every target is fitted at `lambda`. */
+  holdout: Int32Array;
+  pathLength: number;
+  lambdaMinRatio: number;
+  refit: boolean;
+  lambda: number;
+  gapTolerance: number;
+}
+
+/** Columns of Datamodels; status is an index into fitStatuses. */
+export interface NativeFits {
+  status: Uint8Array;
+  bias: Float32Array;
+  lambda: Float32Array;
+  gap: Float32Array;
+  rowStart: Float64Array;
+  indices: Int32Array;
+  weights: Float32Array;
+}
+
 export type NativeProgress = (done: number, total: number) => void;
 
 export interface NativeAddon {
   systemInfo(): SystemInfo;
   trainMany(request: NativeTrainRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeTrainOutcome[]>;
   forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
   describeNet(net: NetSpec, batchSize: number): NetDescription;
 }

@@ -35,10 +35,13 @@ struct LassoKernels {
 
   // One sweep of covariance coordinate descent over `positions` of a working set of `size` features, size a multiple of 16:
   //   minimise 1/2 w^T H w - q^T w + lambda ||w||_1, with gradient = q - H w kept up to date.
-  // Weights are doubles so that repeated refreshing of the gradient reaches any gap; float is enough for the rest.
+  // Weights are doubles so that repeated refreshing of the gradient reaches any gap. The precise twin keeps the gradient in double too: near
+  // interpolation, float gradients stall at a gap of about 1e-6.
   // gram: (size, stride) symmetric, inverseDiagonal: (size) 1 / H_pp. Returns max |change of w_p| * H_pp.
   float (*descend)(int64_t count, const int32_t* positions, int64_t size, const float* gram, int64_t stride,
                    const float* inverseDiagonal, float lambda, float* gradient, double* weight);
+  double (*descendPrecise)(int64_t count, const int32_t* positions, int64_t size, const float* gram, int64_t stride,
+                           const float* inverseDiagonal, double lambda, double* gradient, double* weight);
 };
 
 // Kernels of one instruction set; the level must be available (resolveIsa).

@@ -1,0 +1,117 @@
+import { Command } from 'commander';
+import fs from 'node:fs';
+import path from 'node:path';
+import { registerFit } from '../../src/cli/fit.js';
+import { readDatamodels } from '../../src/store/datamodels.js';
+import { readNpy, writeNpy } from '../../src/store/npy.js';
+import { randomProblem } from '../datamodels/problem.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+
+const folder = temporaryFolder();
+const file = (name: string): string => path.join(folder, name);
+const problem = randomProblem(80, 30, 6, 4);
+
+/** Runs the verb; gives what it printed to stdout and the exit code it set. */
+async function lethe(...args: string[]): Promise<{ code: number; document: Record<string, unknown> }> {
+  let text = '';
+  const writeOut = process.stdout.write.bind(process.stdout);
+  const writeError = process.stderr.write.bind(process.stderr);
+  process.stdout.write = (chunk: string | Uint8Array): boolean => {
+    text += String(chunk);
+    return true;
+  };
+  process.stderr.write = () => true;
+  const program = new Command().exitOverride();
+  registerFit(program);
+  try {
+    await program.parseAsync(['node', 'lethe', 'fit', ...args, '--json']);
+    return { code: Number(process.exitCode ?? 0), document: JSON.parse(text) as Record<string, unknown> };
+  } finally {
+    process.exitCode = 0;
+    process.stdout.write = writeOut;
+    process.stderr.write = writeError;
+  }
+}
+
+const inputs = (): string[] => ['--masks', file('masks.npy'), '--outputs', file('outputs.npy'), '--threads', '1'];
+
+beforeAll(async () => {
+  await writeNpy(file('masks.npy'), [80, 30], problem.dense, { bool: true });
+  await writeNpy(file('outputs.npy'), [80, 6], problem.outputs);
+});
+
+describe('lethe fit', () => {
+  it('writes datamodels, a description and dense arrays, and prints the contract', async () => {
+    const out = file('out');
+    const { code, document } = await lethe(...inputs(), '--out', out, '--export', 'npy', '--seed', '3');
+    expect(code).toBe(0);
+    expect(document).toMatchObject({
+      document: 'lethe.fit',
+      version: 1,
+      numModels: 80,
+      numTrain: 30,
+      numTargets: 6,
+      numConverged: 6,
+      threads: 1,
+    });
+    for (const name of ['seconds', 'secondsPerTarget', 'maxRelativeGap']) expect(document[name]).toEqual(expect.any(Number));
+    expect(document['backend']).toMatch(/^cpu-/);
+    const datamodels = readDatamodels(fs.readFileSync(path.join(out, 'datamodels.arrow')));
+    const weights = await readNpy(path.join(out, 'weights.npy'));
+    expect(weights.shape).toEqual([6, 30]);
+    for (let k = datamodels.rowStart[2]!; k < datamodels.rowStart[3]!; k++) {
+      expect(weights.data[2 * 30 + datamodels.indices[k]!]).toBe(datamodels.weights[k]);
+    }
+    expect(weights.data.filter((weight) => weight !== 0).length).toBe(datamodels.weights.length);
+    for (const name of ['bias', 'lambda', 'gap'] as const) {
+      const array = await readNpy(path.join(out, `${name}.npy`));
+      expect(array).toMatchObject({ dtype: 'float32', shape: [6], data: datamodels[name] });
+    }
+    const description = JSON.parse(fs.readFileSync(path.join(out, 'fit.json'), 'utf8')) as { holdoutModels: number[]; options: object };
+    expect(description.holdoutModels.length).toBe(8);
+    expect(description.options).toMatchObject({ estimator: 'lasso', select: 'holdout', seed: 3, refit: true });
+  });
+
+  it('reads logits (models, points, classes) in float64 and uint8 masks, and fits at one lambda', async () => {
+    await writeNpy(file('masks8.npy'), [80, 30], problem.dense);
+    await writeNpy(file('logits.npy'), [80, 2, 3], Float64Array.from(problem.outputs));
+    const { document } = await lethe(
+      '--masks',
+      file('masks8.npy'),
+      '--outputs',
+      file('logits.npy'),
+      '--out',
+      file('one'),
+      '--lambda',
+      '0.05',
+    );
+    expect(document).toMatchObject({ numTargets: 6, numConverged: 6 });
+    const datamodels = readDatamodels(fs.readFileSync(path.join(file('one'), 'datamodels.arrow')));
+    expect(datamodels.lambda).toEqual(new Float32Array(6).fill(0.05));
+  });
+
+  it('teaches what is wrong', async () => {
+    await writeNpy(file('short.npy'), [79, 6], problem.outputs.subarray(0, 79 * 6));
+    await writeNpy(
+      file('counts.npy'),
+      [80, 30],
+      problem.dense.map((bit) => 2 * bit),
+    );
+    const cases: [string[], string, number][] = [
+      [['--outputs', file('short.npy')], 'LETHE_SHAPE_MISMATCH', 2],
+      [['--masks', file('counts.npy')], 'LETHE_MASKS_VALUE', 2],
+      [['--outputs', file('masks.npy')], 'LETHE_OUTPUTS_SHAPE', 2],
+      [['--masks', file('outputs.npy')], 'LETHE_MASKS_SHAPE', 2],
+      [['--select', 'none'], 'LETHE_FIT_OPTION', 2],
+      [['--select', 'holdout', '--lambda', '1'], 'LETHE_FIT_OPTION', 2],
+      [['--estimator', 'laso'], 'LETHE_OPTION_UNKNOWN', 2],
+      [['--masks', file('absent.npy')], 'LETHE_FILE_MISSING', 2],
+      [['--device', 'cuda'], 'LETHE_DEVICE_UNAVAILABLE', 4],
+    ];
+    for (const [args, expected, exitCode] of cases) {
+      const { code, document } = await lethe(...inputs(), '--out', file('never'), ...args);
+      expect([document['code'], code]).toEqual([expected, exitCode]);
+    }
+    expect(fs.existsSync(file('never'))).toBe(false);
+  });
+});
