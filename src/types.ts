@@ -25,8 +25,7 @@ export interface Dataset {
   pixels: Uint8Array;
   /** (numTrain + numValidation) */
   labels: Int32Array;
-  /** (numTrain) where each train example stands in the source's own numbering, e.g. the official CIFAR-10 index; absent: the same as here. */
-  sourceIndices?: Int32Array;
+  sourceIndices?: Int32Array; // (numTrain) index in the source's own numbering (official CIFAR-10); absent: the same as here
   /** Per-channel normalisation on the 0..1 scale. */
   mean: number[];
   std: number[];
