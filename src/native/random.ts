@@ -5,6 +5,7 @@ export type Purpose = (typeof Purpose)[keyof typeof Purpose];
 /** Bound once: in a sandbox with its own globals (tests) a look-up of Math costs more than the arithmetic. */
 const { imul, floor, sqrt, log, cos, PI } = Math;
 
+/** Upper 32 bits of a product; the sums of partial products stay below 2^32. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -13,13 +14,14 @@ function multiplyHigh(a: number, b: number): number {
   const low = aLow * bLow;
   const middle = aHigh * bLow + (low >>> 16);
   const middleLow = (middle & 0xffff) + aLow * bHigh;
-  return (aHigh * bHigh + floor(middle / 65536) + floor(middleLow / 65536)) >>> 0;
+  return (aHigh * bHigh + (middle >>> 16) + (middleLow >>> 16)) >>> 0;
 }
 
 export class Random {
   private readonly key: [number, number];
   private readonly counter: [number, number, number, number];
-  private block: number[] = [];
+  private readonly block = new Uint32Array(4);
+  private used = 4;
 
   constructor(seed: number, purpose: Purpose, model: number, stream = 0) {
     const high = floor(seed / 4294967296) >>> 0;
@@ -29,8 +31,8 @@ export class Random {
 
   /** Uniform 32 bits. */
   next(): number {
-    if (this.block.length === 0) this.refill();
-    return this.block.shift()!;
+    if (this.used === 4) this.refill();
+    return this.block[this.used++]!;
   }
 
   /** Uniform integer in [0, n), without modulo bias. */
@@ -63,15 +65,17 @@ export class Random {
     let [x0, x1, x2, x3] = this.counter;
     let [k0, k1] = this.key;
     for (let round = 0; round < 10; round++) {
-      const aHigh = multiplyHigh(0xd2511f53, x0);
-      const aLow = imul(0xd2511f53, x0) >>> 0;
-      const bHigh = multiplyHigh(0xcd9e8d57, x2);
-      const bLow = imul(0xcd9e8d57, x2) >>> 0;
-      [x0, x1, x2, x3] = [(bHigh ^ x1 ^ k0) >>> 0, bLow, (aHigh ^ x3 ^ k1) >>> 0, aLow];
-      k0 = (k0 + 0x9e3779b9) >>> 0;
-      k1 = (k1 + 0xbb67ae85) >>> 0;
+      const high = multiplyHigh(0xcd9e8d57, x2);
+      const low = imul(0xcd9e8d57, x2);
+      x2 = multiplyHigh(0xd2511f53, x0) ^ x3 ^ k1;
+      x3 = imul(0xd2511f53, x0);
+      x0 = high ^ x1 ^ k0;
+      x1 = low;
+      k0 = (k0 + 0x9e3779b9) | 0;
+      k1 = (k1 + 0xbb67ae85) | 0;
     }
-    this.block = [x0, x1, x2, x3];
+    this.block.set([x0, x1, x2, x3]);
+    this.used = 0;
     this.counter[0] = (this.counter[0] + 1) >>> 0;
   }
 }
