@@ -398,3 +398,18 @@ export interface ReportData {
   /** Mean accuracy of originals, for the accuracy table. */
   originalAccuracy: { forgetSet: string; accuracy: Record<SplitName, number> }[];
 }
+
+/** Content of scores/<forgetSet>.json. */
+export interface ForgetSetScores {
+  forgetSet: string;
+  size: number;
+  scores: MethodScore[];
+  floor: KlomFloor;
+  originalAccuracy: Record<SplitName, number>;
+  marginSamples: MarginSample[];
+}
+
+/** Content of scores/lds.json. */
+export interface LdsScores {
+  lds: LdsPoint[];
+}

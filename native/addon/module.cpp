@@ -4,6 +4,7 @@
 static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerSystem(env, exports);
   lethe::addon::registerTrain(env, exports);
+  lethe::addon::registerEvaluate(env, exports);
   lethe::addon::registerLasso(env, exports);
   return exports;
 }

@@ -40,6 +40,7 @@ std::string stringProperty(const Napi::Object& object, const char* name);
 
 // Each binding file adds its functions to the module.
 void registerSystem(Napi::Env env, Napi::Object exports);
+void registerEvaluate(Napi::Env env, Napi::Object exports);
 void registerTrain(Napi::Env env, Napi::Object exports);
 void registerLasso(Napi::Env env, Napi::Object exports);
 

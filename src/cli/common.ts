@@ -20,7 +20,8 @@ export function say(line: string): void {
 }
 
 export interface ProgressDisplay {
-  update(done: number, total: number, note?: string): void;
+  /** `rate` (units a second) where work of an earlier session makes done / elapsed wrong. */
+  update(done: number, total: number, note?: string, rate?: number): void;
   stop(): void;
 }
 
@@ -29,9 +30,9 @@ const secondsBetweenLines = 5;
 /** A bar with rate and time left on a terminal, a line every few seconds elsewhere. `unit` is plural: "targets", "images". */
 export function createProgress(label: string, unit: string): ProgressDisplay {
   const started = Date.now();
-  const describe = (done: number, total: number): string => {
+  const describe = (done: number, total: number, givenRate?: number): string => {
     const seconds = Math.max((Date.now() - started) / 1000, 1e-3);
-    const rate = done / seconds;
+    const rate = givenRate ?? done / seconds;
     const left = rate > 0 ? duration((total - done) / rate) : 'unknown';
     return `${compact(done)}/${compact(total)} ${unit}, ${compact(rate)} ${unit}/s, ${left} left`;
   };
@@ -44,11 +45,11 @@ export function createProgress(label: string, unit: string): ProgressDisplay {
     });
     let running = false;
     return {
-      update(done, total, note = '') {
+      update(done, total, note = '', rate?: number) {
         if (!running) bar.start(total, 0, { facts: '', note });
         running = true;
         bar.setTotal(total);
-        bar.update(done, { facts: describe(done, total), note });
+        bar.update(done, { facts: describe(done, total, rate), note });
       },
       stop() {
         if (running) bar.stop();
@@ -57,10 +58,10 @@ export function createProgress(label: string, unit: string): ProgressDisplay {
   }
   let last = started;
   return {
-    update(done, total, note = '') {
+    update(done, total, note = '', rate?: number) {
       if (Date.now() - last < secondsBetweenLines * 1000) return;
       last = Date.now();
-      say(`${label}: ${describe(done, total)}${note ? ` (${note})` : ''}`);
+      say(`${label}: ${describe(done, total, rate)}${note ? ` (${note})` : ''}`);
     },
     stop() {},
   };

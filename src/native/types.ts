@@ -1,5 +1,5 @@
 /** The addon's functions as TypeScript sees them; each binding file in native/addon states the same signature. */
-import type { NetSpec, ParameterTensor, TrainJob } from '../types.js';
+import type { KlomOptions, NetSpec, ParameterTensor, TrainJob } from '../types.js';
 
 export type IsaName = 'portable' | 'avx2' | 'avx512';
 
@@ -74,6 +74,53 @@ export interface NetDescription {
   memoryBytes: number;
 }
 
+/** The caller allocates what the addon fills: scores and nonFinite (numPoints). */
+export interface NativeKlomRequest extends KlomOptions {
+  oracleMargins: Float32Array; // (numOracles, numPoints)
+  unlearnedMargins: Float32Array; // (numUnlearned, numPoints)
+  numOracles: number;
+  numUnlearned: number;
+  numPoints: number;
+  isa: IsaName | '';
+  threads: number;
+  scores: Float64Array;
+  nonFinite: Int32Array;
+}
+
+export interface NativeMarginsRequest {
+  logits: Float32Array; // (numModels, numPoints, numClasses)
+  labels: Int32Array; // (numPoints)
+  numModels: number;
+  numPoints: number;
+  numClasses: number;
+  threads: number;
+  margins: Float32Array; // (numModels, numPoints), filled
+  predicted: Uint8Array; // (numModels, numPoints), filled; 255 where a logit is NaN
+}
+
+/** Over the finite values of each point; mean, variance (unbiased) and nonFinite (numPoints) are filled. */
+export interface NativeMomentsRequest {
+  margins: Float32Array; // (numModels, numPoints)
+  numModels: number;
+  numPoints: number;
+  threads: number;
+  mean: Float64Array;
+  variance: Float64Array;
+  nonFinite: Int32Array;
+}
+
+export interface NativeSpearmanRequest {
+  predicted: Float32Array; // (numModels, numPoints)
+  actual: Float32Array; // (numModels, numPoints)
+  numModels: number;
+  numPoints: number;
+  /** Points [firstPoint, endPoint) are correlated. */
+  firstPoint: number;
+  endPoint: number;
+  threads: number;
+  correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
+}
+
 export interface NativeFitRequest {
   isa: IsaName | '';
   threads: number;
@@ -113,4 +160,8 @@ export interface NativeAddon {
   forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
   describeNet(net: NetSpec, batchSize: number): NetDescription;
+  klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  moments(request: NativeMomentsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  spearman(request: NativeSpearmanRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<{ numConstant: number; numNonFinite: number }>;
 }

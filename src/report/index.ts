@@ -14,7 +14,7 @@ import { accuracyCsv, klomCsv } from './tables.js';
 export { renderKlomTable } from './tables.js';
 
 export interface ReportFile {
-  /** File name in the report folder: lower-case letters, digits, "." and "-". */
+  /** Relative to the report folder, with forward slashes. */
   path: string;
   content: string;
 }
@@ -22,7 +22,7 @@ export interface ReportFile {
 export const reportPage = 'index.html';
 
 /**
- * The page `index.html`, each figure as SVG, vega-lite specification and CSV, and the tables as CSV.
+ * The page `index.html`, each figure as SVG, vega-lite specification and CSV under `figures/`, the tables as CSV under `tables/`.
  * Equal data give equal bytes: nothing of the time, the machine or the process goes in.
  */
 export async function buildReport(data: ReportData): Promise<{ files: ReportFile[] }> {
@@ -36,9 +36,9 @@ export async function buildReport(data: ReportData): Promise<{ files: ReportFile
     drawn.push({ figure, svg, files: own.map(({ label, path }) => ({ label, path })) });
   }
   const tables: (PageFile & ReportFile)[] = [
-    { label: 'KLOM of every setting (CSV)', path: 'klom.csv', content: klomCsv(data) },
-    { label: 'accuracy of every setting (CSV)', path: 'accuracy.csv', content: accuracyCsv(data) },
-    { label: 'run facts (CSV)', path: 'facts.csv', content: factsCsv(data) },
+    { label: 'KLOM of every setting (CSV)', path: 'tables/klom.csv', content: klomCsv(data) },
+    { label: 'accuracy of every setting (CSV)', path: 'tables/accuracy.csv', content: accuracyCsv(data) },
+    { label: 'run facts (CSV)', path: 'tables/facts.csv', content: factsCsv(data) },
   ];
   files.push(...tables.map(({ path, content }) => ({ path, content })));
   files.unshift({ path: reportPage, content: renderPage(data, drawn, tables) });
@@ -47,9 +47,9 @@ export async function buildReport(data: ReportData): Promise<{ files: ReportFile
 
 function figureFiles({ name, spec, csv: content }: Figure, svg: string): (PageFile & ReportFile)[] {
   return [
-    { label: 'SVG', path: `${name}.svg`, content: svg },
-    { label: 'vega-lite', path: `${name}.vl.json`, content: JSON.stringify(spec, null, 1) + '\n' },
-    { label: 'CSV', path: `${name}.csv`, content },
+    { label: 'SVG', path: `figures/${name}.svg`, content: svg },
+    { label: 'vega-lite', path: `figures/${name}.vl.json`, content: JSON.stringify(spec, null, 1) + '\n' },
+    { label: 'CSV', path: `figures/${name}.csv`, content },
   ];
 }
 

@@ -7,6 +7,7 @@ import { textWidth } from './textWidth.js';
 interface TextItem {
   fontSize?: number;
   fontWeight?: string | number;
+  limit?: number;
 }
 interface TextMetrics {
   textMetrics: { width: (item: TextItem, text: string) => number };
@@ -25,9 +26,11 @@ export async function renderSvg(figure: Figure): Promise<string> {
   }
 }
 
+/** Vega draws what is wider than its limit with an ellipsis, but asks here how much room to keep. */
 function measure(item: TextItem, text: string): number {
   const bold = item.fontWeight === 'bold' || Number(item.fontWeight) >= 600;
-  return textWidth(text, item.fontSize ?? 11, bold);
+  const width = textWidth(text, item.fontSize ?? 11, bold);
+  return item.limit !== undefined && item.limit > 0 ? Math.min(width, item.limit) : width;
 }
 
 /** Ids made unique to the figure, for several pictures in one page; vega counts them over the life of the process. */

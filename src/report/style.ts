@@ -1,6 +1,7 @@
 /** How methods look, the same in every figure. */
 import type { Config } from 'vega-lite';
 import type { MethodName } from '../types.js';
+import { plural } from './format.js';
 
 /** Polygons in the square from -1 to 1, for symbols that vega has no name for. */
 const star = 'M0,-1.25L0.29,-0.4L1.19,-0.39L0.47,0.15L0.73,1.01L0,0.5L-0.73,1.01L-0.47,0.15L-1.19,-0.39L-0.29,-0.4Z';
@@ -77,4 +78,12 @@ export function klomScale(values: readonly number[]) {
   const top = 2 ** Math.floor(Math.log2(domain[1]!));
   const ticks: number[] = [0, top / 16, top / 8, top / 4, top / 2, top];
   return { scale: { type: 'sqrt' as const, domain, nice: false }, ticks };
+}
+
+/** Forget sets as rows of panels: the name above the number of points, both along the left edge. */
+export const rowLabel = (set: { name: string; size: number }): string => `${set.name}\n${plural(set.size, 'point')}`;
+
+export function forgetSetRows(sets: readonly { name: string; size: number }[], panelHeight: number) {
+  const header = { title: null, labelOrient: 'left' as const, labelExpr: "split(datum.label, '\\n')", labelLimit: panelHeight };
+  return { field: 'row', type: 'nominal' as const, sort: sets.map(rowLabel), header };
 }

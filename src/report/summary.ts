@@ -104,6 +104,8 @@ function caveats(data: ReportData, forgetSet: string, scores: readonly MethodSco
     );
   const nonFinite = data.scores.filter((score) => score.forgetSet === forgetSet && score.numNonFinite > 0).length;
   if (nonFinite > 0)
-    sentences.push(`${plural(nonFinite, 'setting')} gave margins that are not finite; they are counted in klom.csv and never binned.`);
+    sentences.push(
+      `${plural(nonFinite, 'setting')} gave margins that are not finite; they are counted in tables/klom.csv and never binned.`,
+    );
   return sentences;
 }

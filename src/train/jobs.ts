@@ -1,5 +1,5 @@
 /** From-scratch training jobs: subset models, originals, oracles. */
-import type { Plan, TrainJob, TrainRecipe } from '../types.js';
+import type { TrainJob, TrainRecipe } from '../types.js';
 
 /** Groups of models draw from disjoint random streams: a model's key is its group's block plus its index in the group. */
 const groupBlock = 2 ** 24;
@@ -48,14 +48,4 @@ export function shardRanges(count: number, modelsPerShard: number): { shard: num
     shards.push({ shard: shards.length, first, end: Math.min(first + modelsPerShard, count) });
   }
   return shards;
-}
-
-/** Epoch counts at which matched oracles are also evaluated: the lengths of partial retraining (D.4 I), then the full length. */
-export function partialRetrainEpochs(plan: Plan): number[] {
-  const method = plan.methods.find((candidate) => candidate.method === 'partial-retrain');
-  if (!method) return [plan.recipe.epochs];
-  const listed = method.grid === 'paper' ? undefined : method.grid['epochs'];
-  const quarters = [0.25, 0.5, 0.75].map((fraction) => Math.max(1, Math.round(fraction * plan.recipe.epochs)));
-  const epochs = (listed ?? quarters).map(Number).filter((epoch) => epoch < plan.recipe.epochs);
-  return [...new Set([...epochs, plan.recipe.epochs])].sort((a, b) => a - b);
 }

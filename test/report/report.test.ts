@@ -36,7 +36,7 @@ function check(files: Map<string, string>): void {
   }
   expect(elements(page).find((element) => element.name === 'style')!.text).not.toMatch(/@import|url\(/);
   for (const [path, content] of files) {
-    expect(path).toMatch(/^[a-z0-9][a-z0-9.-]*$/);
+    expect(path).toMatch(/^([a-z]+\/)?[a-z0-9][a-z0-9.-]*$/);
     if (path.endsWith('.svg')) parseMarkup(content);
     if (path.endsWith('.json')) expect(JSON.stringify(JSON.parse(content))).not.toContain('"url"');
   }
@@ -87,7 +87,7 @@ describe('buildReport', () => {
     expect(elements(parseMarkup(files.get('index.html')!)).find((element) => element.name === 'h1')!.text).toBe(
       hostile.replace('\u0001', '\uFFFD'),
     );
-    expect(files.get('facts.csv')).toBe(
+    expect(files.get('tables/facts.csv')).toBe(
       `name,value\n${Array(2)
         .fill(`"${hostile.replaceAll('"', '""')}"`)
         .join()}\n`,

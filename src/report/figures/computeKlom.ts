@@ -7,7 +7,9 @@ import type { Figure } from '../figure.js';
 import { plural } from '../format.js';
 import { describeModels, describeSetting, floorOf, methodsIn, panelSplits, paretoFront } from '../scores.js';
 import type { PanelSplit } from '../scores.js';
-import { config, ink, klomScale, methodChannels, methodStyles } from '../style.js';
+import { config, forgetSetRows, ink, klomScale, methodChannels, methodStyles, rowLabel } from '../style.js';
+
+const panelHeight = 185;
 
 interface Point {
   score: MethodScore;
@@ -81,8 +83,6 @@ export function computeAxis(fractions: readonly number[]): ComputeAxis {
   return { zero: first / 5, breakAt: first / 2.2, domain: [first / 9, highest * 1.8], ticks };
 }
 
-const rowLabel = (set: { name: string; size: number }): string => `${set.name} (${plural(set.size, 'point')})`;
-
 /** Rows of the plot: one per drawn score and split, then one per measured floor and split. */
 function plotValues(data: ReportData, drawn: Point[], axis: ComputeAxis): object[] {
   const values: object[] = [];
@@ -144,13 +144,13 @@ function spec(data: ReportData, drawn: Point[]): TopLevelSpec {
     config,
     data: { values: plotValues(data, drawn, axis) },
     facet: {
-      row: { field: 'row', type: 'nominal', sort: data.forgetSets.map(rowLabel), header: { title: null, labelOrient: 'left' } },
+      row: forgetSetRows(data.forgetSets, panelHeight),
       column: { field: 'split', type: 'nominal', sort: [...panelSplits], header: { title: null } },
     },
     spacing: { row: 18, column: 14 },
     spec: {
       width: 190,
-      height: 185,
+      height: panelHeight,
       layer: [
         { mark: { type: 'rule', strokeDash: [1, 3], color: '#999999' }, encoding: { x: { datum: axis.breakAt } } },
         {

@@ -5,10 +5,10 @@ import type { ReportData, SplitSummary } from '../../types.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
-import { plural } from '../format.js';
 import { bestScores, describeModels, floorOf, percentiles } from '../scores.js';
-import { config, ink, klomScale, methodStyles } from '../style.js';
+import { config, forgetSetRows, ink, klomScale, methodStyles, rowLabel } from '../style.js';
 
+const lineHeight = 19;
 const floorLabel = 'floor';
 const bar = 'M-0.3,-1.1L0.3,-1.1L0.3,1.1L-0.3,1.1Z';
 const shapes = [bar, 'triangle-up', 'circle', 'diamond'];
@@ -55,7 +55,6 @@ function linesOf(data: ReportData): Line[] {
 }
 
 function spec(data: ReportData, drawn: Line[]): TopLevelSpec {
-  const rowLabel = (set: { name: string; size: number }): string => `${set.name} (${plural(set.size, 'point')})`;
   const values: object[] = data.forgetSets.flatMap((set) =>
     drawn
       .filter((line) => line.forgetSet === set.name)
@@ -77,13 +76,13 @@ function spec(data: ReportData, drawn: Line[]): TopLevelSpec {
     config,
     data: { values },
     facet: {
-      row: { field: 'row', type: 'nominal', sort: data.forgetSets.map(rowLabel), header: { title: null, labelOrient: 'left' } },
+      row: forgetSetRows(data.forgetSets, lineHeight * new Set(drawn.map(({ method }) => method)).size),
       column: { field: 'split', type: 'nominal', sort: [...splitNames], header: { title: null } },
     },
     spacing: { row: 18, column: 16 },
     spec: {
       width: 235,
-      height: { step: 19 },
+      height: { step: lineHeight },
       layer: [
         {
           transform: [{ filter: `datum.percentile === 'p95' && datum.method === '${floorLabel}'` }],

@@ -1,0 +1,157 @@
+// Margins of logits, moments and rank correlation: one column a point, blocks of points on worker threads.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "lethe/evaluate.h"
+#include "lethe/parallel.h"
+
+namespace lethe {
+
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr int64_t kBlock = 64;  // points a block: neighbouring columns share cache lines
+
+// body(begin, end) over blocks of [0, count), with progress and abort.
+template <typename Body>
+Status overBlocks(int64_t count, int64_t block, int threads, const TaskControl& control, const Body& body) {
+  std::atomic<int64_t> done{0};
+  parallelFor((count + block - 1) / block, threads, [&](int64_t index, int) {
+    if (control.aborted()) return;
+    const int64_t begin = index * block, end = std::min(begin + block, count);
+    body(begin, end);
+    control.report(static_cast<double>(done += end - begin), static_cast<double>(count));
+  });
+  if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "stopped on request before all points were done.");
+  return Status::success();
+}
+
+float marginOf(const float* logits, int64_t classes, int32_t label, uint8_t& predicted) {
+  float best = logits[0], bestOther = -std::numeric_limits<float>::infinity();
+  bool undefined = false;
+  int64_t bestClass = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    undefined |= std::isnan(logits[c]);
+    if (logits[c] > best) best = logits[c], bestClass = c;
+    if (c != label) bestOther = std::max(bestOther, logits[c]);
+  }
+  predicted = undefined ? 255 : static_cast<uint8_t>(bestClass);
+  if (undefined) return std::numeric_limits<float>::quiet_NaN();
+  double sum = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    if (c != label) sum += std::exp(static_cast<double>(logits[c]) - bestOther);
+  }
+  return static_cast<float>(static_cast<double>(logits[label]) - (bestOther + std::log(sum)));
+}
+
+// Ranks 1..n of values, ties share their average rank. Returns false when all values are equal.
+bool averageRanks(const std::vector<float>& values, std::vector<int32_t>& order, std::vector<double>& ranks) {
+  const size_t n = values.size();
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return values[static_cast<size_t>(a)] < values[static_cast<size_t>(b)]; });
+  size_t begin = 0;
+  while (begin < n) {
+    size_t end = begin + 1;
+    const float value = values[static_cast<size_t>(order[begin])];
+    while (end < n && values[static_cast<size_t>(order[end])] == value) ++end;
+    const double rank = 0.5 * static_cast<double>(begin + 1 + end);
+    for (size_t i = begin; i < end; ++i) ranks[static_cast<size_t>(order[i])] = rank;
+    if (begin == 0 && end == n) return false;
+    begin = end;
+  }
+  return true;
+}
+
+struct RankWork {
+  std::vector<float> values;
+  std::vector<int32_t> order;
+  std::vector<double> first, second;
+  explicit RankWork(size_t n) : values(n), order(n), first(n), second(n) {}
+};
+
+enum class RankResult { defined, constant, nonFinite };
+
+RankResult correlate(const float* predicted, const float* actual, int64_t models, int64_t stride, RankWork& work, double& correlation) {
+  correlation = kNaN;
+  RankResult result = RankResult::defined;
+  for (const auto& [data, ranks] : {std::pair{predicted, &work.first}, std::pair{actual, &work.second}}) {
+    for (int64_t m = 0; m < models; ++m) {
+      const float value = data[m * stride];
+      if (!std::isfinite(value)) return RankResult::nonFinite;
+      work.values[static_cast<size_t>(m)] = value;
+    }
+    if (!averageRanks(work.values, work.order, *ranks)) result = RankResult::constant;
+  }
+  if (result != RankResult::defined) return result;
+  const double mean = 0.5 * static_cast<double>(models + 1);
+  double cross = 0, squareA = 0, squareB = 0;
+  for (size_t m = 0; m < work.first.size(); ++m) {
+    const double a = work.first[m] - mean, b = work.second[m] - mean;
+    cross += a * b;
+    squareA += a * a;
+    squareB += b * b;
+  }
+  correlation = cross / std::sqrt(squareA * squareB);
+  return result;
+}
+
+}  // namespace
+
+Status marginsFromLogits(const float* logits, const int32_t* labels, int64_t models, int64_t points, int64_t classes, int threads,
+                         float* margins, uint8_t* predicted, const TaskControl& control) {
+  if (classes < 2 || classes > 255) {
+    return Status::error("LETHE_CLASSES_INVALID", "expected 2 to 255 classes; received " + std::to_string(classes) + ".");
+  }
+  for (int64_t p = 0; p < points; ++p) {
+    if (labels[p] < 0 || labels[p] >= classes) {
+      return Status::error("LETHE_LABEL_INVALID", "expected labels from 0 to " + std::to_string(classes - 1) + "; received " +
+                                                      std::to_string(labels[p]) + " at point " + std::to_string(p) + ".");
+    }
+  }
+  return overBlocks(models * points, 4096, threads, control, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) margins[i] = marginOf(logits + i * classes, classes, labels[i % points], predicted[i]);
+  });
+}
+
+Status moments(const float* margins, int64_t models, int64_t points, int threads, double* mean, double* variance, int32_t* nonFinite,
+               const TaskControl& control) {
+  return overBlocks(points, kBlock, threads, control, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      double sum = 0, square = 0;
+      int64_t count = 0;
+      for (int64_t m = 0; m < models; ++m) {
+        const double value = margins[m * points + p];
+        if (std::isfinite(value)) sum += value, ++count;
+      }
+      mean[p] = count ? sum / static_cast<double>(count) : kNaN;
+      for (int64_t m = 0; m < models; ++m) {
+        const double value = margins[m * points + p];
+        if (std::isfinite(value)) square += (value - mean[p]) * (value - mean[p]);
+      }
+      variance[p] = count > 1 ? square / static_cast<double>(count - 1) : count ? 0 : kNaN;
+      nonFinite[p] = static_cast<int32_t>(models - count);
+    }
+  });
+}
+
+Status spearman(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, int threads, double* correlation,
+                int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) {
+  std::atomic<int64_t> constant{0}, bad{0};
+  const Status status = overBlocks(points, kBlock, threads, control, [&](int64_t begin, int64_t end) {
+    RankWork work(static_cast<size_t>(models));
+    for (int64_t p = begin; p < end; ++p) {
+      const RankResult result = correlate(predicted + p, actual + p, models, stride, work, correlation[p]);
+      if (result == RankResult::constant) ++constant;
+      if (result == RankResult::nonFinite) ++bad;
+    }
+  });
+  numConstant = constant;
+  numNonFinite = bad;
+  return status;
+}
+
+}  // namespace lethe

@@ -1,0 +1,189 @@
+/** lethe evaluate klom|lds|accuracy on .npy files. */
+import { Option } from 'commander';
+import { packMasks } from '../data/masks.js';
+import { LetheError } from '../errors.js';
+import { klomFloor } from '../evaluate/floor.js';
+import { defaultKlomOptions, klom } from '../evaluate/klom.js';
+import { lds } from '../evaluate/lds.js';
+import { summarise } from '../evaluate/percentile.js';
+import { nativeMargins } from '../native/margins.js';
+import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
+import { type KlomVariant, klomVariants } from '../types.js';
+import { action, type Command, emitJson, finiteNumber, integerAtLeast } from './common.js';
+
+interface KlomVerbOptions {
+  oracle: string;
+  unlearned: string;
+  variant: KlomVariant;
+  bins: number;
+  clip: number;
+  epsilon: number;
+  threads: number;
+  out?: string;
+  json?: boolean;
+}
+
+const jsonHelp = 'print a JSON document to stdout';
+
+export function registerEvaluate(program: Command): void {
+  const evaluate = program.command('evaluate').description('KLOM, LDS and accuracy of .npy files');
+  evaluate
+    .command('klom')
+    .description('KL divergence of margins, oracles against unlearned models')
+    .requiredOption('--oracle <file>', 'margins of retrained models, (models, points)')
+    .requiredOption('--unlearned <file>', 'margins of unlearned models, (models, points)')
+    .addOption(new Option('--variant <name>', 'definition').choices(klomVariants).default(defaultKlomOptions.variant))
+    .option('--bins <count>', 'histogram bins', integerAtLeast(1), defaultKlomOptions.bins)
+    .option('--clip <margin>', 'margins are clipped to [-clip, clip]', finiteNumber, defaultKlomOptions.clip)
+    .option('--epsilon <p>', 'probability of a bin that is empty on one side', finiteNumber, defaultKlomOptions.epsilon)
+    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--out <file>', 'write the score of every point as .npy (float64)')
+    .option('--json', jsonHelp)
+    .action(action(klomVerb));
+  evaluate
+    .command('lds')
+    .description('linear datamodeling score of dense datamodels on held-out masks')
+    .requiredOption('--weights <file>', 'datamodel weights, (targets, train)')
+    .requiredOption('--bias <file>', 'datamodel biases, (targets)')
+    .requiredOption('--masks <file>', 'held-out masks, (models, train): masks the fit has not seen')
+    .requiredOption('--outputs <file>', 'outputs of the models trained on them, (models, targets)')
+    .option('--seed <seed>', 'of the bootstrap interval', integerAtLeast(0), 0)
+    .option('--json', jsonHelp)
+    .action(action(ldsVerb));
+  evaluate
+    .command('accuracy')
+    .description('accuracy of logits')
+    .requiredOption('--logits <file>', '(models, points, classes)')
+    .requiredOption('--labels <file>', '(points), integers')
+    .option('--json', jsonHelp)
+    .action(action(accuracyVerb));
+}
+
+async function klomVerb(options: KlomVerbOptions): Promise<void> {
+  const { variant, bins, clip, epsilon } = options;
+  const oracle = matrix(await readNpy(options.oracle), options.oracle);
+  const unlearned = matrix(await readNpy(options.unlearned), options.unlearned);
+  if (oracle.columns !== unlearned.columns) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', 'oracle and unlearned margins are of different points', {
+      expected: `${oracle.columns} points in ${options.unlearned}, as in ${options.oracle}`,
+      received: `${unlearned.columns} points`,
+    });
+  }
+  const sizes = { numOracles: oracle.rows, numUnlearned: unlearned.rows, numPoints: oracle.columns };
+  const klomOptions = { variant, bins, clip, epsilon };
+  const result = await klom({ oracleMargins: oracle.values, unlearnedMargins: unlearned.values, ...sizes }, klomOptions, options);
+  const floor = await klomFloor(sizes, klomOptions);
+  if (options.out !== undefined) await writeNpy(options.out, [sizes.numPoints], result.scores);
+  const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
+  const { mean, p50, p85, p95, p99 } = summarise(result.scores, all);
+  if (options.json) {
+    const floors = { floorMean: floor.mean, floorP95: floor.p95 };
+    emitJson('klom', { ...sizes, mean, p50, p85, p95, p99, ...floors, numNonFinite: result.numNonFinite, ...klomOptions });
+    return;
+  }
+  process.stdout.write(
+    `KLOM (${variant}) of ${sizes.numPoints} points, ${sizes.numOracles} oracles, ${sizes.numUnlearned} unlearned models\n` +
+      `mean ${mean.toFixed(3)}  p50 ${p50.toFixed(3)}  p85 ${p85.toFixed(3)}  p95 ${p95.toFixed(3)}  p99 ${p99.toFixed(3)}\n` +
+      `floor with so many models: mean ${floor.mean.toFixed(3)}  p95 ${floor.p95.toFixed(3)}\n` +
+      (result.numNonFinite > 0 ? `${result.numNonFinite} margins are not finite and were left out\n` : ''),
+  );
+}
+
+interface LdsVerbOptions {
+  weights: string;
+  bias: string;
+  masks: string;
+  outputs: string;
+  seed: number;
+  json?: boolean;
+}
+
+async function ldsVerb(options: LdsVerbOptions): Promise<void> {
+  const weights = matrix(await readNpy(options.weights), options.weights);
+  const bias = toFloat32(await readNpy(options.bias));
+  const masks = matrix(await readNpy(options.masks), options.masks);
+  const outputs = matrix(await readNpy(options.outputs), options.outputs);
+  const [numTargets, numTrain, numModels] = [weights.rows, weights.columns, masks.rows];
+  requireEqual(bias.length, numTargets, `biases in ${options.bias}`);
+  requireEqual(masks.columns, numTrain, `train examples in ${options.masks}`);
+  requireEqual(outputs.rows, numModels, `models in ${options.outputs}`);
+  requireEqual(outputs.columns, numTargets, `targets in ${options.outputs}`);
+  const packed = packMasks(Uint8Array.from(masks.values, Number), numModels, numTrain);
+  const predicted = predictDense(weights.values, bias, packed);
+  const score = await lds({ predicted, actual: outputs.values, numModels, numPoints: numTargets }, { seed: options.seed });
+  const { mean, median, low, high, numUndefined } = score;
+  if (options.json) emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined });
+  else {
+    process.stdout.write(
+      `LDS of ${numTargets} targets on ${numModels} held-out models: mean ${mean.toFixed(4)} (95 % ${low.toFixed(4)} to ${high.toFixed(4)}), ` +
+        `median ${median.toFixed(4)}${numUndefined > 0 ? `; ${numUndefined} constant or non-finite targets count as 0` : ''}\n`,
+    );
+  }
+}
+
+/** (numModels, numTargets): bias + sum of the weights of the examples in each mask. */
+function predictDense(weights: Float32Array, bias: Float32Array, masks: ReturnType<typeof packMasks>): Float32Array {
+  const { numModels, numTrain, bits } = masks;
+  const rowBytes = Math.ceil(numTrain / 8);
+  const predicted = new Float32Array(numModels * bias.length);
+  for (let model = 0; model < numModels; model++) {
+    const members = [];
+    for (let j = 0; j < numTrain; j++) if ((bits[model * rowBytes + (j >> 3)]! >> (j & 7)) & 1) members.push(j);
+    for (let target = 0; target < bias.length; target++) {
+      let sum = bias[target]!;
+      for (const j of members) sum += weights[target * numTrain + j]!;
+      predicted[model * bias.length + target] = sum;
+    }
+  }
+  return predicted;
+}
+
+async function accuracyVerb(options: { logits: string; labels: string; json?: boolean }): Promise<void> {
+  const { shape, ...array } = await readNpy(options.logits);
+  const labels = Int32Array.from((await readNpy(options.labels)).data, Number);
+  if (shape.length !== 3 || shape[1] !== labels.length) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', 'logits and labels do not fit', {
+      expected: `logits (models, ${labels.length}, classes)`,
+      received: `(${shape.join(', ')})`,
+    });
+  }
+  const [numModels, numPoints, numClasses] = shape as [number, number, number];
+  const wrong = labels.find((label) => label < 0 || label >= numClasses);
+  if (wrong !== undefined) {
+    throw new LetheError('LETHE_LABEL_RANGE', 'a label is out of range', { expected: `0 to ${numClasses - 1}`, received: String(wrong) });
+  }
+  const { predicted } = await nativeMargins({ logits: toFloat32({ ...array, shape }), labels, numClasses });
+  const perModel = Array.from({ length: numModels }, (_, model) => {
+    let right = 0;
+    for (let p = 0; p < numPoints; p++) if (predicted[model * numPoints + p] === labels[p]) right++;
+    return right / numPoints;
+  });
+  const accuracy = perModel.reduce((sum, value) => sum + value, 0) / numModels;
+  if (options.json) emitJson('accuracy', { accuracy, numModels, numPoints, perModel });
+  else {
+    const spread = `${Math.min(...perModel).toFixed(4)} to ${Math.max(...perModel).toFixed(4)}`;
+    process.stdout.write(`accuracy ${accuracy.toFixed(4)} over ${numModels} models (${spread}), ${numPoints} points\n`);
+  }
+}
+
+interface Matrix {
+  values: Float32Array;
+  rows: number;
+  columns: number;
+}
+
+function matrix(array: NpyArray, file: string): Matrix {
+  const [rows, columns] = array.shape;
+  if (array.shape.length !== 2 || !rows || !columns) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', `${file} is no usable matrix`, {
+      expected: 'two dimensions, neither empty',
+      received: `shape (${array.shape.join(', ')})`,
+    });
+  }
+  return { values: toFloat32(array), rows, columns };
+}
+
+function requireEqual(received: number, expected: number, what: string): void {
+  if (received === expected) return;
+  throw new LetheError('LETHE_SHAPE_MISMATCH', 'the files do not fit together', { expected: `${expected} ${what}`, received: String(received) });
+}

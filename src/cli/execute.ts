@@ -1,0 +1,88 @@
+/** Runs a plan to its report; shared by run and quickstart. */
+import path from 'node:path';
+import { ExitCode, LetheError } from '../errors.js';
+import { type ExecutorName, type RunOutcome, runStages } from '../jobs/execute.js';
+import { collectReport } from '../report/collect.js';
+import { reportPage } from '../report/index.js';
+import { recordFailures } from '../store/failures.js';
+import { layout } from '../store/layout.js';
+import { startSession } from '../store/provenance.js';
+import type { Plan, ReportData } from '../types.js';
+import { createProgress, interruptSignal, say } from './common.js';
+import { openSession, planSession } from './session.js';
+
+export interface ExecutePlanOptions {
+  out?: string;
+  data?: string;
+  threads: number;
+  executor: ExecutorName;
+  workers: number;
+}
+
+export interface FinishedRun {
+  root: string;
+  report: ReportData;
+  /** Path of the report page. */
+  page: string;
+  tasksRun: number;
+  tasksSkipped: number;
+}
+
+/**
+ * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED
+ */
+export async function executePlan(plan: Plan, options: ExecutePlanOptions): Promise<FinishedRun> {
+  const root = path.resolve(options.out ?? path.join('runs', plan.name));
+  const signal = interruptSignal();
+  const session = await planSession(plan, options);
+  const context = await openSession(root, session);
+  const { dataset, engine } = session;
+  say(`${plan.name}: ${dataset.description}; run folder ${root}`);
+  const finishSession = await startSession(root, {
+    command: process.argv.slice(2),
+    seed: plan.seed,
+    threads: options.threads,
+    executor: options.executor,
+    engine: engine.describe(),
+    dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
+  });
+  const display = createProgress(plan.name, 'images');
+  let outcome: RunOutcome;
+  try {
+    outcome = await runStages(session.stages, context, {
+      executor: options.executor,
+      workers: options.workers,
+      workerCommand: workerCommand(root, options),
+      signal,
+      onProgress: (progress) => {
+        display.update(progress.costDone, progress.costTotal, progress.stage, progress.rate);
+      },
+    });
+  } catch (error) {
+    await finishSession(signal.aborted ? 'interrupted' : 'failed');
+    throw error;
+  } finally {
+    display.stop();
+  }
+  await finishSession(outcome.failed.length > 0 ? 'failed' : 'done');
+  if (outcome.failed.length > 0) {
+    await recordFailures(root, outcome.failed);
+    throw tasksFailed(outcome, root);
+  }
+  const report = await collectReport(context.run, plan, dataset, engine);
+  return { root, report, page: path.join(root, layout.report(reportPage)), ...outcome };
+}
+
+function workerCommand(root: string, options: ExecutePlanOptions): { command: string; args: string[] } {
+  const threads = Math.max(1, Math.floor(options.threads / options.workers));
+  const args = [...process.execArgv, process.argv[1]!, 'worker', root, '--threads', String(threads)];
+  return { command: process.execPath, args: options.data === undefined ? args : [...args, '--data', options.data] };
+}
+
+function tasksFailed(outcome: RunOutcome, root: string): LetheError {
+  const first = outcome.failed[0]!;
+  return new LetheError('LETHE_TASKS_FAILED', `${outcome.failed.length} of the tasks failed, the first: ${first.label}: ${first.message}`, {
+    action: `All are listed in ${path.join(root, layout.failed)}. The same command tries them again.`,
+    exitCode: ExitCode.taskFailed,
+  });
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+/** The command line: one file a verb, this one only lists them. */
+import { createRequire } from 'node:module';
+import { CommanderError } from 'commander';
+import { ExitCode } from '../errors.js';
+import { Command, reportError } from './common.js';
+import { registerData } from './data.js';
+import { registerDoctor } from './doctor.js';
+import { registerEvaluate } from './evaluate.js';
+import { registerFit } from './fit.js';
+import { registerQuickstart } from './quickstart.js';
+import { registerReport } from './report.js';
+import { registerRun } from './run.js';
+import { collectRunReport } from './runReport.js';
+import { registerTrain } from './train.js';
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
+// a reader that closes the pipe early (head, less) is no error
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+    throw error;
+  });
+}
+
+const program = new Command('lethe')
+  .description('machine unlearning by datamodel matching')
+  .version(version)
+  .showSuggestionAfterError()
+  .showHelpAfterError('(add --help for the options)')
+  .exitOverride();
+
+registerQuickstart(program);
+registerRun(program);
+registerReport(program, collectRunReport);
+registerTrain(program);
+registerFit(program);
+registerEvaluate(program);
+registerData(program);
+registerDoctor(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? ExitCode.done : ExitCode.usage;
+  else reportError(error, process.argv.includes('--json'));
+}

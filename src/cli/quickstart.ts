@@ -1,0 +1,48 @@
+/** lethe quickstart: the whole method in about a minute, on built-in or real images. */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { resolveDataDirectory } from '../data/registry.js';
+import { loadPlan } from '../jobs/plan.js';
+import { renderKlomTable } from '../report/index.js';
+import { action, Command, duration, emitJson, integerAtLeast, say } from './common.js';
+import { executePlan } from './execute.js';
+
+const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+interface QuickstartOptions {
+  data?: string;
+  out?: string;
+  threads: number;
+  json?: boolean;
+}
+
+export function registerQuickstart(program: Command): void {
+  program
+    .command('quickstart')
+    .description('data, models, datamodels, unlearning, KLOM table and report in about a minute')
+    .option('--data <dir>', 'folder with CIFAR-10 (default: LETHE_DATA; without either: built-in synthetic images)')
+    .option('--out <dir>', 'run folder (default: runs/quickstart, runs/quickstart-cifar10)')
+    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--json', 'print a JSON document to stdout')
+    .action(action(quickstart));
+}
+
+async function quickstart(options: QuickstartOptions): Promise<void> {
+  const started = Date.now();
+  const onRealData = resolveDataDirectory(options.data) !== undefined;
+  const plan = await loadPlan(path.join(packageRoot, 'plans', onRealData ? 'quickstart-cifar10.json' : 'quickstart.json'));
+  const finished = await executePlan(plan, { ...options, executor: 'inline', workers: 1 });
+  const { report, page } = finished;
+  const seconds = (Date.now() - started) / 1000;
+  if (options.json) {
+    const { dataDescription, scores, floors, lds } = report;
+    emitJson('quickstart', { data: dataDescription, realData: onRealData, seconds, scores, floors, lds, report: page });
+    return;
+  }
+  process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);
+  say(
+    onRealData
+      ? `real CIFAR-10 images, ${duration(seconds)}. The full experiment: lethe run plans/cifar10-small.json --data DIR`
+      : `synthetic images, ${duration(seconds)}. With real ones: lethe quickstart --data DIR (lethe data fetch cifar10 --to DIR)`,
+  );
+}

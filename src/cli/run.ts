@@ -1,0 +1,155 @@
+/** lethe run PLAN, status RUN, verify RUN, report RUN, and the worker process of the process executor. */
+import path from 'node:path';
+import { Option } from 'commander';
+import { ExitCode, LetheError } from '../errors.js';
+import { estimateStages, statusOf } from '../jobs/estimate.js';
+import { executorNames, type ExecutorName } from '../jobs/execute.js';
+import { loadPlan } from '../jobs/plan.js';
+import { serveWorker } from '../jobs/worker.js';
+import { renderKlomTable } from '../report/index.js';
+import { readSessions } from '../store/provenance.js';
+import { repairRun, verifyRun } from '../store/verify.js';
+import type { Plan } from '../types.js';
+import { action, type Command, compact, duration, emitJson, integerAtLeast, say } from './common.js';
+import { executePlan } from './execute.js';
+import { planSession, reopenSession, type SessionOptions } from './session.js';
+
+interface RunVerbOptions extends SessionOptions {
+  out?: string;
+  executor: ExecutorName;
+  workers: number;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+const dataHelp = 'folder of the data set (default: LETHE_DATA)';
+const jsonHelp = 'print a JSON document to stdout';
+
+export function registerRun(program: Command): void {
+  program
+    .command('run')
+    .argument('<plan>', 'plan file (.json, .yaml)')
+    .description('run an experiment; the same command resumes it')
+    .option('--out <dir>', 'run folder (default: runs/<plan name>)')
+    .option('--data <dir>', dataHelp)
+    .addOption(new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'))
+    .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
+    .option('--threads <count>', 'processors to use in all, 0 for every allowed one', integerAtLeast(0), 0)
+    .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
+    .option('--json', jsonHelp)
+    .action(action(runVerb));
+  program
+    .command('status')
+    .argument('<run>', 'run folder')
+    .description('what is done and what is left')
+    .option('--data <dir>', dataHelp)
+    .option('--json', jsonHelp)
+    .action(action(statusVerb));
+  program
+    .command('verify')
+    .argument('<run>', 'run folder')
+    .description('check every byte against its manifest')
+    .option('--repair', 'delete what is damaged, so that the next run makes it anew')
+    .option('--json', jsonHelp)
+    .action(action(verifyVerb));
+  program
+    .command('worker', { hidden: true })
+    .argument('<run>', 'run folder')
+    .option('--data <dir>', dataHelp)
+    .option('--threads <count>', 'processors to use', integerAtLeast(0), 1)
+    .action(action(workerVerb));
+}
+
+async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
+  const plan = await loadPlan(file);
+  if (options.dryRun) {
+    await dryRun(plan, options);
+    return;
+  }
+  const started = Date.now();
+  const { root, report, page, tasksRun, tasksSkipped } = await executePlan(plan, options);
+  const seconds = (Date.now() - started) / 1000;
+  if (options.json) {
+    const { dataDescription, scores, floors, lds } = report;
+    emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, scores, floors, lds, report: page });
+    return;
+  }
+  process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);
+  say(`${tasksRun} tasks run, ${tasksSkipped} found finished, ${duration(seconds)}`);
+}
+
+async function dryRun(plan: Plan, options: RunVerbOptions): Promise<void> {
+  const session = await planSession(plan, options);
+  const stages = estimateStages(session.stages);
+  const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
+  const rate = await measureRate(session);
+  const totals = { tasks: total('tasks'), models: total('models'), files: total('files'), bytes: total('bytes'), cost: total('cost') };
+  const seconds = totals.cost / rate;
+  if (options.json) {
+    emitJson('dry-run', { plan: plan.name, stages, ...totals, imagesPerSecond: rate, seconds });
+    return;
+  }
+  for (const { stage, tasks, models, files, bytes, cost } of stages) {
+    process.stdout.write(
+      `${stage.padEnd(18)} ${String(tasks).padStart(5)} tasks ${String(models).padStart(7)} models ${String(files).padStart(6)} files ` +
+        `${compact(bytes).padStart(8)}B ${duration(cost / rate).padStart(8)}\n`,
+    );
+  }
+  process.stdout.write(
+    `in all: ${totals.models} models, ${totals.files} files, ${compact(totals.bytes)}B, about ${duration(seconds)} ` +
+      `at ${compact(rate)} images/s measured here\n`,
+  );
+}
+
+/** Images a second of this network on all allowed processors: one short training each. */
+async function measureRate({ plan, dataset, engine, threads }: Awaited<ReturnType<typeof planSession>>): Promise<number> {
+  const { planNet } = await import('../pipeline.js');
+  const { trainingJob } = await import('../train/jobs.js');
+  const lanes = threads || Number(engine.describe()['threads']);
+  const indices = Int32Array.from({ length: Math.min(dataset.numTrain, 4 * plan.recipe.batchSize) }, (_, i) => i);
+  const recipe = { ...plan.recipe, epochs: 2, schedule: { kind: 'constant' as const, learningRate: 1e-3 } };
+  const jobs = Array.from({ length: lanes }, (_, k) => trainingJob(recipe, 0, k, indices));
+  const started = performance.now();
+  const results = await engine.trainMany(planNet(plan, dataset), dataset, jobs, { evalPoints: new Int32Array(0), evalEpochs: [], parameters: false }, { threads });
+  return results.reduce((sum, result) => sum + result.gradientImages, 0) / ((performance.now() - started) / 1000);
+}
+
+async function statusVerb(root: string, options: { data?: string; json?: boolean }): Promise<void> {
+  const { session, context } = await reopenSession(root, { ...options, threads: 0 });
+  const stages = await statusOf(context.run, session.stages);
+  const sessions = await readSessions(path.resolve(root));
+  const done = stages.reduce((sum, stage) => sum + stage.tasksDone, 0);
+  const tasks = stages.reduce((sum, stage) => sum + stage.tasks, 0);
+  if (options.json) {
+    emitJson('status', { run: path.resolve(root), plan: session.plan.name, tasksDone: done, tasks, stages, sessions });
+    return;
+  }
+  for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);
+  const last = sessions.at(-1);
+  process.stdout.write(`${done}/${tasks} tasks done${last ? `; last session ${last.outcome ?? 'running or killed'}, begun ${last.startedAt}` : ''}\n`);
+}
+
+async function verifyVerb(root: string, options: { repair?: boolean; json?: boolean }): Promise<void> {
+  const { openRun } = await import('../store/run.js');
+  const run = await openRun(path.resolve(root));
+  const health = await verifyRun(run);
+  const repaired = options.repair ? await repairRun(run, health) : [];
+  if (options.json) emitJson('verify', { run: run.root, ...health, repaired });
+  else {
+    for (const { path: file, reason } of health.damaged) process.stdout.write(`damaged ${file}: ${reason}\n`);
+    for (const file of health.missing) process.stdout.write(`missing ${file}\n`);
+    for (const file of health.foreign) process.stdout.write(`foreign ${file}\n`);
+    process.stdout.write(`${health.checked} files checked, ${compact(health.bytes)}B, ${health.damaged.length} damaged, ${health.missing.length} missing\n`);
+  }
+  if (health.damaged.length + health.missing.length > 0 && !options.repair) {
+    throw new LetheError('LETHE_RUN_DAMAGED', `${health.damaged.length} damaged and ${health.missing.length} missing files in ${run.root}`, {
+      action: 'Run: lethe verify RUN --repair, then lethe run with the same plan; only these files are made anew.',
+      exitCode: ExitCode.damagedInput,
+    });
+  }
+}
+
+async function workerVerb(root: string, options: SessionOptions): Promise<void> {
+  const { session, context } = await reopenSession(root, options);
+  await serveWorker(session.stages, context);
+}

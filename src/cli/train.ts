@@ -1,0 +1,161 @@
+/** lethe train: models from scratch, as files. */
+import path from 'node:path';
+import { maskIndices, packMasks } from '../data/masks.js';
+import { loadDataset, resolveDataDirectory } from '../data/registry.js';
+import { NativeEngine } from '../engines/native.js';
+import { LetheError } from '../errors.js';
+import { buildNet } from '../models/index.js';
+import { encodeJson } from '../store/json.js';
+import { readNpy } from '../store/npy.js';
+import { publishFile } from '../store/publish.js';
+import { range, trainingJob } from '../train/jobs.js';
+import type { Schedule, TrainRecipe } from '../types.js';
+import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import { describeModels, makeModels, modelRange } from './models.js';
+
+interface TrainVerbOptions {
+  dataset: string;
+  data?: string;
+  trainPerClass: number;
+  validationPerClass: number;
+  net: string;
+  width: number;
+  epochs: number;
+  batchSize: number;
+  learningRate: number;
+  momentum: number;
+  weightDecay: number;
+  schedule: string;
+  peakEpoch?: number;
+  labelSmoothing: number;
+  models: string;
+  seed: number;
+  indices?: string;
+  masks?: string;
+  out: string;
+  threads: number;
+  json?: boolean;
+}
+
+/** Defaults are the paper's CIFAR-10 recipe (D.1). */
+export function registerTrain(program: Command): void {
+  program
+    .command('train')
+    .description('train models from scratch and write checkpoints, logits and margins')
+    .option('--dataset <name>', 'data set', 'cifar10')
+    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
+    .option('--train-per-class <count>', 'train examples per class, 0 for all', integerAtLeast(0), 0)
+    .option('--validation-per-class <count>', 'validation examples per class, 0 for all', integerAtLeast(0), 0)
+    .option('--net <name>', 'network', 'resnet9')
+    .option('--width <divisor>', 'divides the channel counts: 4 and 8 are CPU sizes', finiteNumber, 1)
+    .option('--epochs <count>', 'passes over the examples', integerAtLeast(1), 24)
+    .option('--batch-size <count>', 'images per step', integerAtLeast(1), 512)
+    .option('--learning-rate <rate>', 'peak learning rate', finiteNumber, 0.4)
+    .option('--momentum <factor>', 'SGD momentum', finiteNumber, 0.9)
+    .option('--weight-decay <factor>', 'SGD weight decay', finiteNumber, 5e-4)
+    .option('--schedule <kind>', 'triangle, cosine or constant', 'triangle')
+    .option('--peak-epoch <epoch>', 'where the learning rate peaks (default: 5/24 of the epochs)', finiteNumber)
+    .option('--label-smoothing <share>', 'label smoothing', finiteNumber, 0)
+    .option('--models <range>', 'how many models, or which: 4-7; each has its own random numbers', '1')
+    .option('--seed <number>', 'seed of all random numbers', integerAtLeast(0), 0)
+    .option('--indices <file>', '.npy of train indices: every model is trained on these')
+    .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
+    .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
+    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--json', 'print a JSON document to stdout')
+    .action(action(trainVerb));
+}
+
+async function trainVerb(options: TrainVerbOptions): Promise<void> {
+  const started = Date.now();
+  const recipe = recipeOf(options);
+  const models = modelRange(options.models);
+  const directory = resolveDataDirectory(options.data);
+  const dataset = await loadDataset(
+    { name: options.dataset, trainPerClass: options.trainPerClass, validationPerClass: options.validationPerClass },
+    { ...(directory === undefined ? {} : { directory }), note: say },
+  );
+  const { height, width, channels, numClasses, numTrain } = dataset;
+  const net = buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
+  const subset = await readSubset(options, numTrain, models.end);
+  const engine = new NativeEngine();
+  const summaries = await makeModels({
+    engine,
+    net,
+    dataset,
+    job: (model) => Promise.resolve(trainingJob(recipe, options.seed, model, subset(model))),
+    models,
+    out: options.out,
+    splits: splitsOf(numTrain, dataset.numValidation),
+    metadata: { net: net.name, dataset: dataset.sha256, seed: String(options.seed) },
+    label: 'models',
+    threads: options.threads,
+    signal: interruptSignal(),
+  });
+  const document = {
+    dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
+    net: net.name,
+    recipe,
+    seed: options.seed,
+    engine: engine.describe(),
+    models: summaries,
+  };
+  await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
+  if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
+  else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
+}
+
+function splitsOf(numTrain: number, numValidation: number): Record<string, Int32Array> {
+  return { train: range(numTrain), ...(numValidation > 0 ? { validation: range(numValidation).map((i) => numTrain + i) } : {}) };
+}
+
+function recipeOf(options: TrainVerbOptions): TrainRecipe {
+  const { epochs, batchSize, learningRate, momentum, weightDecay, labelSmoothing } = options;
+  const peakEpoch = options.peakEpoch ?? (5 * epochs) / 24;
+  const schedules: Record<string, Schedule> = {
+    triangle: { kind: 'triangle', learningRate, peakEpoch },
+    cosine: { kind: 'cosine', learningRate, peakEpoch },
+    constant: { kind: 'constant', learningRate },
+  };
+  const schedule = Object.hasOwn(schedules, options.schedule) ? schedules[options.schedule] : undefined;
+  if (schedule) return { epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing };
+  throw new LetheError('LETHE_OPTION_INVALID', 'there is no such schedule', {
+    expected: Object.keys(schedules).join(', '),
+    received: JSON.stringify(options.schedule),
+  });
+}
+
+/** Train indices of a model. */
+async function readSubset(options: TrainVerbOptions, numTrain: number, numModels: number): Promise<(model: number) => Int32Array> {
+  if (options.indices !== undefined && options.masks !== undefined) {
+    throw new LetheError('LETHE_OPTION_INVALID', '--indices and --masks exclude each other', { action: 'Give one of them.' });
+  }
+  if (options.masks !== undefined) {
+    const { shape, data } = await readNpy(options.masks);
+    if (shape.length !== 2 || shape[0]! < numModels || shape[1] !== numTrain || !(data instanceof Uint8Array)) {
+      throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.masks} does not fit`, {
+        expected: `bool or uint8 (at least ${numModels} models, ${numTrain} train examples)`,
+        received: `(${shape.join(', ')})`,
+      });
+    }
+    const masks = packMasks(data, shape[0]!, numTrain);
+    return (model) => maskIndices(masks, model);
+  }
+  const indices = options.indices === undefined ? range(numTrain) : await readIndices(options.indices, numTrain);
+  return () => indices;
+}
+
+/**
+ * Train indices in a .npy file, sorted, each once.
+ * @throws LETHE_INDICES_INVALID and the errors of readNpy
+ */
+export async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
+  const { shape, data, dtype } = await readNpy(file);
+  const whole = shape.length === 1 && shape[0]! > 0 && dtype !== 'bool' && data.every((i) => Number.isInteger(i) && i >= 0 && i < numTrain);
+  const indices = whole ? Int32Array.from(new Set(data)).sort() : new Int32Array(0);
+  if (whole && indices.length === data.length) return indices;
+  throw new LetheError('LETHE_INDICES_INVALID', `${file} holds no set of train indices`, {
+    expected: `a vector of different whole numbers below ${numTrain}`,
+    received: whole ? `${data.length - indices.length} repeats` : `${dtype} (${shape.join(', ')})`,
+  });
+}

@@ -1,0 +1,90 @@
+/** Forget sets: random (NumPy-compatible), from an index file, or extreme projections on a principal component (METHOD: D.2). */
+import fs from 'node:fs/promises';
+import { LetheError } from '../errors.js';
+import { readNpy } from '../store/npy.js';
+import type { Datamodels, ForgetSet, ForgetSetSpec } from '../types.js';
+import { legacyChoice } from './numpyLegacy.js';
+import { principalProjection } from './principalComponents.js';
+
+export interface ForgetSetContext {
+  numTrain: number;
+  /** Margin datamodels of the train points, row = point; principal components need them. */
+  datamodels?: Datamodels;
+}
+
+/**
+ * Resolves a specification to sorted train indices.
+ * 'random' equals numpy.random.seed(seed); numpy.random.choice(numTrain, size, replace=False), sorted: the published sets 1-3.
+ * @throws LETHE_FORGET_SET_INVALID for sizes, ranges, duplicates; LETHE_DATAMODELS_MISSING
+ */
+export async function resolveForgetSet(spec: ForgetSetSpec, context: ForgetSetContext): Promise<ForgetSet> {
+  const indices = await chooseIndices(spec, context);
+  return { name: spec.name, indices: checked(spec.name, indices, context.numTrain) };
+}
+
+async function chooseIndices(spec: ForgetSetSpec, { numTrain, datamodels }: ForgetSetContext): Promise<Int32Array> {
+  switch (spec.kind) {
+    case 'random':
+      requireSize(spec.name, spec.size, numTrain);
+      return legacyChoice(spec.seed, numTrain, spec.size);
+    case 'file':
+      return readIndexFile(spec.path);
+    case 'principalComponent': {
+      requireSize(spec.name, spec.top + spec.bottom, numTrain);
+      if (!datamodels) {
+        throw new LetheError('LETHE_DATAMODELS_MISSING', `forget set ${spec.name} needs datamodels of the train points`, {
+          action: 'Fit datamodels first, or choose a random set or an index file.',
+        });
+      }
+      const { numTargets: numRows, numTrain: numColumns, rowStart, indices, weights } = datamodels;
+      return extremes(principalProjection({ numRows, numColumns, rowStart, indices, weights }, spec.component), spec.top, spec.bottom);
+    }
+  }
+}
+
+/** Rows of the `top` largest and `bottom` smallest projections; ties go to the smaller index. */
+export function extremes(projection: Float64Array, top: number, bottom: number): Int32Array {
+  const order = [...projection.keys()].sort((a, b) => projection[b]! - projection[a]! || a - b);
+  return Int32Array.from([...order.slice(0, top), ...order.slice(order.length - bottom)]);
+}
+
+/** A .npy file of integers, or text with one index a line ("#" starts a comment). */
+async function readIndexFile(file: string): Promise<Int32Array> {
+  if (file.endsWith('.npy')) {
+    const { data, shape, dtype } = await readNpy(file);
+    if (shape.length !== 1 || !['int32', 'int64', 'uint8'].includes(dtype)) {
+      throw invalid(file, 'a one-dimensional integer array', `${dtype} of shape (${shape.join(', ')})`);
+    }
+    return Int32Array.from(data);
+  }
+  const text = await fs.readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new LetheError('LETHE_FILE_MISSING', `the index file ${file} cannot be read`, { cause, action: 'Check the path.' });
+  });
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.replace(/#.*/, '').trim())
+    .filter((line) => line !== '');
+  return Int32Array.from(lines, (line) => {
+    if (!/^\d{1,9}$/.test(line)) throw invalid(file, 'one train index a line', JSON.stringify(line.slice(0, 40)));
+    return Number(line);
+  });
+}
+
+function requireSize(name: string, size: number, numTrain: number): void {
+  if (size >= 1 && size < numTrain) return;
+  throw invalid(name, `between 1 and ${numTrain - 1} points, so that something is left to retain`, String(size));
+}
+
+function checked(name: string, indices: Int32Array, numTrain: number): Int32Array {
+  requireSize(name, indices.length, numTrain);
+  const sorted = indices.slice().sort();
+  sorted.forEach((index, i) => {
+    if (index < 0 || index >= numTrain) throw invalid(name, `train indices from 0 to ${numTrain - 1}`, String(index));
+    if (i > 0 && sorted[i - 1] === index) throw invalid(name, 'every index once', `${index} twice`);
+  });
+  return sorted;
+}
+
+function invalid(what: string, expected: string, received: string): LetheError {
+  return new LetheError('LETHE_FORGET_SET_INVALID', `${what} is no usable forget set`, { expected, received });
+}

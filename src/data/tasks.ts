@@ -1,0 +1,59 @@
+/** Masks and forget sets of a plan as tasks. */
+import type { Stage } from '../jobs/task.js';
+import { readDatamodels } from '../store/datamodels.js';
+import { layout } from '../store/layout.js';
+import { encodeMasks } from '../store/masksFile.js';
+import { encodeIndices } from '../store/npyArtefact.js';
+import type { Plan } from '../types.js';
+import { resolveForgetSet } from './forgetSets.js';
+import { generateMasks, maskRowBytes } from './masks.js';
+
+/** One bit-packed mask a subset model. */
+export function maskStage(plan: Plan, numTrain: number): Stage {
+  const { count: numModels, subsetFraction } = plan.subsetModels;
+  const task = {
+    id: layout.masks,
+    label: 'masks',
+    artefacts: [layout.masks],
+    cost: 0,
+    models: 0,
+    bytes: numModels * maskRowBytes(numTrain),
+    produce: () => {
+      const masks = generateMasks({ numModels, numTrain, subsetFraction, seed: plan.seed });
+      return Promise.resolve([{ path: layout.masks, content: encodeMasks(masks), rows: numModels }]);
+    },
+  };
+  return { name: 'masks', tasks: [task] };
+}
+
+/** Resolves every forget set to train indices; principal components need the margin datamodels. */
+export function forgetSetStage(plan: Plan, numTrain: number): Stage {
+  return {
+    name: 'forget sets',
+    tasks: plan.forgetSets.map((spec) => ({
+      id: layout.forgetSet(spec.name),
+      label: `forget set ${spec.name}`,
+      artefacts: [layout.forgetSet(spec.name)],
+      cost: 0,
+      models: 0,
+      bytes: 8 * forgetSetSize(spec),
+      async produce({ run }) {
+        const datamodels = spec.kind === 'principalComponent' ? readDatamodels(await run.read(layout.marginDatamodels)) : undefined;
+        const { indices } = await resolveForgetSet(spec, { numTrain, ...(datamodels ? { datamodels } : {}) });
+        return [{ path: layout.forgetSet(spec.name), content: encodeIndices(indices), rows: indices.length }];
+      },
+    })),
+  };
+}
+
+/** Known before the set is resolved, except for index files, where it is only an estimate for costs. */
+export function forgetSetSize(spec: Plan['forgetSets'][number]): number {
+  switch (spec.kind) {
+    case 'random':
+      return spec.size;
+    case 'principalComponent':
+      return spec.top + spec.bottom;
+    case 'file':
+      return 100;
+  }
+}

@@ -1,0 +1,150 @@
+/** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
+import { selectRows } from '../data/masks.js';
+import type { Stage, Task, TaskContext } from '../jobs/task.js';
+import { encodeDatamodels } from '../store/datamodels.js';
+import { layout } from '../store/layout.js';
+import { readMasks } from '../store/masksFile.js';
+import { encodeNpy } from '../store/npy.js';
+import { readOutputColumns } from '../store/outputColumns.js';
+import type { FitOptions, Plan } from '../types.js';
+import { fitDatamodels } from './fit.js';
+import { predict } from './predict.js';
+
+/** Targets of one fit task: bounds memory and is the unit of resuming. */
+const targetsPerBlock = 2560;
+
+export interface FitSizes {
+  numTrain: number;
+  numPoints: number;
+  numClasses: number;
+}
+
+/** Points [first, end) of each logit block. */
+export function logitBlocks(sizes: FitSizes): { block: number; first: number; end: number }[] {
+  const pointsPerBlock = Math.max(1, Math.floor(targetsPerBlock / sizes.numClasses));
+  const blocks = [];
+  for (let first = 0; first < sizes.numPoints; first += pointsPerBlock) {
+    blocks.push({ block: blocks.length, first, end: Math.min(first + pointsPerBlock, sizes.numPoints) });
+  }
+  return blocks;
+}
+
+/** One datamodel per point and class (logits), and one per train point's margin for the principal components. */
+export function fitStage(plan: Plan, sizes: FitSizes): Stage {
+  const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
+    const artefact = layout.logitDatamodels(block);
+    return fitTask(plan, artefact, `logit datamodels of points ${first}-${end - 1}`, (end - first) * sizes.numClasses, async (context) => ({
+      values: await readOutputColumns(context.run, allShards(plan), 'logits', first * sizes.numClasses, end * sizes.numClasses),
+      numTargets: (end - first) * sizes.numClasses,
+    }));
+  });
+  tasks.push(
+    fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, async (context) => ({
+      values: await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numTrain),
+      numTargets: sizes.numTrain,
+    })),
+  );
+  return { name: 'datamodels', tasks };
+}
+
+/**
+ * Fits of every point's margin on the first k models, as predictions for held-out masks (LDS, Section 4.3 and Figure G.6).
+ * The last models are held out: no fit of this stage sees them.
+ */
+export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
+  const split = ldsSplit(plan);
+  const tasks = (['lasso', 'marginal'] as const).flatMap((estimator) =>
+    split.numModels.map((numModels): Task => {
+      const artefact = layout.ldsPredictions(estimator, numModels);
+      const options: FitOptions = { ...plan.fit, estimator };
+      return {
+        id: artefact,
+        label: `${estimator} on ${numModels} models for LDS`,
+        artefacts: [artefact],
+        cost: sizes.numPoints * fitCostPerTarget(options, numModels),
+        models: 0,
+        bytes: 4 * split.heldOut * sizes.numPoints,
+        async produce(context) {
+          const masks = readMasks(await context.run.read(layout.masks));
+          const margins = await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numPoints);
+          const fitted = await fitDatamodels(
+            {
+              masks: selectRows(masks, span(0, numModels)),
+              outputs: margins.subarray(0, numModels * sizes.numPoints),
+              numTargets: sizes.numPoints,
+            },
+            options,
+            unitProgress(context, this.cost),
+          );
+          const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
+          return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predict(fitted, heldOut)), rows: split.heldOut }];
+        },
+      };
+    }),
+  );
+  return { name: 'LDS fits', tasks };
+}
+
+/** The last subset models are held out; curve points larger than what is left are capped to it. */
+export function ldsSplit(plan: Plan): { firstHeldOut: number; heldOut: number; numModels: number[] } {
+  const heldOut = Math.max(2, Math.round(plan.lds.heldOutFraction * plan.subsetModels.count));
+  const firstHeldOut = plan.subsetModels.count - heldOut;
+  const numModels = [...new Set([...plan.lds.numModels.map((count) => Math.min(count, firstHeldOut)), firstHeldOut])];
+  return { firstHeldOut, heldOut, numModels: numModels.sort((a, b) => a - b) };
+}
+
+interface Targets {
+  /** (numModels, numTargets) */
+  values: Float32Array;
+  numTargets: number;
+}
+
+function fitTask(
+  plan: Plan,
+  artefact: string,
+  label: string,
+  numTargets: number,
+  targets: (context: TaskContext) => Promise<Targets>,
+): Task {
+  return {
+    id: artefact,
+    label,
+    artefacts: [artefact],
+    cost: numTargets * fitCostPerTarget(plan.fit, plan.subsetModels.count),
+    models: 0,
+    bytes: numTargets * 8 * 64,
+    async produce(context) {
+      const masks = readMasks(await context.run.read(layout.masks));
+      const { values } = await targets(context);
+      const fitted = await fitDatamodels({ masks, outputs: values, numTargets }, plan.fit, unitProgress(context, this.cost));
+      return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
+    },
+  };
+}
+
+/** Shard indices of the subset models. */
+function allShards(plan: Plan): number[] {
+  return Array.from({ length: Math.ceil(plan.subsetModels.count / plan.subsetModels.modelsPerShard) }, (_, shard) => shard);
+}
+
+/** In gradient images, so that one progress bar serves all stages: measured at width/8, a Lasso target costs about as much as this. */
+function fitCostPerTarget(fit: FitOptions, numModels: number): number {
+  return fit.estimator === 'lasso' ? (6 * numModels) / 1000 : numModels / 10000;
+}
+
+/** Fits report targets; a task reports in its own cost unit. */
+function unitProgress(context: TaskContext, cost: number): TaskContext {
+  const { onProgress } = context;
+  if (!onProgress) return context;
+  return {
+    ...context,
+    onProgress: ({ done, total }) => {
+      onProgress({ done: (done / total) * cost, total: cost });
+    },
+  };
+}
+
+/** [first, ..., end - 1] */
+function span(first: number, end: number): number[] {
+  return Array.from({ length: end - first }, (_, i) => first + i);
+}

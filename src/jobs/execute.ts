@@ -1,0 +1,115 @@
+/** Runs stages of tasks: what is done is skipped, what fails is recorded and does not stop its neighbours. */
+import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { runInline } from './inline.js';
+import { runInProcesses } from './process.js';
+import { ProgressMeter, type RunProgress } from './progress.js';
+import type { Stage, Task, TaskContext } from './task.js';
+
+export const executorNames = ['inline', 'process'] as const;
+export type ExecutorName = (typeof executorNames)[number];
+
+export interface ExecuteOptions {
+  executor: ExecutorName;
+  /** Worker processes of the process executor. */
+  workers: number;
+  /** Starts one worker that serves this run (see worker.ts); the process executor needs it. */
+  workerCommand?: { command: string; args: string[] };
+  onProgress?: (progress: RunProgress) => void;
+  signal?: AbortSignal;
+}
+
+export interface FailedTask {
+  task: string;
+  label: string;
+  code: string;
+  message: string;
+}
+
+export interface RunOutcome {
+  tasksRun: number;
+  tasksSkipped: number;
+  failed: FailedTask[];
+}
+
+/** What an executor reports about one task. */
+export interface TaskEvents {
+  onProgress(task: Task, cost: number): void;
+  onDone(task: Task): void;
+  onFailed(task: Task, error: unknown): void;
+}
+
+/** Runs the tasks of one stage, each to onDone or onFailed; rejects only when the run as a whole cannot go on. */
+export type Executor = (tasks: Task[], context: TaskContext, options: ExecuteOptions, events: TaskEvents) => Promise<void>;
+
+const executors: Record<ExecutorName, Executor> = { inline: runInline, process: runInProcesses };
+
+/**
+ * Stages in order; a stage with failed tasks is finished as far as it goes, and the run stops behind it.
+ * @throws LETHE_RUN_INTERRUPTED (exit code 75) when the signal aborts: the same command resumes
+ */
+export async function runStages(stages: Stage[], context: TaskContext, options: ExecuteOptions): Promise<RunOutcome> {
+  const all = stages.flatMap((stage) => stage.tasks);
+  const meter = new ProgressMeter(
+    all.reduce((sum, task) => sum + task.cost, 0),
+    all.length,
+    Date.now(),
+  );
+  const outcome: RunOutcome = { tasksRun: 0, tasksSkipped: 0, failed: [] };
+  for (const stage of stages) {
+    const tell = (): void => options.onProgress?.(meter.read(stage.name, Date.now()));
+    const pending: Task[] = [];
+    for (const task of stage.tasks) {
+      if (await isDone(task, context)) {
+        outcome.tasksSkipped++;
+        meter.skip(task.cost);
+      } else pending.push(task);
+    }
+    tell();
+    if (pending.length === 0) continue;
+    await executors[options.executor](pending, context, options, {
+      onProgress(task, cost) {
+        meter.update(task.id, Math.min(cost, task.cost));
+        tell();
+      },
+      onDone(task) {
+        outcome.tasksRun++;
+        meter.finish(task.id, task.cost);
+        tell();
+      },
+      onFailed(task, error) {
+        meter.drop(task.id);
+        outcome.failed.push(describeFailure(task, error));
+      },
+    });
+    if (options.signal?.aborted) throw interrupted();
+    if (outcome.failed.length > 0) break;
+  }
+  return outcome;
+}
+
+async function isDone(task: Task, context: TaskContext): Promise<boolean> {
+  for (const artefact of task.artefacts) if (!(await context.run.isDone(artefact))) return false;
+  return true;
+}
+
+/** Makes the artefacts of one task and publishes them. */
+export async function performTask(task: Task, context: TaskContext): Promise<void> {
+  const artefacts = await task.produce(context);
+  await context.run.publish(artefacts);
+}
+
+export function interrupted(): LetheError {
+  return new LetheError('LETHE_RUN_INTERRUPTED', 'the run was interrupted', {
+    action: 'What is finished is kept: the same command resumes.',
+    exitCode: ExitCode.interrupted,
+  });
+}
+
+function describeFailure(task: Task, error: unknown): FailedTask {
+  return {
+    task: task.id,
+    label: task.label,
+    code: errorCode(error) ?? 'LETHE_INTERNAL_ERROR',
+    message: error instanceof Error ? error.message : String(error),
+  };
+}

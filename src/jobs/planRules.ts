@@ -1,0 +1,152 @@
+/** Rules between the values of a plan, and the values that follow from others. */
+import { isName, reservedForgetSetNames } from '../store/layout.js';
+import type { FitOptions, ForgetSetSpec, MethodName, MethodPlan, Plan, Schedule } from '../types.js';
+import { planDefaults as defaults } from './planDefaults.js';
+import type { Mistake } from './planMistakes.js';
+import type { ParsedPlan } from './planSchema.js';
+
+/** Writes out what the file left to others: name, seeds, peak of the schedule, number of models for tuning. */
+export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
+  const { recipe, fit, seed, originals } = parsed;
+  return {
+    ...parsed,
+    version: 1,
+    name: parsed.name ?? fileStem,
+    recipe: { ...recipe, schedule: resolveSchedule(recipe.schedule, recipe.epochs) },
+    fit: resolveFit(fit, seed),
+    forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
+    methods: parsed.methods.map(({ method, grid }): MethodPlan => ({ method, grid })),
+    tuning: { numModels: parsed.tuning.numModels ?? Math.min(defaults.tuning.numModels, originals.count) },
+  };
+}
+
+function resolveSchedule(schedule: ParsedPlan['recipe']['schedule'], epochs: number): Schedule {
+  if (schedule.kind !== 'triangle' && schedule.kind !== 'cosine') return schedule;
+  return { ...schedule, peakEpoch: schedule.peakEpoch ?? defaults.schedule.peakFraction * epochs };
+}
+
+function resolveFit({ lambda, ...fit }: ParsedPlan['fit'], seed: number): FitOptions {
+  return { ...fit, seed: fit.seed ?? seed, ...(lambda === undefined ? {} : { lambda }) };
+}
+
+/** What is wrong with a resolved plan beyond single values. */
+export function planMistakes(plan: Plan): Mistake[] {
+  return [...nameMistakes(plan), ...recipeMistakes(plan), ...countMistakes(plan), ...methodMistakes(plan), ...forgetSetMistakes(plan)];
+}
+
+function* nameMistakes(plan: Plan): Generator<Mistake> {
+  if (!isName(plan.name)) {
+    const action = 'Give the plan a name: name: my-run';
+    yield { keys: ['name'], expected: 'a name, as the name of the file is none', received: JSON.stringify(plan.name), action };
+  }
+}
+
+function* recipeMistakes({ recipe }: Plan): Generator<Mistake> {
+  const keys = ['recipe', 'schedule'];
+  const { schedule, epochs } = recipe;
+  if ('peakEpoch' in schedule && schedule.peakEpoch > epochs) {
+    yield { keys: [...keys, 'peakEpoch'], expected: `at most the ${epochs} epochs of the recipe`, received: String(schedule.peakEpoch) };
+  }
+  if (schedule.kind === 'steps' && !isIncreasing(schedule.atEpochs)) {
+    yield { keys: [...keys, 'atEpochs'], expected: 'increasing epochs', received: JSON.stringify(schedule.atEpochs) };
+  }
+  if (schedule.kind === 'steps' && schedule.atEpochs.some((epoch) => epoch >= epochs)) {
+    const received = JSON.stringify(schedule.atEpochs);
+    yield { keys: [...keys, 'atEpochs'], expected: `epochs before the last of ${epochs}`, received };
+  }
+}
+
+function isIncreasing(values: readonly number[]): boolean {
+  return values.every((value, index) => index === 0 || value > values[index - 1]!);
+}
+
+function* countMistakes(plan: Plan): Generator<Mistake> {
+  const { count, modelsPerShard } = plan.subsetModels;
+  const files = 2 * Math.ceil(count / modelsPerShard); // shard and manifest
+  const allowed = Math.max(50, Math.ceil(count / 20));
+  if (files > allowed) {
+    const expected = `at least ${Math.ceil((2 * count) / allowed)}, for at most 50 files per 1,000 models`;
+    yield { keys: ['subsetModels', 'modelsPerShard'], expected, received: String(modelsPerShard) };
+  }
+  if (count === 1) yield { keys: ['subsetModels', 'count'], expected: '0 or at least 2 models', received: '1' };
+  const { heldOutFraction, numModels } = plan.lds;
+  const fitted = Math.floor(count * (1 - heldOutFraction) + 1e-9);
+  if (!isIncreasing(numModels)) {
+    yield { keys: ['lds', 'numModels'], expected: 'increasing numbers', received: JSON.stringify(numModels) };
+  }
+  if (numModels.some((value) => value > fitted)) {
+    const expected = `at most the ${fitted} subset models that are not held out`;
+    yield { keys: ['lds', 'numModels'], expected, received: JSON.stringify(numModels) };
+  }
+  if (plan.tuning.numModels > plan.originals.count) {
+    const expected = `at most the ${plan.originals.count} originals`;
+    yield { keys: ['tuning', 'numModels'], expected, received: String(plan.tuning.numModels) };
+  }
+  yield* fitMistakes(plan.fit);
+}
+
+function* fitMistakes(fit: FitOptions): Generator<Mistake> {
+  if (fit.select === 'none' && fit.lambda === undefined) {
+    yield { keys: ['fit', 'lambda'], expected: 'a lambda, as select is none', received: 'nothing' };
+  }
+  if (fit.select === 'holdout' && fit.lambda !== undefined) {
+    const action = 'Set fit.select to none to use this lambda, or remove it.';
+    yield { keys: ['fit', 'lambda'], expected: 'no lambda, as select is holdout', received: String(fit.lambda), action };
+  }
+}
+
+/** What a method cannot work without. */
+function* methodMistakes(plan: Plan): Generator<Mistake> {
+  const seen = new Set<MethodName>();
+  const needsDatamodels: MethodName[] = ['dm-direct', 'dmm'];
+  for (const [index, { method, grid }] of plan.methods.entries()) {
+    const keys = ['methods', index];
+    if (seen.has(method)) yield { keys: [...keys, 'method'], expected: 'every method once', received: `${method} a second time` };
+    seen.add(method);
+    if (plan.forgetSets.length > 0 && needsDatamodels.includes(method) && plan.subsetModels.count === 0) {
+      const action = 'Raise subsetModels.count or list other methods.';
+      yield { keys, expected: `subset models, which ${method} needs`, received: 'subsetModels.count 0', action };
+    }
+    if (plan.forgetSets.length > 0 && method === 'oracle-matching' && plan.oracles.matched === 0) {
+      const action = 'Raise oracles.matched or list other methods.';
+      yield { keys, expected: 'matched oracles, which oracle-matching needs', received: 'oracles.matched 0', action };
+    }
+    if (grid !== 'paper') yield* gridMistakes(grid, [...keys, 'grid'], plan);
+  }
+}
+
+function* gridMistakes(grid: Record<string, unknown[]>, keys: PropertyKey[], plan: Plan): Generator<Mistake> {
+  for (const [parameter, values] of Object.entries(grid)) {
+    const at = [...keys, parameter];
+    if (values.length === 0) yield { keys: at, expected: 'at least one value', received: '[]' };
+    if (new Set(values).size !== values.length) yield { keys: at, expected: 'every value once', received: JSON.stringify(values) };
+    const isEpoch = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+    if (parameter === 'epochs' && !values.every(isEpoch)) {
+      yield { keys: at, expected: 'whole numbers of epochs', received: JSON.stringify(values) };
+    }
+  }
+  if (Object.values(grid).some((values) => values.length > 1) && plan.oracles.matched === 0) {
+    const action = 'Raise oracles.matched, or give one value a hyper-parameter.';
+    yield { keys, expected: 'matched oracles, which tuning needs', received: 'oracles.matched 0', action };
+  }
+}
+
+function* forgetSetMistakes(plan: Plan): Generator<Mistake> {
+  const seen = new Set<string>();
+  for (const [index, set] of plan.forgetSets.entries()) {
+    const keys = ['forgetSets', index];
+    if (seen.has(set.name)) yield { keys: [...keys, 'name'], expected: 'every name once', received: `"${set.name}" a second time` };
+    if (reservedForgetSetNames.includes(set.name)) {
+      yield { keys: [...keys, 'name'], expected: 'a name that Lethe does not use itself', received: `"${set.name}"` };
+    }
+    seen.add(set.name);
+    if (set.kind !== 'principalComponent') continue;
+    if (set.top + set.bottom === 0) yield { keys, expected: 'examples at the top or the bottom', received: 'top 0 and bottom 0' };
+    if (plan.subsetModels.count === 0) {
+      yield { keys, expected: 'subset models, which principal components need', received: 'subsetModels.count 0' };
+    }
+  }
+  if (plan.forgetSets.length > 0 && plan.oracles.scored === 0) {
+    yield { keys: ['oracles', 'scored'], expected: 'at least 1, as there are forget sets to score', received: '0' };
+  }
+}

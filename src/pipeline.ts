@@ -1,0 +1,65 @@
+/**
+ * The whole method: data -> train -> datamodels -> unlearn -> evaluate -> report, as stages of tasks that meet in the run folder.
+ * Read this file second.
+ */
+import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
+import { fitStage, ldsFitStage, ldsSplit, logitBlocks } from './datamodels/tasks.js';
+import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
+import type { Stage } from './jobs/task.js';
+import { buildNet } from './models/index.js';
+import { reportStage } from './report/tasks.js';
+import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
+import type { Dataset, Engine, NetSpec, Plan } from './types.js';
+import { snapshotSettings } from './unlearn/index.js';
+import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
+
+/** The network of a plan on a data set. */
+export function planNet(plan: Plan, dataset: Dataset): NetSpec {
+  const { height, width, channels, numClasses } = dataset;
+  return buildNet({ ...plan.net, input: { height, width, channels }, numClasses });
+}
+
+/** Every stage of a plan, in order. A stage needs only what earlier stages published. */
+export function planStages(plan: Plan, dataset: Dataset, engine: Engine): Stage[] {
+  const numParameters = engine.parameters(planNet(plan, dataset)).reduce((sum, tensor) => sum + tensor.size, 0);
+  const { numTrain, numClasses } = dataset;
+  const points = { numTrain, numPoints: numTrain + dataset.numValidation, numClasses };
+  const forgetSizes = plan.forgetSets.map(forgetSetSize);
+  const methods = methodRuns(plan);
+  const unlearnSizes = { ...points, forgetSizes, logitBlocks: logitBlocks(points) };
+  const scored = methods.map((runs) => scoredMethod(plan, numTrain, runs));
+  return [
+    maskStage(plan, numTrain),
+    subsetStage(plan, { ...points, numParameters }),
+    originalStage(plan, { ...points, numParameters }),
+    fitStage(plan, points),
+    ldsFitStage(plan, points),
+    ldsStage(plan, ldsSplit(plan)),
+    forgetSetStage(plan, numTrain),
+    shiftStage(plan, unlearnSizes),
+    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialEpochs(methods)),
+    tuningStage(plan, unlearnSizes),
+    choiceStage(plan, scored),
+    unlearnStage(plan, unlearnSizes),
+    scoreStage(plan, scored),
+    reportStage(),
+  ];
+}
+
+/** Lengths at which matched oracles are also evaluated, so that partial retraining costs no extra models. */
+function partialEpochs(methods: MethodRuns[]): number[] {
+  const partial = methods.find(({ method }) => method.name === 'partial-retrain');
+  return partial?.runs.flatMap((run) => run.evalEpochs) ?? [];
+}
+
+function scoredMethod(plan: Plan, numTrain: number, { method, runs, tuned }: MethodRuns): ScoredMethod {
+  return {
+    method: method.name,
+    kind: method.kind,
+    tuned,
+    runs,
+    snapshotSettings: (run) => snapshotSettings(runs[run]!),
+    computeFraction: (run, epochs, numForget) =>
+      method.computeFraction({ numForget, numRetain: numTrain - numForget, recipeEpochs: plan.recipe.epochs }, runs[run]!.setting, epochs),
+  };
+}

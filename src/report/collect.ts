@@ -1,0 +1,59 @@
+/** Gathers what the report shows from the scores of a run folder. */
+import { decodeJson } from '../store/json.js';
+import { layout } from '../store/layout.js';
+import type { RunFolder } from '../store/run.js';
+import type { Dataset, Engine, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
+
+/** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
+export async function collectReport(run: RunFolder, plan: Plan, dataset: Dataset, engine: Engine): Promise<ReportData> {
+  const sets: ForgetSetScores[] = [];
+  for (const { name } of plan.forgetSets) {
+    sets.push(decodeJson(await run.read(layout.scores(name)), layout.scores(name)) as ForgetSetScores);
+  }
+  const { lds } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
+  return {
+    version: 1,
+    runName: plan.name,
+    dataDescription: dataset.description,
+    facts: runFacts(plan, dataset, engine),
+    forgetSets: sets.map(({ forgetSet, size }) => ({ name: forgetSet, size })),
+    scores: sets.flatMap(({ scores }) => scores),
+    floors: sets.map(({ floor }) => floor),
+    lds,
+    marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),
+    originalAccuracy: sets.map(({ forgetSet, originalAccuracy }) => ({ forgetSet, accuracy: originalAccuracy })),
+  };
+}
+
+/** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
+function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string; value: string }[] {
+  const { recipe, fit } = plan;
+  const described = engine.describe();
+  const lambda =
+    fit.lambda === undefined ? `lambda by held-out error on ${fit.holdoutFraction * 100} % of the models` : `lambda ${fit.lambda}`;
+  return [
+    { name: 'data', value: dataset.description },
+    { name: 'points', value: `${dataset.numTrain} train, ${dataset.numValidation} validation, ${dataset.numClasses} classes` },
+    { name: 'network', value: `${plan.net.name}, width 1/${plan.net.width}` },
+    {
+      name: 'recipe',
+      value:
+        `${recipe.epochs} epochs, batch ${recipe.batchSize}, ${recipe.optimizer.kind}, ` +
+        `${recipe.schedule.kind} learning rate ${recipe.schedule.learningRate}, weight decay ${recipe.optimizer.weightDecay}`,
+    },
+    {
+      name: 'models',
+      value:
+        `${plan.subsetModels.count} subset models (fraction ${plan.subsetModels.subsetFraction}), ${plan.originals.count} originals, ` +
+        `${plan.oracles.scored} scored and ${plan.oracles.matched} matched oracles a forget set`,
+    },
+    { name: 'datamodels', value: `${fit.estimator}, ${lambda}, relative gap <= ${fit.gapTolerance}` },
+    {
+      name: 'tuning',
+      value: `grids with several settings are tuned on ${plan.tuning.numModels} originals against matched oracles (Gaussian divergence of margins)`,
+    },
+    { name: 'KLOM', value: `variant ${plan.klom.variant}, ${plan.klom.bins} bins, clip ${plan.klom.clip}, epsilon ${plan.klom.epsilon}` },
+    { name: 'engine', value: `${described['engine']}, ${described['precision']}, ${described['isa']}` },
+    { name: 'seed', value: String(plan.seed) },
+  ];
+}

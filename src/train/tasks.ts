@@ -1,0 +1,167 @@
+/** Training stages of a plan as tasks: subset models, originals, oracles. One shard of models is one task. */
+import { maskIndices } from '../data/masks.js';
+import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
+import { nativeMargins } from '../native/margins.js';
+import { layout } from '../store/layout.js';
+import { readMasks } from '../store/masksFile.js';
+import { decodeIndices } from '../store/npyArtefact.js';
+import { encodeOutputs } from '../store/outputs.js';
+import type { Plan, TrainJob } from '../types.js';
+import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
+
+/** What the stages need to know about sizes before anything has run. */
+export interface PlanSizes {
+  numTrain: number;
+  numPoints: number;
+  numClasses: number;
+  numParameters: number;
+}
+
+interface Shard {
+  first: number;
+  end: number;
+}
+
+interface GroupTask {
+  label: string;
+  artefact: string;
+  group: ModelGroup;
+  shard: Shard;
+  /** Examples a model trains on, for the cost estimate. */
+  trainSize: number;
+  evalEpochs: number[];
+  keepParameters: boolean;
+  /** Train indices of each model of the shard. */
+  indices(context: TaskContext, shard: Shard): Promise<Int32Array[]>;
+}
+
+/** m models on random subsets: logits and margins of every point (METHOD-NOTES: 10 regressions a point). */
+export function subsetStage(plan: Plan, sizes: PlanSizes): Stage {
+  const { count, subsetFraction, modelsPerShard } = plan.subsetModels;
+  return {
+    name: 'subset models',
+    tasks: shardRanges(count, modelsPerShard).map(({ shard, first, end }) =>
+      groupTask(plan, sizes, {
+        label: `subset models ${first}-${end - 1}`,
+        artefact: layout.subsetOutputs(shard),
+        group: { kind: 'subset' },
+        shard: { first, end },
+        trainSize: Math.round(subsetFraction * sizes.numTrain),
+        evalEpochs: [plan.recipe.epochs],
+        keepParameters: false,
+        async indices(context, rows) {
+          const masks = readMasks(await context.run.read(layout.masks));
+          return Array.from({ length: rows.end - rows.first }, (_, i) => maskIndices(masks, rows.first + i));
+        },
+      }),
+    ),
+  };
+}
+
+/** Models trained on all data: the starting points of unlearning. */
+export function originalStage(plan: Plan, sizes: PlanSizes): Stage {
+  return {
+    name: 'originals',
+    tasks: shardRanges(plan.originals.count, plan.subsetModels.modelsPerShard).map(({ shard, first, end }) =>
+      groupTask(plan, sizes, {
+        label: `originals ${first}-${end - 1}`,
+        artefact: layout.originals(shard),
+        group: { kind: 'original' },
+        shard: { first, end },
+        trainSize: sizes.numTrain,
+        evalEpochs: [plan.recipe.epochs],
+        keepParameters: true,
+        indices: (_context, rows) => Promise.resolve(Array.from({ length: rows.end - rows.first }, () => range(sizes.numTrain))),
+      }),
+    ),
+  };
+}
+
+/** Models retrained on the retain set. Matched oracles are also evaluated at `partialEpochs`, the lengths of partial retraining (D.4 I). */
+export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[], partialEpochs: number[]): Stage {
+  const tasks: Task[] = [];
+  plan.forgetSets.forEach((forgetSet, forgetSetIndex) => {
+    for (const role of ['scored', 'matched'] as const) {
+      for (const { shard, first, end } of shardRanges(plan.oracles[role], plan.subsetModels.modelsPerShard)) {
+        tasks.push(
+          groupTask(plan, sizes, {
+            label: `${role} oracles of ${forgetSet.name} ${first}-${end - 1}`,
+            artefact: layout.oracles(forgetSet.name, role, shard),
+            group: { kind: 'oracle', forgetSetIndex, role },
+            shard: { first, end },
+            trainSize: sizes.numTrain - forgetSizes[forgetSetIndex]!,
+            evalEpochs: role === 'matched' ? [...partialEpochs, plan.recipe.epochs] : [plan.recipe.epochs],
+            keepParameters: false,
+            async indices(context, rows) {
+              const forget = decodeIndices(await context.run.read(layout.forgetSet(forgetSet.name)));
+              const retain = retainIndices(sizes.numTrain, forget);
+              return Array.from({ length: rows.end - rows.first }, () => retain);
+            },
+          }),
+        );
+      }
+    }
+  });
+  return { name: 'oracles', tasks };
+}
+
+function groupTask(plan: Plan, sizes: PlanSizes, spec: GroupTask): Task {
+  const models = spec.shard.end - spec.shard.first;
+  const rowFloats = spec.evalEpochs.length * sizes.numPoints * (sizes.numClasses + 1);
+  // a forward pass is about a third of a gradient step
+  const evalCost = (spec.evalEpochs.length * sizes.numPoints) / 3;
+  return {
+    id: spec.artefact,
+    label: spec.label,
+    artefacts: [spec.artefact],
+    cost: models * (plan.recipe.epochs * spec.trainSize + evalCost),
+    models,
+    bytes: models * 4 * (rowFloats + (spec.keepParameters ? sizes.numParameters : 0)),
+    async produce(context) {
+      const indices = await spec.indices(context, spec.shard);
+      const jobs = indices.map((subset, i) => trainingJob(plan.recipe, plan.seed, modelKey(spec.group, spec.shard.first + i), subset));
+      return [await trainShard(context, spec, jobs)];
+    },
+  };
+}
+
+async function trainShard(context: TaskContext, spec: GroupTask, jobs: TrainJob[]): Promise<Artefact> {
+  const { dataset, engine, net } = context;
+  const evalPoints = range(dataset.numTrain + dataset.numValidation);
+  const results = await engine.trainMany(
+    net,
+    dataset,
+    jobs,
+    { evalPoints, evalEpochs: spec.evalEpochs, parameters: spec.keepParameters },
+    context,
+  );
+  const snapshots = spec.evalEpochs.length;
+  const rowSize = evalPoints.length * dataset.numClasses;
+  const logits = new Float32Array(results.length * snapshots * rowSize); // (models * snapshots, points, classes)
+  results.forEach((result, i) => {
+    logits.set(result.logits, i * snapshots * rowSize);
+  });
+  const { margins, predicted } = await nativeMargins({ logits, labels: dataset.labels, numClasses: dataset.numClasses });
+  const content = encodeOutputs({
+    models: Int32Array.from({ length: results.length * snapshots }, (_, row) => spec.shard.first + Math.floor(row / snapshots)),
+    snapshots: Int32Array.from({ length: results.length * snapshots }, (_, row) => spec.evalEpochs[row % snapshots]!),
+    status: results.flatMap((result) => spec.evalEpochs.map(() => result.status)),
+    numPoints: evalPoints.length,
+    numClasses: dataset.numClasses,
+    logits,
+    margins,
+    predicted,
+    ...(spec.keepParameters ? { parameters: concatenate(results.map((result) => result.parameters!)) } : {}),
+  });
+  return { path: spec.artefact, content, rows: results.length, firstRow: spec.shard.first };
+}
+
+function concatenate(parts: Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
+}

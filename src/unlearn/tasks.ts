@@ -1,0 +1,294 @@
+/**
+ * Unlearning of a plan as tasks. Three stages meet in the run folder: tuning runs of every grid setting on a few originals, the choice
+ * (made in evaluate/, against matched oracles), and the chosen setting on all originals. Grids of one setting, methods without training
+ * and plans that tune on all originals skip the tuning: every setting is then final.
+ */
+import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
+import { nativeMargins } from '../native/margins.js';
+import { readDatamodels } from '../store/datamodels.js';
+import { decodeJson } from '../store/json.js';
+import { layout } from '../store/layout.js';
+import { encodeNpy } from '../store/npy.js';
+import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
+import { encodeOutputs, readOutputs, type StoredOutputs } from '../store/outputs.js';
+import type { MethodPlan, Plan } from '../types.js';
+import { expandGrid, forgetShift, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
+import type { DirectMethod, ForgetShift, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
+
+export interface UnlearnPlanSizes {
+  numTrain: number;
+  numPoints: number;
+  numClasses: number;
+  /** First point and end of each block of logit datamodels. */
+  logitBlocks: { block: number; first: number; end: number }[];
+  /** Of each forget set of the plan. */
+  forgetSizes: number[];
+}
+
+/** What a method's grid means for a plan. */
+export interface MethodRuns {
+  method: UnlearnMethod;
+  runs: GridRun[];
+  /** One run is chosen by tuning; otherwise every run is final. */
+  tuned: boolean;
+}
+
+/** The runs of every method of the plan, in plan order. */
+export function methodRuns(plan: Plan): MethodRuns[] {
+  return plan.methods.map((entry: MethodPlan) => {
+    const method = unlearnMethod(entry.method);
+    const runs = expandGrid(method, entry.grid, plan.recipe);
+    return { method, runs, tuned: method.kind === 'job' && runs.length > 1 && plan.tuning.numModels < plan.originals.count };
+  });
+}
+
+/** The choice made by evaluate/: which run of the grid goes on. */
+export interface TuningChoice {
+  run: number;
+}
+
+/** sum_{i in F} beta_i for every logit, once per forget set (Algorithm C.2). */
+export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
+  return {
+    name: 'datamodel shifts',
+    tasks: plan.forgetSets.map(({ name }): Task => {
+      const artefact = layout.forgetShift(name);
+      return {
+        id: artefact,
+        label: `datamodel shift of ${name}`,
+        artefacts: [artefact],
+        cost: sizes.numPoints / 10,
+        models: 0,
+        bytes: 8 * sizes.numPoints * sizes.numClasses,
+        async produce(context) {
+          const forget = decodeIndices(await context.run.read(layout.forgetSet(name)));
+          const size = sizes.numPoints * sizes.numClasses;
+          const both = new Float32Array(2 * size); // (full or diagonal, points, classes)
+          for (const { block, first } of sizes.logitBlocks) {
+            const datamodels = readDatamodels(await context.run.read(layout.logitDatamodels(block)));
+            const firstTarget = first * sizes.numClasses;
+            const shift = forgetShift({ datamodels, firstTarget, numClasses: sizes.numClasses, forget });
+            both.set(shift.full, firstTarget);
+            both.set(shift.diagonal, size + firstTarget);
+          }
+          return [{ path: artefact, content: encodeNpy([2, sizes.numPoints, sizes.numClasses], both) }];
+        },
+      };
+    }),
+  };
+}
+
+/** Every setting of tuned grids on the first originals. */
+export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
+  const tasks: Task[] = [];
+  forEachMethod(plan, ({ method, runs, tuned }, forgetSetIndex) => {
+    if (!tuned || method.kind !== 'job') return;
+    runs.forEach((_, run) => {
+      const artefact = layout.tuningRun(plan.forgetSets[forgetSetIndex]!.name, method.name, run);
+      tasks.push(
+        unlearnTask(plan, sizes, {
+          label: `tuning ${method.name} ${run + 1}/${runs.length}`,
+          artefact,
+          method,
+          forgetSetIndex,
+          first: 0,
+          end: Math.min(plan.tuning.numModels, plan.originals.count),
+          costRun: runs[run]!,
+          chooseRun: () => Promise.resolve(runs[run]!),
+        }),
+      );
+    });
+  });
+  return { name: 'tuning runs', tasks };
+}
+
+/** Final runs on all originals. */
+export function unlearnStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
+  const tasks: Task[] = [];
+  forEachMethod(plan, ({ method, runs, tuned }, forgetSetIndex) => {
+    if (method.kind === 'reference') return;
+    const forgetSet = plan.forgetSets[forgetSetIndex]!.name;
+    (tuned ? ['chosen' as const] : runs.map((_, run) => run)).forEach((which) => {
+      for (let first = 0, shard = 0; first < plan.originals.count; first += plan.subsetModels.modelsPerShard, shard++) {
+        const end = Math.min(first + plan.subsetModels.modelsPerShard, plan.originals.count);
+        tasks.push(
+          unlearnTask(plan, sizes, {
+            label: `${method.name} ${which === 'chosen' || runs.length === 1 ? '' : `setting ${which + 1} `}${first}-${end - 1}`,
+            artefact: layout.unlearned(forgetSet, method.name, which, shard),
+            method,
+            forgetSetIndex,
+            first,
+            end,
+            costRun: which === 'chosen' ? runs[0]! : runs[which]!,
+            async chooseRun(context) {
+              if (which !== 'chosen') return runs[which]!;
+              const choice = decodeJson(
+                await context.run.read(layout.tuningChoice(forgetSet, method.name)),
+                'tuning choice',
+              ) as TuningChoice;
+              return runs[choice.run]!;
+            },
+          }),
+        );
+      }
+    });
+  });
+  return { name: 'unlearning', tasks };
+}
+
+function forEachMethod(plan: Plan, visit: (runs: MethodRuns, forgetSetIndex: number) => void): void {
+  const methods = methodRuns(plan);
+  plan.forgetSets.forEach((_, forgetSetIndex) => {
+    for (const runs of methods) visit(runs, forgetSetIndex);
+  });
+}
+
+interface UnlearnTaskSpec {
+  label: string;
+  artefact: string;
+  method: JobMethod | DirectMethod;
+  forgetSetIndex: number;
+  /** Originals [first, end). */
+  first: number;
+  end: number;
+  /** For the estimate: the run, or one like it. */
+  costRun: GridRun;
+  chooseRun(context: TaskContext): Promise<GridRun>;
+}
+
+function unlearnTask(plan: Plan, sizes: UnlearnPlanSizes, spec: UnlearnTaskSpec): Task {
+  const models = spec.end - spec.first;
+  const numForget = sizes.forgetSizes[spec.forgetSetIndex]!;
+  const jobSizes = { numForget, numRetain: sizes.numTrain - numForget, recipeEpochs: plan.recipe.epochs };
+  const snapshots = Math.max(1, spec.costRun.evalEpochs.length);
+  const fraction = spec.method.computeFraction(jobSizes, spec.costRun.setting, spec.costRun.evalEpochs.at(-1) ?? 0);
+  const forgetSet = plan.forgetSets[spec.forgetSetIndex]!.name;
+  return {
+    id: spec.artefact,
+    label: `${forgetSet}: ${spec.label}`,
+    artefacts: [spec.artefact],
+    cost: models * (fraction * jobSizes.numRetain * plan.recipe.epochs + (snapshots * sizes.numPoints) / 3),
+    models,
+    bytes: models * snapshots * sizes.numPoints * 5,
+    async produce(context) {
+      const run = await spec.chooseRun(context);
+      const inputs = await unlearnInputs(context, spec, sizes, forgetSet);
+      const logits =
+        spec.method.kind === 'direct' ? directLogits(spec.method, inputs, run) : await trainedLogits(context, spec.method, inputs, run);
+      return [await encodeRun(context, spec, run, logits)];
+    },
+  };
+}
+
+interface RunLogits {
+  /** (models * snapshots, points, classes) */
+  logits: Float32Array;
+  statuses: ('trained' | 'diverged')[];
+}
+
+function directLogits(method: DirectMethod, inputs: UnlearnInput[], run: GridRun): RunLogits {
+  const rows = inputs.map((input) => unlearnedLogits(method, input, run.setting));
+  return { logits: concatenate(rows), statuses: rows.map(() => 'trained') };
+}
+
+async function trainedLogits(context: TaskContext, method: JobMethod, inputs: UnlearnInput[], run: GridRun): Promise<RunLogits> {
+  const { dataset } = context;
+  const evalPoints = Int32Array.from({ length: dataset.numTrain + dataset.numValidation }, (_, p) => p);
+  const jobs = inputs.map((input) => unlearnJob(method, input, run.setting));
+  const results = await context.engine.trainMany(
+    context.net,
+    dataset,
+    jobs,
+    { evalPoints, evalEpochs: run.evalEpochs, parameters: false },
+    context,
+  );
+  return {
+    logits: concatenate(results.map((result) => result.logits)),
+    statuses: results.flatMap((result) => run.evalEpochs.map(() => result.status)),
+  };
+}
+
+async function encodeRun(context: TaskContext, spec: UnlearnTaskSpec, run: GridRun, { logits, statuses }: RunLogits): Promise<Artefact> {
+  const { dataset } = context;
+  const epochs = run.evalEpochs.length > 0 ? run.evalEpochs : [0];
+  const { margins, predicted } = await nativeMargins({ logits, labels: dataset.labels, numClasses: dataset.numClasses });
+  const content = encodeOutputs({
+    models: Int32Array.from(statuses, (_, row) => spec.first + Math.floor(row / epochs.length)),
+    snapshots: Int32Array.from(statuses, (_, row) => epochs[row % epochs.length]!),
+    status: statuses,
+    numPoints: dataset.numTrain + dataset.numValidation,
+    numClasses: dataset.numClasses,
+    margins,
+    predicted,
+  });
+  return { path: spec.artefact, content, rows: spec.end - spec.first, firstRow: spec.first };
+}
+
+async function unlearnInputs(
+  context: TaskContext,
+  spec: UnlearnTaskSpec,
+  sizes: UnlearnPlanSizes,
+  forgetSet: string,
+): Promise<UnlearnInput[]> {
+  const { plan, run } = context;
+  const forget = decodeIndices(await run.read(layout.forgetSet(forgetSet)));
+  const inForget = new Set(forget);
+  const retain = Int32Array.from({ length: sizes.numTrain }, (_, i) => i).filter((i) => !inForget.has(i));
+  const shift = spec.method.needs.datamodels ? await readShift(context, forgetSet, sizes) : undefined;
+  const oracles = spec.method.needs.matchedOracles ? await matchedOracles(context, forgetSet) : undefined;
+  const perShard = plan.subsetModels.modelsPerShard;
+  const inputs: UnlearnInput[] = [];
+  let shardIndex = -1;
+  let originals: StoredOutputs | undefined;
+  for (let model = spec.first; model < spec.end; model++) {
+    const shard = Math.floor(model / perShard);
+    if (shard !== shardIndex) originals = readOutputs(await run.read(layout.originals(shard)));
+    shardIndex = shard;
+    const row = model - shard * perShard;
+    inputs.push({
+      modelIndex: model,
+      seed: plan.seed,
+      numTrain: sizes.numTrain,
+      numClasses: sizes.numClasses,
+      forget,
+      retain,
+      originalParameters: originals!.parameters!.row(row),
+      originalLogits: originals!.logits!.row(row),
+      recipe: plan.recipe,
+      ...(shift ? { shift } : {}),
+      ...(oracles ? { matchedOracleLogits: oracles.rows[model % oracles.rows.length]!, meanOracleLogits: oracles.mean } : {}),
+    });
+  }
+  return inputs;
+}
+
+async function readShift(context: TaskContext, forgetSet: string, sizes: UnlearnPlanSizes): Promise<ForgetShift> {
+  const both = decodeFloats(await context.run.read(layout.forgetShift(forgetSet)));
+  const size = sizes.numPoints * sizes.numClasses;
+  return { full: both.subarray(0, size), diagonal: both.subarray(size, 2 * size) };
+}
+
+/** Fully retrained matched oracles: original k is matched to oracle k modulo their number. */
+async function matchedOracles(context: TaskContext, forgetSet: string): Promise<{ rows: Float32Array[]; mean: Float32Array }> {
+  const { plan, run } = context;
+  const rows: Float32Array[] = [];
+  for (let shard = 0; shard * plan.subsetModels.modelsPerShard < plan.oracles.matched; shard++) {
+    const outputs = readOutputs(await run.read(layout.oracles(forgetSet, 'matched', shard)));
+    outputs.snapshots!.forEach((epoch, row) => {
+      if (epoch === plan.recipe.epochs) rows.push(outputs.logits!.row(row));
+    });
+  }
+  const mean = new Float32Array(rows[0]!.length);
+  for (let i = 0; i < mean.length; i++) mean[i] = rows.reduce((sum, row) => sum + row[i]!, 0) / rows.length;
+  return { rows, mean };
+}
+
+function concatenate(parts: Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,67 @@
+import { Command } from 'commander';
+import fs from 'node:fs';
+import path from 'node:path';
+import { registerReport, writeReport } from '../../src/cli/report.js';
+import { openRun } from '../../src/store/run.js';
+import { verifyRun } from '../../src/store/verify.js';
+import type { ReportData } from '../../src/types.js';
+import { samplePlan } from '../helpers/plan.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+import { fixture } from '../report/fixture.js';
+
+const folder = temporaryFolder();
+
+/** Drawn in no time: one figure. */
+const data: ReportData = { ...fixture(), scores: [], floors: [], marginSamples: [] };
+
+/** Runs `lethe report` in this process and returns what it printed. */
+async function lethe(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  const printed = { stdout: '', stderr: '' };
+  const streams = { stdout: process.stdout.write.bind(process.stdout), stderr: process.stderr.write.bind(process.stderr) };
+  for (const name of ['stdout', 'stderr'] as const) {
+    process[name].write = (text: string | Uint8Array) => {
+      printed[name] += String(text);
+      return true;
+    };
+  }
+  try {
+    const program = new Command();
+    registerReport(program, (run) => Promise.resolve({ ...data, runName: path.basename(run) }));
+    await program.parseAsync(['node', 'lethe', 'report', ...args]);
+  } finally {
+    Object.assign(process.stdout, { write: streams.stdout });
+    Object.assign(process.stderr, { write: streams.stderr });
+  }
+  return printed;
+}
+
+describe('lethe report', () => {
+  it('publishes whole files with manifests, prints the table, and writes the same bytes again', async () => {
+    const root = path.join(folder, 'first');
+    const run = await openRun(root, { plan: samplePlan() });
+    const { stdout, stderr } = await lethe(root);
+    expect(stdout).toContain('KLOM on random-40 (40 points)');
+    expect(stderr).toContain(path.join('report', 'index.html'));
+    const page = fs.readFileSync(path.join(root, 'report', 'index.html'), 'utf8');
+    expect(page).toContain('<h1>first</h1>');
+    expect(fs.existsSync(path.join(root, 'report', 'figures', 'lds.svg'))).toBe(true);
+    const health = await verifyRun(run, ['report/index.html', 'report/tables/klom.csv']);
+    expect(health).toMatchObject({ damaged: [], missing: [], foreign: [] });
+
+    const document = JSON.parse((await lethe(root, '--json')).stdout) as {
+      document: string;
+      version: number;
+      files: string[];
+      data: ReportData;
+    };
+    expect(document).toMatchObject({ document: 'lethe.report', version: 1, data: { runName: 'first' } });
+    expect(document.files[0]).toBe('report/index.html');
+    for (const file of document.files) expect(fs.existsSync(path.join(root, file))).toBe(true);
+    expect(fs.readFileSync(path.join(root, 'report', 'index.html'), 'utf8')).toBe(page);
+  });
+
+  it('refuses a folder that is no run', async () => {
+    await expect(writeReport(path.join(folder, 'nothing'), data)).rejects.toMatchObject({ code: 'LETHE_RUN_MISSING', exitCode: 2 });
+    expect(fs.existsSync(path.join(folder, 'nothing'))).toBe(false);
+  });
+});

@@ -1,0 +1,94 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { syntheticDataset } from '../../src/data/synthetic.js';
+import { NativeEngine } from '../../src/engines/native.js';
+import { buildNet } from '../../src/models/index.js';
+import { readCheckpoint } from '../../src/store/checkpoint.js';
+import { readNpy, writeNpy } from '../../src/store/npy.js';
+import { readSafetensors } from '../../src/store/safetensors.js';
+import { registerTrain } from '../../src/cli/train.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+import { runVerb } from './runVerb.js';
+
+const folder = temporaryFolder();
+const { dataset } = syntheticDataset({ trainPerClass: 6, validationPerClass: 2 });
+const small = ['--dataset', 'synthetic', '--train-per-class', '6', '--validation-per-class', '2', '--net', 'smallcnn'];
+const recipe = ['--epochs', '2', '--batch-size', '8', '--learning-rate', '0.1'];
+const train = (...more: string[]) => runVerb(registerTrain, ['train', ...small, ...recipe, ...more]);
+
+interface TrainDocument {
+  document: string;
+  recipe: { epochs: number; schedule: { peakEpoch: number } };
+  models: { model: number; status: string; gradientImages: number; accuracy: { train: number; validation: number } }[];
+}
+
+describe('lethe train', () => {
+  const out = path.join(folder, 'three');
+
+  it('writes checkpoints that give the logits it wrote, and a summary', async () => {
+    const { stdout, exitCode } = await train('--models', '3', '--out', out, '--json');
+    expect(exitCode).toBe(0);
+    const summary = JSON.parse(stdout) as TrainDocument;
+    expect(summary.document).toBe('lethe.train');
+    expect(summary.recipe.schedule.peakEpoch).toBeCloseTo(10 / 24, 12);
+    expect(summary.models.map(({ model, status, gradientImages }) => [model, status, gradientImages])).toEqual(
+      [0, 1, 2].map((model) => [model, 'trained', 60]),
+    );
+
+    const input = { height: 16, width: 16, channels: 3 };
+    const net = buildNet({ name: 'smallcnn', width: 1, input, numClasses: dataset.numClasses });
+    const engine = new NativeEngine();
+    const file = path.join(out, 'model-00001.safetensors');
+    const parameters = await readCheckpoint(file, engine.parameters(net));
+    const points = Int32Array.from({ length: 40 }, (_, point) => point);
+    const logits = await readNpy(path.join(out, 'logits.npy'));
+    expect(logits.shape).toEqual([3, 40, 5]);
+    expect(await engine.forwardMany(net, dataset, [parameters], points)).toEqual(logits.data.subarray(200, 400));
+    expect((await readSafetensors(file)).metadata.get('dataset')).toBe(dataset.sha256);
+
+    const row = Array.from(logits.data.subarray(200, 205));
+    const label = dataset.labels[0]!;
+    const others = row.filter((_, c) => c !== label).reduce((sum, logit) => sum + Math.exp(logit), 0);
+    const margins = await readNpy(path.join(out, 'margins.npy'));
+    expect(margins.data[40]).toBeCloseTo(row[label]! - Math.log(others), 4);
+    const right = Array.from(margins.data.subarray(40, 70)).filter((_, point) => {
+      const z = Array.from(logits.data.subarray(200 + 5 * point, 205 + 5 * point));
+      return z.indexOf(Math.max(...z)) === dataset.labels[point];
+    });
+    expect(summary.models[1]!.accuracy.train).toBeCloseTo(right.length / 30, 12);
+  });
+
+  it('gives a model the same bytes alone, and on the examples of its mask', async () => {
+    const masks = Uint8Array.from({ length: 3 * 30 }, (_, i) => (i < 30 ? i % 2 : 1));
+    await writeNpy(path.join(folder, 'masks.npy'), [3, 30], masks, { bool: true });
+    await train('--models', '0-1', '--masks', path.join(folder, 'masks.npy'), '--out', path.join(folder, 'masked'));
+    const odd = Int32Array.from({ length: 15 }, (_, i) => 29 - 2 * i);
+    await writeNpy(path.join(folder, 'odd.npy'), [15], odd);
+    await train('--indices', path.join(folder, 'odd.npy'), '--out', path.join(folder, 'odd'));
+    const bytes = (run: string, model: number) => fs.readFileSync(path.join(folder, run, `model-0000${model}.safetensors`));
+    expect(bytes('masked', 1).equals(bytes('three', 1))).toBe(true);
+    expect(bytes('masked', 0).equals(bytes('odd', 0))).toBe(true);
+    expect(bytes('masked', 0).equals(bytes('three', 0))).toBe(false);
+  });
+
+  it('teaches when an option is wrong', async () => {
+    await writeNpy(path.join(folder, 'far.npy'), [2], Int32Array.of(3, 30));
+    await writeNpy(path.join(folder, 'twice.npy'), [2], Int32Array.of(3, 3));
+    const cases: [string[], string][] = [
+      [['--models', '4-2'], 'LETHE_MODELS_RANGE'],
+      [['--models', '0'], 'LETHE_MODELS_RANGE'],
+      [['--schedule', 'linear'], 'LETHE_OPTION_INVALID'],
+      [['--net', 'resnet8'], 'Did you mean resnet9'],
+      [['--indices', path.join(folder, 'far.npy')], 'LETHE_INDICES_INVALID'],
+      [['--indices', path.join(folder, 'twice.npy')], '1 repeats'],
+      [['--models', '4', '--masks', path.join(folder, 'masks.npy')], 'LETHE_SHAPE_MISMATCH'],
+      [['--indices', path.join(folder, 'odd.npy'), '--masks', path.join(folder, 'masks.npy')], 'exclude each other'],
+    ];
+    for (const [more, expected] of cases) {
+      const { stderr, exitCode } = await train(...more, '--out', path.join(folder, 'never'));
+      expect(stderr).toContain(expected);
+      expect(exitCode).toBe(2);
+    }
+    expect(fs.existsSync(path.join(folder, 'never'))).toBe(false);
+  });
+});
