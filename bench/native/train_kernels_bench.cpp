@@ -130,7 +130,7 @@ class Net {
   std::vector<Op> ops;
   std::vector<std::unique_ptr<Layer>> layers;
   const TrainKernels& kernels() const { return k_; }
-  std::vector<float> scratch = std::vector<float>(1 << 20);
+  std::vector<float> scratch = std::vector<float>(1 << 22);
 
  private:
   float* floats(int64_t count, double scale) {
@@ -170,7 +170,7 @@ class Net {
     const float* w = floats(static_cast<int64_t>(weights), std::sqrt(2.0 / static_cast<double>(s.kernel * s.kernel * s.inChannels)));
     l->weight.assign(w, w + weights);
     const double flops = 2.0 * static_cast<double>(weights) * static_cast<double>(n_ * out * out);
-    push(ops, *l, "forward", flops, [this, l] { k_.convForward(l->shape, l->x, l->weight.data(), l->z); });
+    push(ops, *l, "forward", flops, [this, l] { k_.convForward(l->shape, l->x, l->weight.data(), l->z, scratch.data()); });
     push(ops, *l, "statistics", 0, [this, l] {
       k_.batchNormStatistics(l->z, l->mean.data(), l->variance.data());
       for (size_t k = 0; k < l->mean.size(); ++k) {
@@ -257,7 +257,7 @@ bool correct(const TrainKernels& kernels, int64_t width) {
   for (Op& op : net.ops) op.run();
   for (auto& l : net.layers) {
     const reference::Values weight(l->weight.begin(), l->weight.end());
-    kernels.convForward(l->shape, l->x, l->weight.data(), l->z);
+    kernels.convForward(l->shape, l->x, l->weight.data(), l->z, net.scratch.data());
     kernels.convInputGradient(l->shape, l->dz, l->weight.data(), l->dx, net.scratch.data());
     const reference::Tensor x = tensorOf(l->x), dz = tensorOf(l->dz);
     if (!close(reference::convForward(l->shape, x, weight).data, tensorOf(l->z).data) ||

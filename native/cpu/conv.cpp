@@ -1,75 +1,10 @@
 // Convolution forward and input gradient, fp32 NHWC. For every output pixel and kernel row the inputs are `run` contiguous floats of the
 // bordered image, whatever the stride and the channel count; so both ops are one register-blocked product without im2col.
-#include "lethe/train_kernels.h"
-#include "simd.h"
+#include "conv_tile.h"
+#include "conv_winograd.h"
 
 namespace lethe {
 namespace {
-
-// y[pixel, c] = sum over taps and k of in[pixel + tap * tapStep + k] * weight[(tap * run + k) * channels + c].
-struct Product {
-  const float* in;  // of output pixel (0, 0, 0)
-  int64_t inImage, inRow, inPixel, tapStep;  // strides in floats; the first three per step of the output
-  float* out;
-  int64_t outImage, outRow, outPixel;
-  int64_t h, w;  // of the output
-  const float* weight;
-  int64_t taps, run, channels;
-};
-
-// The part of the sum that one visit of the tiles adds: its weights fit the L1 cache.
-struct Slice {
-  int64_t offset;  // into the input of a pixel
-  const float* weight;
-  int64_t taps, run;
-  bool first;  // overwrites the output
-};
-
-// A tile is Groups pointers to Size pixels each, which are neighbours in their row.
-template <int Lanes, int Vectors, int Groups, int Size>
-inline __attribute__((always_inline)) void tile(const Product& job, const Slice& slice, const float* const* in, float* const* out) {
-  Vec<Lanes> sum[Groups * Size][Vectors];
-  const float* from[Groups];
-  const int64_t inPixel = job.inPixel, outPixel = job.outPixel, channels = job.channels, run = slice.run;
-#pragma GCC unroll 16
-  for (int p = 0; p < Groups * Size; ++p) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      sum[p][v] = slice.first ? Vec<Lanes>{} : load<Lanes>(out[p / Size] + p % Size * outPixel + v * Lanes);
-    }
-  }
-  for (int g = 0; g < Groups; ++g) from[g] = in[g] + slice.offset;
-  const float* weight = slice.weight;
-  for (int64_t tap = 0; tap < slice.taps; ++tap) {
-#pragma GCC unroll 2
-    for (int64_t k = 0; k < run; ++k) {
-      Vec<Lanes> taken[Vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) taken[v] = load<Lanes>(weight + v * Lanes);
-#pragma GCC unroll 16
-      for (int p = 0; p < Groups * Size; ++p) {
-        const Vec<Lanes> value = broadcast<Lanes>(Size == 1 ? from[p / Size][k] : from[p / Size][p % Size * inPixel]);
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) sum[p][v] += value * taken[v];
-      }
-      weight += channels;
-      if constexpr (Size > 1) {
-#pragma GCC unroll 16
-        for (int g = 0; g < Groups; ++g) {
-          ++from[g];
-          asm("" : "+r"(from[g]));  // keeps a group's pixels at fixed offsets from one register: a counter for each would spill
-        }
-      }
-    }
-#pragma GCC unroll 16
-    for (int g = 0; g < Groups; ++g) from[g] += job.tapStep - (Size > 1 ? run : 0);
-  }
-#pragma GCC unroll 16
-  for (int p = 0; p < Groups * Size; ++p) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) store<Lanes>(out[p / Size] + p % Size * outPixel + v * Lanes, sum[p][v]);
-  }
-}
 
 // All pixels of images [first, last), channels [channel, channel + Lanes * Vectors); job.w is a multiple of Size. A last short tile
 // repeats its last group.
@@ -148,7 +83,19 @@ void multiply(const Product& job, int64_t first, int64_t last) {
   }
 }
 
-void convForward(const ConvShape& shape, const ImageView& x, const float* weight, const ImageView& y) {
+// scratch: as convScratchFloats says; weight: (9, inChannels, out.c).
+void convolveByWinograd(const float* in, int64_t inImage, int64_t inRow, int64_t inChannels, const float* weight, const ImageView& out,
+                        float* scratch) {
+  float *patches = scratch + 16 * inChannels * out.c, *sums = patches + 16 * kTiles * inChannels;
+  transformFilter(weight, inChannels * out.c, scratch);
+  convolveTiles({in, inImage, inRow, inChannels, out, scratch, patches, sums});
+}
+
+void convForward(const ConvShape& shape, const ImageView& x, const float* weight, const ImageView& y, float* scratch) {
+  if (winogradSuits(shape, y)) {
+    convolveByWinograd(x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), x.rowStride(), x.c, weight, y, scratch);
+    return;
+  }
   const Product job{x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), shape.stride * x.rowStride(), shape.stride * x.c, x.rowStride(),
                     y.pixel(0, 0, 0), y.imageStride(), y.rowStride(), y.c, y.h, y.w, weight, shape.kernel,
                     shape.kernel * shape.inChannels, shape.outChannels};
@@ -198,6 +145,11 @@ void convInputGradient(const ConvShape& shape, const ImageView& dy, const float*
     }
   };
   eachPhase([&](const Phase& y, const Phase& x, float* packed) { packPhase(shape, y, x, weight, packed); });
+  if (winogradSuits(shape, dx)) {
+    const int64_t reach = shape.pad - 2;
+    convolveByWinograd(dy.pixel(0, reach, reach), dy.imageStride(), dy.rowStride(), dy.c, scratch, dx, scratch + 9 * dy.c * dx.c);
+    return;
+  }
   const int64_t images = groupSize(dx.h * dx.w, dy.imageStride());
   for (int64_t first = 0; first < dx.n; first += images) {
     const int64_t last = first + images < dx.n ? first + images : dx.n;
@@ -205,7 +157,9 @@ void convInputGradient(const ConvShape& shape, const ImageView& dy, const float*
   }
 }
 
-int64_t convScratchFloats(const ConvShape& shape) { return shape.kernel * shape.kernel * shape.inChannels * shape.outChannels; }
+int64_t convScratchFloats(const ConvShape& shape) {
+  return shape.kernel * shape.kernel * shape.inChannels * shape.outChannels + winogradScratchFloats(shape);
+}
 
 }  // namespace
 

@@ -80,7 +80,7 @@ void check(const TrainKernels& kernels, const Case& one, const Expected& e, cons
   Guarded<float> weight = guarded(e.weight), dWeight(weight.size()), again(weight.size()), scratch(kernels.convScratchFloats(s));
   dWeight.fill(3);
   const double tolerance = 2e-6;  // of the sum of absolute terms: loose enough for any fixed order, tight enough for one lost term
-  kernels.convForward(s, x.view, weight.data(), y.view);
+  kernels.convForward(s, x.view, weight.data(), y.view, scratch.data());
   near(y.tensor().data, e.y.data, e.yScale.data, tolerance, name + " forward");
   expect(y.intact(), name + " forward wrote outside");
   kernels.convInputGradient(s, dy.view, weight.data(), dx.view, scratch.data());

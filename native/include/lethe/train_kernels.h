@@ -38,8 +38,9 @@ struct LossWeights {
 
 struct TrainKernels {
   // x.border >= pad. weight: (kernel, kernel, inChannels, outChannels) row-major. Writes the interior of y only.
-  void (*convForward)(const ConvShape&, const ImageView& x, const float* weight, const ImageView& y);
-  // dy.border >= kernel - 1 - pad and zero. Writes the interior of dx (overwrites). scratch: convScratchFloats(shape) floats.
+  // scratch, here and below: convScratchFloats(shape) floats.
+  void (*convForward)(const ConvShape&, const ImageView& x, const float* weight, const ImageView& y, float* scratch);
+  // dy.border >= kernel - 1 - pad and zero. Writes the interior of dx (overwrites).
   void (*convInputGradient)(const ConvShape&, const ImageView& dy, const float* weight, const ImageView& dx, float* scratch);
   // Overwrites dWeight (kernel, kernel, inChannels, outChannels).
   void (*convWeightGradient)(const ConvShape&, const ImageView& x, const ImageView& dy, float* dWeight, float* scratch);
