@@ -81,7 +81,7 @@ void NetRunner::forwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm
   const ImageView x = view(step.in[0], n), y = view(step.out, n);
   uint8_t* argmax = argmax_ + step.argmax * maxBatch_;
   switch (step.layer.op) {
-    case LayerOp::conv: kernels_.convForward(step.conv, x, parameters + step.weight, y); break;
+    case LayerOp::conv: kernels_.convForward(step.conv, x, parameters + step.weight, y, scratch_); break;
     case LayerOp::batchNorm: normForward(step, n, trainBatchNorm, parameters); break;
     case LayerOp::relu: kernels_.relu(x, y); break;
     case LayerOp::add: kernels_.add(x, view(step.in[1], n), y); break;

@@ -36,6 +36,11 @@ std::vector<Case> cases() {
           result.push_back(one);
           ++kept;
         }
+  for (bool poison : {false, true}) {  // what Winograd's method takes
+    result.push_back({{16, 31, 3, 1, 2}, 3, 4, 6, poison});
+    result.push_back({{31, 16, 3, 1, 1}, 1, 14, 10, poison});
+    result.push_back({{32, 32, 3, 1, 1}, 3, 8, 8, poison});
+  }
   result.push_back({{3, 8, 3, 1, 1}, 2, 32, 32, false});  // the layers of ResNet-9 at an eighth and a quarter of its width
   result.push_back({{8, 16, 5, 2, 2}, 2, 32, 32, false});
   result.push_back({{32, 64, 3, 1, 1}, 2, 16, 16, false});
@@ -71,6 +76,20 @@ Expected expectation(const Case& one, std::mt19937& random) {
   return e;
 }
 
+// Winograd's method may spread a NaN over the 2 x 2 outputs of its tile, but no further, and may lose none.
+void nearTile(const Case& one, const Tensor& actual, Tensor expected, const Values& scale, double tolerance, const std::string& what) {
+  const Tensor exact = expected;
+  const bool tiles = one.poison && one.shape.kernel == 3 && one.shape.stride == 1 && exact.h % 2 == 0 && exact.w % 2 == 0;
+  for (size_t k = 0; tiles && k < exact.data.size(); ++k) {
+    const int64_t at = static_cast<int64_t>(k), c = at % exact.c, x = at / exact.c % exact.w, y = at / exact.c / exact.w % exact.h;
+    const int64_t image = at / exact.c / exact.w / exact.h;
+    bool touched = false;
+    for (int64_t other = 0; other < 4; ++other) touched |= std::isnan(exact.at(image, y / 2 * 2 + other / 2, x / 2 * 2 + other % 2, c));
+    if (touched && std::isnan(actual.data[k])) expected.data[k] = actual.data[k];
+  }
+  near(actual.data, expected.data, scale, tolerance, what);
+}
+
 void check(const TrainKernels& kernels, const Case& one, const Expected& e, const std::string& isa) {
   const ConvShape& s = one.shape;
   const std::string name = isa + " " + one.name();
@@ -81,10 +100,10 @@ void check(const TrainKernels& kernels, const Case& one, const Expected& e, cons
   dWeight.fill(3);
   const double tolerance = 2e-6;  // of the sum of absolute terms: loose enough for any fixed order, tight enough for one lost term
   kernels.convForward(s, x.view, weight.data(), y.view, scratch.data());
-  near(y.tensor().data, e.y.data, e.yScale.data, tolerance, name + " forward");
+  nearTile(one, y.tensor(), e.y, e.yScale.data, tolerance, name + " forward");
   expect(y.intact(), name + " forward wrote outside");
   kernels.convInputGradient(s, dy.view, weight.data(), dx.view, scratch.data());
-  near(dx.tensor().data, e.dx.data, e.dxScale.data, tolerance, name + " input gradient");
+  nearTile(one, dx.tensor(), e.dx, e.dxScale.data, tolerance, name + " input gradient");
   expect(dx.intact() && scratch.guardsIntact(), name + " input gradient wrote outside");
   kernels.convWeightGradient(s, x.view, dy.view, dWeight.data(), scratch.data());
   near(values(dWeight), e.dWeight, e.dWeightScale, tolerance, name + " weight gradient");
