@@ -5,15 +5,15 @@
  */
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
-import { readDatamodels } from '../store/datamodels.js';
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { encodeNpy } from '../store/npy.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
-import { encodeOutputs, readOutputs, type StoredOutputs } from '../store/outputs.js';
+import { encodeOutputs } from '../store/outputs.js';
 import type { MethodPlan, Plan } from '../types.js';
-import { expandGrid, forgetShift, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
-import type { DirectMethod, ForgetShift, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
+import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
+import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';
+import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
 
 export interface UnlearnPlanSizes {
   numTrain: number;
@@ -62,15 +62,7 @@ export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
         bytes: 8 * sizes.numPoints * sizes.numClasses,
         async produce(context) {
           const forget = decodeIndices(await context.run.read(layout.forgetSet(name)));
-          const size = sizes.numPoints * sizes.numClasses;
-          const both = new Float32Array(2 * size); // (full or diagonal, points, classes)
-          for (const { block, first } of sizes.logitBlocks) {
-            const datamodels = readDatamodels(await context.run.read(layout.logitDatamodels(block)));
-            const firstTarget = first * sizes.numClasses;
-            const shift = forgetShift({ datamodels, firstTarget, numClasses: sizes.numClasses, forget });
-            both.set(shift.full, firstTarget);
-            both.set(shift.diagonal, size + firstTarget);
-          }
+          const both = await computeShift(context.run, sizes, forget);
           return [{ path: artefact, content: encodeNpy([2, sizes.numPoints, sizes.numClasses], both) }];
         },
       };
@@ -172,7 +164,7 @@ function unlearnTask(plan: Plan, sizes: UnlearnPlanSizes, spec: UnlearnTaskSpec)
     bytes: models * snapshots * sizes.numPoints * 5,
     async produce(context) {
       const run = await spec.chooseRun(context);
-      const inputs = await unlearnInputs(context, spec, sizes, forgetSet);
+      const inputs = await taskInputs(context, spec, forgetSet);
       const logits =
         spec.method.kind === 'direct' ? directLogits(spec.method, inputs, run) : await trainedLogits(context, spec.method, inputs, run);
       return [await encodeRun(context, spec, run, logits)];
@@ -224,63 +216,17 @@ async function encodeRun(context: TaskContext, spec: UnlearnTaskSpec, run: GridR
   return { path: spec.artefact, content, rows: spec.end - spec.first, firstRow: spec.first };
 }
 
-async function unlearnInputs(
-  context: TaskContext,
-  spec: UnlearnTaskSpec,
-  sizes: UnlearnPlanSizes,
-  forgetSet: string,
-): Promise<UnlearnInput[]> {
-  const { plan, run } = context;
+async function taskInputs(context: TaskContext, spec: UnlearnTaskSpec, forgetSet: string): Promise<UnlearnInput[]> {
+  const { run } = context;
+  const { method, first, end } = spec;
   const forget = decodeIndices(await run.read(layout.forgetSet(forgetSet)));
-  const inForget = new Set(forget);
-  const retain = Int32Array.from({ length: sizes.numTrain }, (_, i) => i).filter((i) => !inForget.has(i));
-  const shift = spec.method.needs.datamodels ? await readShift(context, forgetSet, sizes) : undefined;
-  const oracles = spec.method.needs.matchedOracles ? await matchedOracles(context, forgetSet) : undefined;
-  const perShard = plan.subsetModels.modelsPerShard;
-  const inputs: UnlearnInput[] = [];
-  let shardIndex = -1;
-  let originals: StoredOutputs | undefined;
-  for (let model = spec.first; model < spec.end; model++) {
-    const shard = Math.floor(model / perShard);
-    if (shard !== shardIndex) originals = readOutputs(await run.read(layout.originals(shard)));
-    shardIndex = shard;
-    const row = model - shard * perShard;
-    inputs.push({
-      modelIndex: model,
-      seed: plan.seed,
-      numTrain: sizes.numTrain,
-      numClasses: sizes.numClasses,
-      forget,
-      retain,
-      originalParameters: originals!.parameters!.row(row),
-      originalLogits: originals!.logits!.row(row),
-      recipe: plan.recipe,
-      ...(shift ? { shift } : {}),
-      ...(oracles ? { matchedOracleLogits: oracles.rows[model % oracles.rows.length]!, meanOracleLogits: oracles.mean } : {}),
-    });
-  }
-  return inputs;
-}
-
-async function readShift(context: TaskContext, forgetSet: string, sizes: UnlearnPlanSizes): Promise<ForgetShift> {
-  const both = decodeFloats(await context.run.read(layout.forgetShift(forgetSet)));
-  const size = sizes.numPoints * sizes.numClasses;
-  return { full: both.subarray(0, size), diagonal: both.subarray(size, 2 * size) };
-}
-
-/** Fully retrained matched oracles: original k is matched to oracle k modulo their number. */
-async function matchedOracles(context: TaskContext, forgetSet: string): Promise<{ rows: Float32Array[]; mean: Float32Array }> {
-  const { plan, run } = context;
-  const rows: Float32Array[] = [];
-  for (let shard = 0; shard * plan.subsetModels.modelsPerShard < plan.oracles.matched; shard++) {
-    const outputs = readOutputs(await run.read(layout.oracles(forgetSet, 'matched', shard)));
-    outputs.snapshots!.forEach((epoch, row) => {
-      if (epoch === plan.recipe.epochs) rows.push(outputs.logits!.row(row));
-    });
-  }
-  const mean = new Float32Array(rows[0]!.length);
-  for (let i = 0; i < mean.length; i++) mean[i] = rows.reduce((sum, row) => sum + row[i]!, 0) / rows.length;
-  return { rows, mean };
+  return readInputs(context, {
+    forget,
+    first,
+    end,
+    ...(method.needs.datamodels ? { shift: shiftParts(decodeFloats(await run.read(layout.forgetShift(forgetSet)))) } : {}),
+    ...(method.needs.matchedOracles ? { oracles: await readMatchedOracles(context, forgetSet) } : {}),
+  });
 }
 
 function concatenate(parts: Float32Array[]): Float32Array {

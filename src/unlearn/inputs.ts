@@ -1,0 +1,102 @@
+/** What a run folder holds for unlearning: originals, datamodel shifts, matched oracles. */
+import type { TaskContext } from '../jobs/task.js';
+import { readDatamodels } from '../store/datamodels.js';
+import { layout } from '../store/layout.js';
+import { readOutputs, type StoredOutputs } from '../store/outputs.js';
+import type { RunFolder } from '../store/run.js';
+import { forgetShift } from './dmDirect.js';
+import type { ForgetShift, UnlearnInput } from './method.js';
+
+export interface ShiftSizes {
+  numPoints: number;
+  numClasses: number;
+  /** First point of each block of logit datamodels. */
+  logitBlocks: { block: number; first: number }[];
+}
+
+/** sum_{i in F} beta_i for every logit (Algorithm C.2) from the datamodels of a run: (full or diagonal, points, classes). */
+export async function computeShift(run: RunFolder, sizes: ShiftSizes, forget: Int32Array): Promise<Float32Array> {
+  const size = sizes.numPoints * sizes.numClasses;
+  const both = new Float32Array(2 * size);
+  for (const { block, first } of sizes.logitBlocks) {
+    const datamodels = readDatamodels(await run.read(layout.logitDatamodels(block)));
+    const firstTarget = first * sizes.numClasses;
+    const shift = forgetShift({ datamodels, firstTarget, numClasses: sizes.numClasses, forget });
+    both.set(shift.full, firstTarget);
+    both.set(shift.diagonal, size + firstTarget);
+  }
+  return both;
+}
+
+/** The halves of what computeShift gives. */
+export function shiftParts(both: Float32Array): ForgetShift {
+  return { full: both.subarray(0, both.length / 2), diagonal: both.subarray(both.length / 2) };
+}
+
+export interface MatchedOracles {
+  /** (points, classes) of each */
+  rows: Float32Array[];
+  /** (points, classes) */
+  mean: Float32Array;
+}
+
+/** Fully retrained matched oracles of a forget set of the plan. */
+export async function readMatchedOracles({ plan, run }: Pick<TaskContext, 'plan' | 'run'>, forgetSet: string): Promise<MatchedOracles> {
+  const rows: Float32Array[] = [];
+  for (let shard = 0; shard * plan.subsetModels.modelsPerShard < plan.oracles.matched; shard++) {
+    const outputs = readOutputs(await run.read(layout.oracles(forgetSet, 'matched', shard)));
+    outputs.snapshots!.forEach((epoch, row) => {
+      if (epoch === plan.recipe.epochs) rows.push(outputs.logits!.row(row));
+    });
+  }
+  const mean = new Float32Array(rows[0]!.length);
+  for (let i = 0; i < mean.length; i++) mean[i] = rows.reduce((sum, row) => sum + row[i]!, 0) / rows.length;
+  return { rows, mean };
+}
+
+export interface InputRequest {
+  forget: Int32Array;
+  /** Originals [first, end). */
+  first: number;
+  end: number;
+  shift?: ForgetShift;
+  /** Original k is matched to oracle k modulo their number. */
+  oracles?: MatchedOracles;
+}
+
+/** One input for each original of the run. */
+export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'dataset'>, request: InputRequest): Promise<UnlearnInput[]> {
+  const { plan, run, dataset } = context;
+  const { forget, shift, oracles } = request;
+  const retain = retainOf(dataset.numTrain, forget);
+  const perShard = plan.subsetModels.modelsPerShard;
+  const inputs: UnlearnInput[] = [];
+  let shardIndex = -1;
+  let originals: StoredOutputs | undefined;
+  for (let model = request.first; model < request.end; model++) {
+    const shard = Math.floor(model / perShard);
+    if (shard !== shardIndex) originals = readOutputs(await run.read(layout.originals(shard)));
+    shardIndex = shard;
+    const row = model - shard * perShard;
+    inputs.push({
+      modelIndex: model,
+      seed: plan.seed,
+      numTrain: dataset.numTrain,
+      numClasses: dataset.numClasses,
+      forget,
+      retain,
+      originalParameters: originals!.parameters!.row(row),
+      originalLogits: originals!.logits!.row(row),
+      recipe: plan.recipe,
+      ...(shift ? { shift } : {}),
+      ...(oracles ? { matchedOracleLogits: oracles.rows[model % oracles.rows.length]!, meanOracleLogits: oracles.mean } : {}),
+    });
+  }
+  return inputs;
+}
+
+function retainOf(numTrain: number, forget: Int32Array): Int32Array {
+  const isForgotten = new Uint8Array(numTrain);
+  for (const index of forget) isForgotten[index] = 1;
+  return Int32Array.from({ length: numTrain }, (_, i) => i).filter((i) => isForgotten[i] === 0);
+}
