@@ -366,8 +366,10 @@ export interface LdsPoint {
 export interface KlomFloor {
   forgetSet: string;
   numOracles: number;
+  /** Held-out oracles that were scored as if unlearned: with fewer than the methods have, `measured` lies above their floor. */
+  numHeldOut: number;
   measured: Record<SplitName | 'average', SplitSummary>;
-  /** Monte-Carlo floor of two samples of one normal distribution with the same numbers of models. */
+  /** Monte-Carlo floor of two samples of one normal distribution with as many models as the methods have. */
   tabulatedMean: number;
   tabulatedP95: number;
 }

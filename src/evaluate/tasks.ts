@@ -245,10 +245,11 @@ async function floorOf(
   const numPoints = context.dataset.numTrain + context.dataset.numValidation;
   const [numOracles, numUnlearned] = [scored.length / numPoints, matched.length / numPoints];
   const result = await klom({ oracleMargins: scored, unlearnedMargins: matched, numOracles, numUnlearned, numPoints }, plan.klom, context);
-  const tabulated = await klomFloor({ numOracles, numUnlearned }, plan.klom);
+  const tabulated = await klomFloor({ numOracles, numUnlearned: plan.originals.count }, plan.klom);
   return {
     forgetSet,
     numOracles,
+    numHeldOut: numUnlearned,
     measured: summariseSplits(result.scores, splits),
     tabulatedMean: tabulated.mean,
     tabulatedP95: tabulated.p95,

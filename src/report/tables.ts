@@ -71,7 +71,7 @@ function klomNotes(data: ReportData, forgetSet: string, scores: readonly MethodS
   notes.push(
     floor === undefined
       ? 'No floor was measured for this forget set.'
-      : `Floor: ${floor.numOracles} oracle models against other oracle models; two samples of one normal distribution score ` +
+      : `Floor: ${floor.numOracles} oracle models against ${floor.numHeldOut} held-out ones; two samples of one normal distribution with as many models as the methods have score ` +
           `${fixed(floor.tabulatedMean, 2)} (p95 ${fixed(floor.tabulatedP95, 2)}). A score at the floor cannot be told from retraining.`,
   );
   const settings = scores.filter((score) => Object.keys(score.setting).length > 0);

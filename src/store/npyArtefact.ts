@@ -25,5 +25,5 @@ function body(bytes: Uint8Array, dtype: 'int32' | 'float32', what: string): Arra
     throw damaged('LETHE_NPY_DAMAGED', `${what} does not hold ${dtype} values`, `${4 * header.count} bytes of ${dtype}`, header.dtype);
   }
   // copied: the data of a view need not be aligned
-  return bytes.slice(start).buffer as ArrayBuffer;
+  return bytes.slice(start).buffer;
 }

@@ -144,6 +144,7 @@ export function fixture(): ReportData {
   const floors = forgetSets.map(({ name }): KlomFloor => ({
     forgetSet: name,
     numOracles: 100,
+    numHeldOut: 100,
     measured: splitSummaries([0, 0, 0], uniform),
     tabulatedMean: 0.34,
     tabulatedP95: 0.65,

@@ -1,0 +1,33 @@
+/** The public API: the product's table of contents. `pipeline.ts` is the whole method; the stages can be used one by one. */
+export { ExitCode, LetheError } from './errors.js';
+export type * from './types.js';
+export { methodNames, splitNames } from './types.js';
+
+// data
+export { createDataset } from './data/dataset.js';
+export { generateMasks, maskIndices, packMasks, unpackMasks } from './data/masks.js';
+export { listDatasets, loadDataset, registerDataset } from './data/registry.js';
+export { resolveForgetSet } from './data/forgetSets.js';
+export type { DataSelection, DataSource, DataSourceOptions } from './data/source.js';
+
+// networks and engines
+export { buildNet, netNames } from './models/index.js';
+export { NativeEngine, type NativeEngineOptions } from './engines/native.js';
+
+// stages
+export { trainingJob } from './train/jobs.js';
+export { fitDatamodels, holdoutModels } from './datamodels/fit.js';
+export { predict } from './datamodels/predict.js';
+export { forgetShift, simulate, unlearnedLogits, unlearnJob, unlearnMethod } from './unlearn/index.js';
+export { klom } from './evaluate/klom.js';
+export { klomFloor } from './evaluate/floor.js';
+export { lds } from './evaluate/lds.js';
+export { buildReport, renderKlomTable } from './report/index.js';
+export { collectReport } from './report/collect.js';
+
+// runs
+export { loadPlan } from './jobs/plan.js';
+export { runStages, type ExecuteOptions, type RunOutcome } from './jobs/execute.js';
+export type { Stage, Task, TaskContext } from './jobs/task.js';
+export { openRun, type RunFolder } from './store/run.js';
+export { planNet, planStages } from './pipeline.js';

@@ -1,0 +1,184 @@
+/** The whole method through the command line: kills and resumes, executors, damage, refusals, real data. */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { Purpose, Random } from '../src/native/random.js';
+import { lethe, startLethe } from './helpers/lethe.js';
+import { cifar10SmallDirectory, itWithData } from './helpers/realData.js';
+import { temporaryFolder } from './helpers/temporary.js';
+
+const folder = temporaryFolder();
+
+const tinyPlan = {
+  name: 'tiny',
+  data: { name: 'synthetic', trainPerClass: 12, validationPerClass: 6 },
+  net: { name: 'smallcnn', width: 1 },
+  recipe: { epochs: 6, batchSize: 8, schedule: { kind: 'triangle', learningRate: 0.1, peakEpoch: 2 } },
+  subsetModels: { count: 40, modelsPerShard: 10 },
+  originals: { count: 8 },
+  oracles: { scored: 8, matched: 6 },
+  lds: { numModels: [20] },
+  forgetSets: [
+    { name: 'random-5', kind: 'random', size: 5, seed: 0 },
+    { name: 'pc1-4', kind: 'principalComponent', component: 1, top: 2, bottom: 2 },
+  ],
+  methods: [
+    { method: 'do-nothing' },
+    { method: 'full-retrain' },
+    { method: 'partial-retrain', grid: { epochs: [2] } },
+    { method: 'gradient-ascent', grid: { learningRate: [0.001, 0.01], epochs: [1, 2] } },
+    { method: 'gradient-descent', grid: { learningRate: [0.01], epochs: [1] } },
+    { method: 'scrub', grid: { learningRate: [0.01], maximizationEpochs: [1], epochs: [2] } },
+    { method: 'oracle-matching', grid: { learningRate: [0.001], epochs: [2] } },
+    { method: 'dm-direct' },
+    { method: 'dmm', grid: { learningRate: [0.001], epochs: [2] } },
+  ],
+  tuning: { numModels: 3 },
+};
+const planFile = path.join(folder, 'tiny.json');
+fs.writeFileSync(planFile, JSON.stringify(tinyPlan));
+
+/** sha256 of everything that is a result; times and hosts are in provenance.json. */
+function fingerprint(run: string): Record<string, string> {
+  const files = fs.readdirSync(run, { recursive: true, encoding: 'utf8' }).filter((file) => fs.statSync(path.join(run, file)).isFile());
+  const results = files.filter((file) => file !== 'provenance.json').sort();
+  return Object.fromEntries(results.map((file) => [file, createHash('sha256').update(fs.readFileSync(path.join(run, file))).digest('hex')]));
+}
+
+const reference = path.join(folder, 'reference');
+let clean: Record<string, string>;
+let seconds: number;
+
+beforeAll(async () => {
+  const started = Date.now();
+  const { code, stderr } = await lethe(['run', planFile, '--out', reference]);
+  seconds = (Date.now() - started) / 1000;
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  clean = fingerprint(reference);
+}, 120000);
+
+it('gives every method a score on every forget set, and a page', async () => {
+  const { stdout, code } = await lethe(['run', planFile, '--out', reference, '--json']);
+  expect(code).toBe(0);
+  const document = JSON.parse(stdout) as { tasksRun: number; scores: { method: string; forgetSet: string; best: boolean }[] };
+  expect(document.tasksRun).toBe(0);
+  for (const forgetSet of ['random-5', 'pc1-4']) {
+    const best = document.scores.filter((score) => score.forgetSet === forgetSet && score.best).map((score) => score.method);
+    expect(best.sort()).toEqual(tinyPlan.methods.map(({ method }) => method).sort());
+  }
+  expect(fs.readFileSync(path.join(reference, 'report', 'index.html'), 'utf8')).toContain('</html>');
+});
+
+it('kill -9 at 20 random moments, then the same command: the same bytes', async () => {
+  const run = path.join(folder, 'killed');
+  const random = new Random(5, Purpose.synthetic, 0);
+  let kills = 0;
+  while (kills < 20) {
+    // node needs about 0.3 s to start; kills land anywhere behind that, some in the middle of a publication
+    const { child, result } = startLethe(['run', planFile, '--out', run, '--executor', kills % 4 === 3 ? 'process' : 'inline']);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 300 + random.uniform() * Math.min(1500, seconds * 400));
+    const { signal } = await result;
+    clearTimeout(timer);
+    if (signal !== 'SIGKILL') fs.rmSync(run, { recursive: true, force: true });
+    else kills++;
+  }
+  const { code } = await lethe(['run', planFile, '--out', run]);
+  expect(code).toBe(0);
+  expect(fingerprint(run)).toEqual(clean);
+}, 180000);
+
+it('worker processes and one thread give the same bytes', async () => {
+  const run = path.join(folder, 'processes');
+  const { code, stderr } = await lethe(['run', planFile, '--out', run, '--executor', 'process', '--workers', '2', '--threads', '2']);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  expect(fingerprint(run)).toEqual(clean);
+}, 120000);
+
+it('SIGTERM ends with 75 and the same command resumes', async () => {
+  const run = path.join(folder, 'stopped');
+  const { child, result } = startLethe(['run', planFile, '--out', run]);
+  child.stderr!.once('data', () => setTimeout(() => child.kill('SIGTERM'), 100));
+  expect((await result).code).toBe(75);
+  expect((await lethe(['run', planFile, '--out', run])).code).toBe(0);
+  expect(fingerprint(run)).toEqual(clean);
+}, 120000);
+
+it('finds a flipped bit, and only that shard is made anew', async () => {
+  const run = path.join(folder, 'damaged');
+  fs.cpSync(reference, run, { recursive: true });
+  const victim = path.join(run, 'outputs', '00', 'shard-00002.arrow');
+  const bytes = fs.readFileSync(victim);
+  bytes[bytes.length >> 1]! ^= 4;
+  fs.writeFileSync(victim, bytes);
+  const { code, stdout } = await lethe(['verify', run]);
+  expect(code).toBe(3);
+  expect(stdout).toContain('damaged outputs/00/shard-00002.arrow');
+  const again = await lethe(['run', planFile, '--out', run, '--json']);
+  expect((JSON.parse(again.stdout) as { tasksRun: number }).tasksRun).toBe(1);
+  expect(fingerprint(run)).toEqual(clean);
+  expect((await lethe(['verify', run])).code).toBe(0);
+});
+
+it('refuses another plan in the same folder and shows the difference', async () => {
+  const changed = path.join(folder, 'changed.json');
+  fs.writeFileSync(changed, JSON.stringify({ ...tinyPlan, recipe: { ...tinyPlan.recipe, epochs: 7 } }));
+  const { code, stderr } = await lethe(['run', changed, '--out', reference]);
+  expect(code).toBe(2);
+  expect(stderr).toContain('LETHE_PLAN_CHANGED');
+  expect(stderr).toContain('recipe.epochs: 6 -> 7');
+  expect(fingerprint(reference)).toEqual(clean);
+});
+
+it('--dry-run writes nothing', async () => {
+  const out = path.join(folder, 'nothing');
+  const { code, stdout } = await lethe(['run', planFile, '--out', out, '--dry-run', '--json']);
+  expect(code).toBe(0);
+  const document = JSON.parse(stdout) as { models: number; files: number; seconds: number };
+  expect(document.models).toBeGreaterThan(40);
+  expect(document.seconds).toBeGreaterThan(0);
+  expect(fs.existsSync(out)).toBe(false);
+});
+
+it('status tells what is done', async () => {
+  const { stdout, code } = await lethe(['status', reference, '--json']);
+  expect(code).toBe(0);
+  const document = JSON.parse(stdout) as { tasksDone: number; tasks: number };
+  expect(document.tasksDone).toBe(document.tasks);
+});
+
+it('an unknown verb or option is a usage error that helps', async () => {
+  const verb = await lethe(['runn', planFile]);
+  expect(verb.code).toBe(2);
+  expect(verb.stderr).toContain('Did you mean run?');
+  expect((await lethe(['run', planFile, '--executor', 'cloud'])).code).toBe(2);
+});
+
+itWithData(
+  'real CIFAR-10: the original knows its forget points, the oracle does not, DM-Direct lies between or beyond',
+  async () => {
+    const plan = path.join(folder, 'real.json');
+    const real = {
+      ...tinyPlan,
+      name: 'real',
+      data: { name: 'cifar10', trainPerClass: 5, validationPerClass: 5 },
+      net: { name: 'resnet9', width: 8 },
+      recipe: { epochs: 20, batchSize: 5, schedule: { kind: 'triangle', learningRate: 0.05, peakEpoch: 5 } },
+      subsetModels: { count: 80, modelsPerShard: 40 },
+      originals: { count: 10 },
+      oracles: { scored: 10, matched: 10 },
+      forgetSets: [{ name: 'random-6', kind: 'random', size: 6, seed: 0 }],
+      methods: tinyPlan.methods.filter(({ method }) => ['do-nothing', 'full-retrain', 'dm-direct'].includes(method)),
+    };
+    fs.writeFileSync(plan, JSON.stringify(real));
+    const { code, stdout, stderr } = await lethe(['run', plan, '--out', path.join(folder, 'real'), '--data', cifar10SmallDirectory, '--json']);
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const { scores } = JSON.parse(stdout) as {
+      scores: { method: string; splits: { forget: { mean: number } }; accuracy: { forget: number } }[];
+    };
+    const of = (method: string): (typeof scores)[number] => scores.find((score) => score.method === method)!;
+    expect(of('do-nothing').accuracy.forget).toBeGreaterThan(of('full-retrain').accuracy.forget + 0.1);
+    expect(of('do-nothing').splits.forget.mean).toBeGreaterThan(of('full-retrain').splits.forget.mean);
+    expect(of('dm-direct').splits.forget.mean).toBeLessThan(of('do-nothing').splits.forget.mean);
+  },
+  120000,
+);
