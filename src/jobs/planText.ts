@@ -61,18 +61,11 @@ function requireJson(text: string, file: string): void {
 /** JSON is parsed by the YAML parser too, which knows duplicates and lines; JSON.parse has seen to the syntax. */
 function parse(text: string, file: string): PlanText {
   const counter = new LineCounter();
-  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true, schema: 'core', merge: false, prettyErrors: false });
+  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: false, schema: 'core', merge: false, prettyErrors: false });
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem) {
     const { line } = counter.linePos(problem.pos[0]);
-    const duplicate = problem.code === 'DUPLICATE_KEY';
-    const received = duplicate
-      ? `"${text
-          .slice(...problem.pos)
-          .split(/[:\s]/)[0]!
-          .replaceAll('"', '')}" a second time`
-      : problem.message;
-    throw planInvalid(`${file}, line ${line}`, duplicate ? 'every key once' : 'a YAML document', received);
+    throw planInvalid(`${file}, line ${line}`, 'a YAML document', problem.message);
   }
   const lines = new Map<string, number>();
   const builder = new Builder(file, counter, lines);
@@ -96,12 +89,18 @@ class Builder {
   }
 
   private map(items: { key: unknown; value: unknown }[], keys: PropertyKey[]): object {
+    const seen = new Set<string>();
     const entries = items.map(({ key, value }): [string, unknown] => {
       const name = isScalar(key) ? key.value : undefined;
       if (typeof name !== 'string') throw planInvalid(this.where(keys), 'text as keys', 'something else');
       const place = [...keys, name];
       if (isScalar(key) && key.range) this.mark(place, key.range[0]);
       if (name === '__proto__') throw planInvalid(this.where(place), 'a key of a plan', '"__proto__"', 'Remove it.');
+      if (seen.has(name)) {
+        const line = isScalar(key) && key.range ? ` in line ${this.counter.linePos(key.range[0]).line}` : '';
+        throw planInvalid(this.where(place), 'every key once', `"${name}" a second time${line}`);
+      }
+      seen.add(name);
       return [name, this.value(value, place)];
     });
     return Object.fromEntries(entries);

@@ -119,7 +119,7 @@ test.each([
   ['forgetSets: [{ name: a, kind: file, path: x.npy }]\noracles: { matched: 0 }', /matched oracles, which oracle-matching needs/],
   ['forgetSets: [{ name: a, kind: file, path: x.npy }]\noracles: { scored: 0 }', /oracles\.scored/],
   ['methods: [{ method: scrub, grid: { epochs: [1, 2] } }]\noracles: { matched: 0 }', /which tuning needs/],
-  ['seed: 1\nseed: 2', /line 2; expected every key once; received "seed" a second time/],
+  ['seed: 1\nseed: 2', /line 1, seed; expected every key once; received "seed" a second time in line 2/],
   ['__proto__: { seed: 1 }', /line 1, __proto__.*Remove it/],
   ['methods: [{ method: dmm, grid: { __proto__: [1] } }]', /grid\.__proto__/],
   ['constructor: 1', /constructor; expected a known key/],
@@ -134,7 +134,7 @@ test.each([
 
 test.each([
   ['{"seed": 1, "seed": 1}', /every key once; received "seed" a second time/],
-  ['{"recipe": {\n"epochs": 1,\n "epochs": 2}}', /line 3; expected every key once/],
+  ['{"recipe": {\n"epochs": 1,\n "epochs": 2}}', /line 2, recipe\.epochs; expected every key once; .* in line 3/],
   ['{"__proto__": {"seed": 1}}', /__proto__/],
   ['{"net": {"__proto__": null}}', /net\.__proto__/],
   ['{"\\u005f_proto__": 1}', /__proto__/],
