@@ -30,10 +30,17 @@ export function nativeAddon(): NativeAddon {
   }
 }
 
+/** One flag a signal: a run makes thousands of calls with the same one. */
+const flags = new WeakMap<AbortSignal, Int32Array>();
+
 /** An Int32Array the addon polls, set when the signal aborts. */
 export function abortFlag(signal: AbortSignal | undefined): Int32Array {
+  const known = signal && flags.get(signal);
+  if (known) return known;
   const flag = new Int32Array(new SharedArrayBuffer(4));
-  if (signal?.aborted) flag[0] = 1;
-  signal?.addEventListener('abort', () => Atomics.store(flag, 0, 1), { once: true });
+  if (!signal) return flag;
+  if (signal.aborted) flag[0] = 1;
+  else signal.addEventListener('abort', () => Atomics.store(flag, 0, 1), { once: true });
+  flags.set(signal, flag);
   return flag;
 }
