@@ -25,16 +25,24 @@ export function modelRange(text: string, available = 2 ** 24): { first: number; 
   });
 }
 
-export interface MakeModels {
+/** [first, ..., end - 1] */
+export function numbers(first: number, end: number): number[] {
+  return Array.from({ length: end - first }, (_, i) => first + i);
+}
+
+export interface ModelFiles {
+  dataset: Dataset;
+  out: string;
+  /** Point sets whose accuracy is wanted. */
+  splits: Record<string, Int32Array>;
+}
+
+export interface MakeModels extends ModelFiles {
   engine: Engine;
   net: NetSpec;
-  dataset: Dataset;
-  /** Job of model first + i. */
-  job: (model: number) => Promise<TrainJob>;
   models: { first: number; end: number };
-  out: string;
-  /** Names of point sets whose accuracy is wanted. */
-  splits: Record<string, Int32Array>;
+  /** Jobs of models [first, end). */
+  jobs: (first: number, end: number) => Promise<TrainJob[]>;
   /** Written into every checkpoint. */
   metadata: Record<string, string>;
   label: string;
@@ -42,11 +50,15 @@ export interface MakeModels {
   signal: AbortSignal;
 }
 
-export interface ModelSummary {
+interface MadeModel {
   model: number;
   status: JobStatus;
-  loss: number;
+  /** Mean loss of the last epoch; absent when nothing was trained. */
+  loss?: number;
   gradientImages: number;
+}
+
+export interface ModelSummary extends MadeModel {
   /** Share of right predictions on each split, 0..1. */
   accuracy: Record<string, number>;
 }
@@ -56,30 +68,34 @@ export interface ModelSummary {
  * (models, points). A diverged model has a status and NaN outputs; its neighbours are as without it.
  */
 export async function makeModels(request: MakeModels): Promise<ModelSummary[]> {
-  const { dataset, out } = request;
-  const { first, end } = request.models;
+  const { dataset, models } = request;
   const numPoints = dataset.numTrain + dataset.numValidation;
-  const logits = new Float32Array((end - first) * numPoints * dataset.numClasses); // (models, points, classes)
-  const results = await trainInto(logits, request);
-  const { margins, predicted } = await nativeMargins({ logits, labels: dataset.labels, numClasses: dataset.numClasses });
-  await writeNpy(path.join(out, 'logits.npy'), [end - first, numPoints, dataset.numClasses], logits);
-  await writeNpy(path.join(out, 'margins.npy'), [end - first, numPoints], margins);
-  return results.map((result, row) => ({
-    ...result,
-    accuracy: accuracies(predicted.subarray(row * numPoints, (row + 1) * numPoints), dataset.labels, request.splits),
+  const logits = new Float32Array((models.end - models.first) * numPoints * dataset.numClasses); // (models, points, classes)
+  return writeOutputs(request, await trainInto(logits, request), logits);
+}
+
+/** `logits`: (models, points, classes) of `made`, in order. */
+export async function writeOutputs({ dataset, out, splits }: ModelFiles, made: MadeModel[], logits: Float32Array): Promise<ModelSummary[]> {
+  const { labels, numClasses } = dataset;
+  const { margins, predicted } = await nativeMargins({ logits, labels, numClasses });
+  await writeNpy(path.join(out, 'logits.npy'), [made.length, labels.length, numClasses], logits);
+  await writeNpy(path.join(out, 'margins.npy'), [made.length, labels.length], margins);
+  return made.map((model, row) => ({
+    ...model,
+    accuracy: accuracies(predicted.subarray(row * labels.length, (row + 1) * labels.length), labels, splits),
   }));
 }
 
-async function trainInto(logits: Float32Array, request: MakeModels): Promise<Omit<ModelSummary, 'accuracy'>[]> {
+async function trainInto(logits: Float32Array, request: MakeModels): Promise<MadeModel[]> {
   const { engine, net, dataset, models, out, metadata, threads, signal } = request;
   const numPoints = dataset.numTrain + dataset.numValidation;
   const evalPoints = Int32Array.from({ length: numPoints }, (_, point) => point);
   const layout = engine.parameters(net);
-  const summaries: Omit<ModelSummary, 'accuracy'>[] = [];
+  const made: MadeModel[] = [];
   for (let at = models.first; at < models.end; at += modelsPerCall) {
-    const indices = Array.from({ length: Math.min(modelsPerCall, models.end - at) }, (_, i) => at + i);
-    const jobs = await Promise.all(indices.map((model) => request.job(model)));
-    const progress = createProgress(`${request.label} ${at}-${indices.at(-1)!}`, 'images');
+    const end = Math.min(at + modelsPerCall, models.end);
+    const jobs = await request.jobs(at, end);
+    const progress = createProgress(`${request.label} ${at}-${end - 1}`, 'images');
     const onProgress = ({ done, total }: { done: number; total: number }) => {
       progress.update(done, total);
     };
@@ -90,16 +106,16 @@ async function trainInto(logits: Float32Array, request: MakeModels): Promise<Omi
         progress.stop();
       });
     for (const [i, { status, loss, gradientImages, logits: rows, parameters }] of results.entries()) {
-      const model = indices[i]!;
+      const model = at + i;
       logits.set(rows, (model - models.first) * numPoints * dataset.numClasses);
       await writeCheckpoint(checkpointFile(out, model), layout, parameters!, { ...metadata, model: String(model), status });
-      summaries.push({ model, status, loss, gradientImages });
+      made.push({ model, status, loss, gradientImages });
     }
   }
-  return summaries;
+  return made;
 }
 
-export function checkpointFile(out: string, model: number): string {
+function checkpointFile(out: string, model: number): string {
   return path.join(out, `model-${String(model).padStart(5, '0')}.safetensors`);
 }
 

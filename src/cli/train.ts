@@ -11,7 +11,7 @@ import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Schedule, TrainRecipe } from '../types.js';
 import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
-import { describeModels, makeModels, modelRange } from './models.js';
+import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
 interface TrainVerbOptions {
   dataset: string;
@@ -83,7 +83,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     engine,
     net,
     dataset,
-    job: (model) => Promise.resolve(trainingJob(recipe, options.seed, model, subset(model))),
+    jobs: (first, end) => Promise.resolve(numbers(first, end).map((model) => trainingJob(recipe, options.seed, model, subset(model)))),
     models,
     out: options.out,
     splits: splitsOf(numTrain, dataset.numValidation),

@@ -1,13 +1,13 @@
 /** Runs one verb in this process and collects what it prints; exit codes as the process would give them. */
 import { Command } from 'commander';
 
-export interface VerbResult {
+export interface VerbHereResult {
   stdout: string;
   stderr: string;
   exitCode: typeof process.exitCode;
 }
 
-export async function runVerb(register: (program: Command) => void, args: string[]): Promise<VerbResult> {
+export async function runVerbHere(register: (program: Command) => void, args: string[]): Promise<VerbHereResult> {
   const printed = { stdout: '', stderr: '' };
   const restore = (['stdout', 'stderr'] as const).map((name) => {
     const stream = process[name];

@@ -1,0 +1,203 @@
+/** lethe unlearn: the originals of a run unlearn a forget set, as files. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { resolveForgetSet } from '../data/forgetSets.js';
+import { logitBlocks } from '../datamodels/tasks.js';
+import { didYouMean, LetheError } from '../errors.js';
+import type { TaskContext } from '../jobs/task.js';
+import { encodeJson } from '../store/json.js';
+import { layout } from '../store/layout.js';
+import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
+import { publishFile } from '../store/publish.js';
+import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
+import type { MethodSetting, SplitName, TrainJob } from '../types.js';
+import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
+import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
+import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
+import { action, type Command, emitJson, integerAtLeast, interruptSignal } from './common.js';
+import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
+import { reopenSession } from './session.js';
+
+interface UnlearnVerbOptions {
+  run: string;
+  data?: string;
+  forgetSet: string;
+  method: string;
+  preset?: string;
+  set: MethodSetting;
+  models?: string;
+  out: string;
+  threads: number;
+  json?: boolean;
+}
+
+export function registerUnlearn(program: Command): void {
+  program
+    .command('unlearn')
+    .description('unlearn a forget set in the original models of a run; writes checkpoints, logits and margins')
+    .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
+    .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
+    .requiredOption('--method <name>', 'unlearning method')
+    .option('--preset <name>', "a published setting of the method's, such as u-lira")
+    .option('--set <key=value>', 'a hyper-parameter; may be repeated', collectSetting, {})
+    .option('--models <range>', 'how many originals, or which: 4-7 (default: all)')
+    .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
+    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
+    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--json', 'print a JSON document to stdout')
+    .action(action(unlearnVerb));
+}
+
+/** What is asked for, with everything looked up. */
+interface Request {
+  context: TaskContext;
+  method: UnlearnMethod;
+  setting: MethodSetting;
+  forget: Int32Array;
+  /** Position among the plan's forget sets; their number for another one. */
+  forgetSetIndex: number;
+  models: { first: number; end: number };
+  out: string;
+  signal: AbortSignal;
+}
+
+async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
+  const started = Date.now();
+  const method = unlearnMethod(options.method);
+  const setting = checkSetting(method, { ...presetOf(method, options.preset), ...options.set });
+  const { context } = await reopenSession(options.run, options);
+  const { plan, dataset, engine } = context;
+  const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
+  const models = modelRange(options.models ?? String(plan.originals.count), plan.originals.count);
+  const request = { context, method, setting, forget, forgetSetIndex, models, out: options.out, signal: interruptSignal() };
+  const summaries = await unlearnModels(request);
+  const sizes = { numForget: forget.length, numRetain: dataset.numTrain - forget.length, recipeEpochs: plan.recipe.epochs };
+  const document = {
+    plan: plan.name,
+    planHash: context.run.planHash,
+    method: method.name,
+    setting,
+    forgetSet: { name: options.forgetSet, size: forget.length },
+    computeFraction: method.computeFraction(sizes, setting, lengthOf(setting, plan.recipe)),
+    engine: engine.describe(),
+    models: summaries,
+  };
+  await publishFile(path.join(options.out, 'forget-set.npy'), encodeIndices(forget));
+  await publishFile(path.join(options.out, 'unlearn.json'), encodeJson(document));
+  if (options.json) emitJson('unlearn', { ...document, seconds: (Date.now() - started) / 1000 });
+  else process.stdout.write(`${method.title}: ${describeModels(summaries)}, in ${options.out}\n`);
+}
+
+/** "learningRate=1e-3": numbers and true/false are recognised, all else is text. */
+function collectSetting(text: string, setting: MethodSetting): MethodSetting {
+  const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (key === undefined || value === undefined) {
+    throw new LetheError('LETHE_OPTION_INVALID', '--set takes a hyper-parameter and its value', {
+      expected: 'key=value, such as learningRate=1e-3',
+      received: JSON.stringify(text),
+    });
+  }
+  const words: Record<string, boolean> = { true: true, false: false };
+  const number = value.trim() === '' ? NaN : Number(value);
+  return { ...setting, [key]: words[value] ?? (Number.isNaN(number) ? value : number) };
+}
+
+function presetOf(method: UnlearnMethod, name: string | undefined): MethodSetting {
+  if (name === undefined) return {};
+  const preset = Object.hasOwn(method.presets, name) ? method.presets[name] : undefined;
+  if (preset) return preset;
+  const known = Object.keys(method.presets);
+  throw new LetheError('LETHE_PRESET_UNKNOWN', `${method.name} has no preset "${name}"`, {
+    action: known.length === 0 ? 'It has none: use --set.' : didYouMean(name, known),
+  });
+}
+
+async function findForgetSet(context: TaskContext, text: string): Promise<{ forget: Int32Array; forgetSetIndex: number }> {
+  const { plan, run, dataset } = context;
+  const names = plan.forgetSets.map(({ name }) => name);
+  const forgetSetIndex = names.indexOf(text);
+  if (forgetSetIndex >= 0) return { forget: decodeIndices(await run.read(layout.forgetSet(text))), forgetSetIndex };
+  const random = /^random:(\d{1,9}):(\d{1,9})$/.exec(text);
+  if (!random && !fs.existsSync(text)) {
+    throw new LetheError('LETHE_FORGET_SET_UNKNOWN', `there is no forget set "${text}"`, {
+      expected: `one of the run's (${names.join(', ')}), an index file, or random:SIZE:SEED`,
+      received: text,
+      action: didYouMean(text, names),
+    });
+  }
+  const spec = random
+    ? ({ name: text, kind: 'random', size: Number(random[1]), seed: Number(random[2]) } as const)
+    : ({ name: text, kind: 'file', path: text } as const);
+  const { indices } = await resolveForgetSet(spec, { numTrain: dataset.numTrain });
+  return { forget: indices, forgetSetIndex: names.length };
+}
+
+async function unlearnModels(request: Request): Promise<ModelSummary[]> {
+  const { context, method, setting, forget, models, out, signal } = request;
+  const { dataset, engine, net } = context;
+  const { numTrain, numValidation } = dataset;
+  const splits: Partial<Record<SplitName, Int32Array>> = { forget, retain: retainIndices(numTrain, forget) };
+  if (numValidation > 0) splits.validation = range(numValidation).map((i) => numTrain + i);
+  const jobs = await jobMaker(request);
+  if (!jobs) return directModels(request, method as DirectMethod, splits);
+  const metadata = { net: net.name, dataset: dataset.sha256, method: method.name, setting: JSON.stringify(setting) };
+  const threads = context.threads ?? 0;
+  return makeModels({ engine, net, dataset, jobs, models, out, splits, metadata, label: method.name, threads, signal });
+}
+
+/** Undefined for methods that train nothing. */
+async function jobMaker(request: Request): Promise<((first: number, end: number) => Promise<TrainJob[]>) | undefined> {
+  const { context, method, setting, forget, forgetSetIndex } = request;
+  const { plan, dataset } = context;
+  if (method.kind === 'direct') return undefined;
+  if (method.kind === 'job') {
+    const read = await inputReader(request);
+    return async (first, end) => (await read(first, end)).map((input) => unlearnJob(method, input, setting));
+  }
+  if (method.name !== 'full-retrain') {
+    throw new LetheError('LETHE_METHOD_REFERENCE', `${method.name} has no models of its own`, {
+      expected: 'a method that makes models',
+      action: 'Its margins are those of the matched oracles at fewer epochs: put it into a plan and use lethe run.',
+    });
+  }
+  // the same models as the run's matched oracles, whose weights the run does not keep
+  const retain = retainIndices(dataset.numTrain, forget);
+  const key = (model: number) => modelKey({ kind: 'oracle', forgetSetIndex, role: 'matched' }, model);
+  return (first, end) => Promise.resolve(numbers(first, end).map((model) => trainingJob(plan.recipe, plan.seed, key(model), retain)));
+}
+
+/** What the method needs beside the originals is read once. */
+async function inputReader(request: Request): Promise<(first: number, end: number) => Promise<UnlearnInput[]>> {
+  const { context, method, forget, forgetSetIndex } = request;
+  const { plan, run, dataset } = context;
+  const points = { numTrain: dataset.numTrain, numPoints: dataset.labels.length, numClasses: dataset.numClasses };
+  const forgetSet = plan.forgetSets[forgetSetIndex]?.name;
+  if (method.needs.matchedOracles && forgetSet === undefined) {
+    throw new LetheError('LETHE_ORACLES_MISSING', `${method.name} needs matched oracles of this forget set`, {
+      expected: `a forget set of the run: ${plan.forgetSets.map(({ name }) => name).join(', ')}`,
+      action: 'Put the forget set into a plan, or use dmm, which needs no oracles.',
+    });
+  }
+  const shared = {
+    forget,
+    ...(method.needs.datamodels
+      ? { shift: shiftParts(await computeShift(run, { ...points, logitBlocks: logitBlocks(points) }, forget)) }
+      : {}),
+    ...(method.needs.matchedOracles ? { oracles: await readMatchedOracles(context, forgetSet!) } : {}),
+  };
+  return (first, end) => readInputs(context, { ...shared, first, end });
+}
+
+async function directModels(request: Request, method: DirectMethod, splits: Record<string, Int32Array>): Promise<ModelSummary[]> {
+  const { context, models, out, setting } = request;
+  const { dataset } = context;
+  const read = await inputReader(request);
+  const rowSize = dataset.labels.length * dataset.numClasses;
+  const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)
+  const inputs = await read(models.first, models.end);
+  inputs.forEach((input, row) => {
+    logits.set(unlearnedLogits(method, input, setting), row * rowSize);
+  });
+  const made = inputs.map(({ modelIndex }) => ({ model: modelIndex, status: 'trained' as const, gradientImages: 0 }));
+  return writeOutputs({ dataset, out, splits }, made, logits);
+}
