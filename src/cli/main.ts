@@ -13,6 +13,7 @@ import { registerReport } from './report.js';
 import { registerRun } from './run.js';
 import { collectRunReport } from './runReport.js';
 import { registerTrain } from './train.js';
+import { registerUnlearn } from './unlearn.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -36,6 +37,7 @@ registerRun(program);
 registerReport(program, collectRunReport);
 registerTrain(program);
 registerFit(program);
+registerUnlearn(program);
 registerEvaluate(program);
 registerData(program);
 registerDoctor(program);

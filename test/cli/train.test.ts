@@ -8,13 +8,13 @@ import { readNpy, writeNpy } from '../../src/store/npy.js';
 import { readSafetensors } from '../../src/store/safetensors.js';
 import { registerTrain } from '../../src/cli/train.js';
 import { temporaryFolder } from '../helpers/temporary.js';
-import { runVerbHere } from '../helpers/verbHere.js';
+import { runVerb } from './runVerb.js';
 
 const folder = temporaryFolder();
 const { dataset } = syntheticDataset({ trainPerClass: 6, validationPerClass: 2 });
 const small = ['--dataset', 'synthetic', '--train-per-class', '6', '--validation-per-class', '2', '--net', 'smallcnn'];
 const recipe = ['--epochs', '2', '--batch-size', '8', '--learning-rate', '0.1'];
-const train = (...more: string[]) => runVerbHere(registerTrain, ['train', ...small, ...recipe, ...more]);
+const train = (...more: string[]) => runVerb(registerTrain, ['train', ...small, ...recipe, ...more]);
 
 interface TrainDocument {
   document: string;

@@ -1,13 +1,14 @@
-/** Runs one verb in this process and collects what it prints; exit codes as the process would give them. */
-import { Command } from 'commander';
+/** Runs one verb in this process (helpers/verb.ts: in one of its own) and collects what it prints and the exit code it would give. */
+import { Command, CommanderError } from 'commander';
+import { reportError } from '../../src/cli/common.js';
 
-export interface VerbHereResult {
+export interface VerbResult {
   stdout: string;
   stderr: string;
   exitCode: typeof process.exitCode;
 }
 
-export async function runVerbHere(register: (program: Command) => void, args: string[]): Promise<VerbHereResult> {
+export async function runVerb(register: (program: Command) => void, args: string[]): Promise<VerbResult> {
   const printed = { stdout: '', stderr: '' };
   const restore = (['stdout', 'stderr'] as const).map((name) => {
     const stream = process[name];
@@ -24,9 +25,13 @@ export async function runVerbHere(register: (program: Command) => void, args: st
     const program = new Command().exitOverride();
     register(program);
     await program.parseAsync(args, { from: 'user' });
-    return { ...printed, exitCode: process.exitCode };
+  } catch (error) {
+    if (error instanceof CommanderError) throw error;
+    reportError(error, false);
   } finally {
-    process.exitCode = before;
     for (const undo of restore) undo();
   }
+  const { exitCode } = process;
+  process.exitCode = before;
+  return { ...printed, exitCode };
 }
