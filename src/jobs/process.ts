@@ -25,8 +25,11 @@ interface Queue {
 
 export const runInProcesses: Executor = async (tasks, _context, options, events) => {
   const queue: Queue = { waiting: tasks.map((task) => ({ task, attempt: 1 })), stillborn: 0 };
-  const lanes = Math.min(options.workers, tasks.length);
-  await Promise.all(Array.from({ length: lanes }, () => serveLane(queue, options, events)));
+  const lanes = Math.min(Math.max(1, options.workers), tasks.length);
+  // when one lane finds the command broken, the others still finish the task they are at: no worker outlives this call
+  const ends = await Promise.allSettled(Array.from({ length: lanes }, () => serveLane(queue, options, events)));
+  const broken = ends.find((end) => end.status === 'rejected');
+  if (broken) throw broken.reason;
 };
 
 /** Keeps one worker busy, with a fresh process whenever one died. */
@@ -35,6 +38,9 @@ async function serveLane(queue: Queue, options: ExecuteOptions, events: TaskEven
     const worker = startWorker(options);
     try {
       await serveWorkerProcess(worker, queue, options, events);
+    } catch (error) {
+      queue.waiting.length = 0;
+      throw error;
     } finally {
       if (worker.connected) worker.disconnect();
     }
@@ -78,22 +84,38 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
         next();
       }
     });
-    worker.once('error', reject);
-    worker.once('exit', (code, signal) => {
-      options.signal?.removeEventListener('abort', stop);
-      if (!ready && !options.signal?.aborted && ++queue.stillborn > attempts) {
-        reject(
-          new LetheError('LETHE_WORKER_FAILED', 'worker processes end before they are ready', {
-            received: `exit ${signal ?? String(code)}`,
-            action: 'See the messages above; the inline executor shows the same error directly.',
-            exitCode: ExitCode.environment,
-          }),
-        );
+    worker.on('error', (error) => {
+      // an order that found the channel broken: the worker is lost, and its exit settles its task
+      if (worker.pid !== undefined) {
+        stop();
         return;
       }
-      if (current && !options.signal?.aborted) retryOrFail(current, signal ?? `code ${String(code)}`, queue, events);
-      resolve();
+      options.signal?.removeEventListener('abort', stop);
+      reject(workerFailed('worker processes cannot be started', error.message));
     });
+    const settle = (how: string): void => {
+      options.signal?.removeEventListener('abort', stop);
+      if (!ready && !options.signal?.aborted && ++queue.stillborn > attempts) {
+        reject(workerFailed('worker processes end before they are ready', how));
+        return;
+      }
+      if (current && !options.signal?.aborted) retryOrFail(current, how, queue, events);
+      resolve();
+    };
+    worker.once('exit', (code, signal) => {
+      const how = signal ?? `code ${String(code)}`;
+      // the last answers of a worker may still be in the channel when it has ended
+      if (worker.connected) worker.once('disconnect', settle.bind(undefined, how));
+      else settle(how);
+    });
+  });
+}
+
+function workerFailed(summary: string, received: string): LetheError {
+  return new LetheError('LETHE_WORKER_FAILED', summary, {
+    received,
+    action: 'See the messages above; the inline executor shows the same error directly.',
+    exitCode: ExitCode.environment,
   });
 }
 

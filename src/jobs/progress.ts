@@ -8,6 +8,7 @@ export interface RunProgress {
   costTotal: number;
   /** Cost a second over this session, finished work of earlier sessions left out; NaN before anything was done. */
   rate: number;
+  /** NaN while the rate is unknown. */
   secondsLeft: number;
 }
 
@@ -50,7 +51,8 @@ export class ProgressMeter {
     const inSession = [...this.running.values()].reduce((sum, cost) => sum + cost, this.finished);
     const costDone = this.skippedCost + inSession;
     const rate = inSession > 0 ? inSession / Math.max((nowMs - this.startedMs) / 1000, 1e-3) : NaN;
-    const secondsLeft = (this.costTotal - costDone) / rate;
+    const costLeft = this.costTotal - costDone;
+    const secondsLeft = costLeft > 0 ? costLeft / rate : 0;
     return { stage, tasksDone: this.tasksDone, tasksTotal: this.tasksTotal, costDone, costTotal: this.costTotal, rate, secondsLeft };
   }
 }

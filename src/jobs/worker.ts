@@ -17,16 +17,22 @@ export type WorkerAnswer =
 
 const progressEveryMs = 500;
 
-/** Serves orders until the parent closes the channel. */
+/** Serves orders until the parent closes the channel; a task at work then is aborted, as nobody waits for it any more. */
 export async function serveWorker(stages: Stage[], context: TaskContext): Promise<void> {
   const tasks = new Map(stages.flatMap((stage) => stage.tasks.map((task) => [task.id, task] as const)));
   const answer = (message: WorkerAnswer): void => {
     if (process.connected) process.send!(message);
   };
+  const orphaned = new AbortController();
   process.on('message', (order: WorkerOrder) => {
     const task = tasks.get(order.task);
     if (!task) {
-      answer({ kind: 'failed', task: order.task, code: 'LETHE_TASK_UNKNOWN', message: `LETHE_TASK_UNKNOWN: no task ${order.task} in this plan.` });
+      answer({
+        kind: 'failed',
+        task: order.task,
+        code: 'LETHE_TASK_UNKNOWN',
+        message: `LETHE_TASK_UNKNOWN: no task ${order.task} in this plan.`,
+      });
       return;
     }
     let told = 0;
@@ -35,7 +41,7 @@ export async function serveWorker(stages: Stage[], context: TaskContext): Promis
       told = Date.now();
       answer({ kind: 'progress', task: task.id, cost: total > 0 ? (done / total) * task.cost : 0 });
     };
-    performTask(task, { ...context, onProgress }).then(
+    performTask(task, { ...context, onProgress, signal: orphaned.signal }).then(
       () => {
         answer({ kind: 'done', task: task.id });
       },
@@ -49,4 +55,5 @@ export async function serveWorker(stages: Stage[], context: TaskContext): Promis
   await new Promise<void>((resolve) => {
     process.once('disconnect', resolve);
   });
+  orphaned.abort();
 }

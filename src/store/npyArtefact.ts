@@ -22,7 +22,8 @@ function body(bytes: Uint8Array, dtype: 'int32' | 'float32', what: string): Arra
   const start = 10 + (bytes[8]! | (bytes[9]! << 8));
   const header = parseNpyHeader(Buffer.from(bytes.subarray(10, start)).toString('latin1'), what);
   if (header.dtype !== dtype || bytes.length - start !== 4 * header.count) {
-    throw damaged('LETHE_NPY_DAMAGED', `${what} does not hold ${dtype} values`, `${4 * header.count} bytes of ${dtype}`, header.dtype);
+    const received = `${bytes.length - start} bytes of ${header.dtype}`;
+    throw damaged('LETHE_NPY_DAMAGED', `${what} does not hold ${dtype} values`, `${4 * header.count} bytes of ${dtype}`, received);
   }
   // copied: the data of a view need not be aligned
   return bytes.slice(start).buffer;

@@ -12,12 +12,24 @@ const source = path.join(root, 'src');
 
 /** Brings the translation up to date and gives its folder: `<folder>/cli/main.js` stands for `dist/cli/main.js`. */
 export function compiled(): string {
-  const names = fs.readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
-  for (const name of names) {
-    const target = path.join(output, name.replace(/\.ts$/, '.js'));
-    if (!isCurrent(target, path.join(source, name))) translate(name, target);
-  }
+  translateFolder(source, output);
   return output;
+}
+
+/** The translation of `test/helpers/<name>.ts`, which may import from ../../src, as a program for child processes. */
+export function compiledHelper(name: string): string {
+  compiled();
+  const folder = path.join(output, 'test-helpers');
+  translateFolder(import.meta.dirname, folder);
+  return path.join(folder, `${name}.js`);
+}
+
+function translateFolder(from: string, to: string): void {
+  const names = fs.readdirSync(from, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  for (const name of names) {
+    const target = path.join(to, name.replace(/\.ts$/, '.js'));
+    if (!isCurrent(target, path.join(from, name))) translate(path.join(from, name), target);
+  }
 }
 
 function isCurrent(target: string, file: string): boolean {
@@ -25,9 +37,9 @@ function isCurrent(target: string, file: string): boolean {
   return written !== undefined && written > fs.statSync(file).mtimeMs;
 }
 
-function translate(name: string, target: string): void {
-  const { code } = transformSync(fs.readFileSync(path.join(source, name), 'utf8'), {
-    filename: path.join(source, name),
+function translate(file: string, target: string): void {
+  const { code } = transformSync(fs.readFileSync(file, 'utf8'), {
+    filename: file,
     jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
     module: { type: 'es6' },
     sourceMaps: 'inline',
@@ -36,6 +48,6 @@ function translate(name: string, target: string): void {
   fs.mkdirSync(path.dirname(target), { recursive: true });
   // test files run side by side: each writes its own file and renames it
   const temporary = `${target}.${process.pid}.tmp`;
-  fs.writeFileSync(temporary, code);
+  fs.writeFileSync(temporary, code.replaceAll(/(["'])\.\.\/\.\.\/src\//g, '$1../'));
   fs.renameSync(temporary, target);
 }

@@ -1,0 +1,47 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { layout } from '../../src/store/layout.js';
+import { readOutputColumns } from '../../src/store/outputColumns.js';
+import { encodeOutputs } from '../../src/store/outputs.js';
+import { openRun } from '../../src/store/run.js';
+import { samplePlan } from '../helpers/plan.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+
+const [points, classes] = [3, 2];
+const logit = (model: number, column: number): number => 100 * model + column;
+const margin = (model: number, point: number): number => -100 * model - point;
+
+/** Shards of 2, 0 and 3 models; the last in record batches of one row. */
+async function run() {
+  const folder = await openRun(temporary, { plan: samplePlan() });
+  for (const [shard, models] of [[0, 1], [], [2, 3, 4]].entries()) {
+    const content = encodeOutputs(
+      {
+        numPoints: points,
+        numClasses: classes,
+        models: Int32Array.from(models),
+        status: models.map(() => 'trained' as const),
+        logits: Float32Array.from(models.flatMap((model) => Array.from({ length: points * classes }, (_, column) => logit(model, column)))),
+        margins: Float32Array.from(models.flatMap((model) => Array.from({ length: points }, (_, point) => margin(model, point)))),
+      },
+      shard === 2 ? 1 : undefined,
+    );
+    await folder.publish([{ path: layout.subsetOutputs(shard), content }]);
+  }
+  return folder;
+}
+
+const temporary = temporaryFolder();
+
+test('columns of all shards are stacked in the order asked for', async () => {
+  const folder = await run();
+  const expected = (models: number[], columns: number[], value: typeof logit): Float32Array =>
+    Float32Array.from(models.flatMap((model) => columns.map((column) => value(model, column))));
+  expect(await readOutputColumns(folder, [0, 1, 2], 'logits', 1, 4)).toEqual(expected([0, 1, 2, 3, 4], [1, 2, 3], logit));
+  expect(await readOutputColumns(folder, [2, 0], 'margins', 2, 3)).toEqual(expected([2, 3, 4, 0, 1], [2], margin));
+  expect(await readOutputColumns(folder, [0, 2], 'logits', 0, 6)).toEqual(expected([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5], logit));
+  expect(await readOutputColumns(folder, [], 'margins', 0, 3)).toEqual(new Float32Array(0));
+  await expect(readOutputColumns(folder, [3], 'margins', 0, 1)).rejects.toMatchObject({ code: 'LETHE_ARTEFACT_MISSING' });
+  fs.truncateSync(path.join(folder.root, layout.subsetOutputs(2)), 40);
+  await expect(readOutputColumns(folder, [0, 2], 'margins', 0, 1)).rejects.toMatchObject({ code: 'LETHE_ARTEFACT_DAMAGED' });
+});
