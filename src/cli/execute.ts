@@ -52,7 +52,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions): Prom
     outcome = await runStages(session.stages, context, {
       executor: options.executor,
       workers: options.workers,
-      workerCommand: workerCommand(root, options),
+      workerCommand: workerCommand(root, options, Number(engine.describe()['threads'])),
       signal,
       onProgress: (progress) => {
         display.update(progress.costDone, progress.costTotal, progress.stage, progress.rate);
@@ -73,8 +73,9 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions): Prom
   return { root, report, page: path.join(root, layout.report(reportPage)), ...outcome };
 }
 
-function workerCommand(root: string, options: ExecutePlanOptions): { command: string; args: string[] } {
-  const threads = Math.max(1, Math.floor(options.threads / options.workers));
+/** The workers share the processors the engine would use alone. */
+function workerCommand(root: string, options: ExecutePlanOptions, processors: number): { command: string; args: string[] } {
+  const threads = Math.max(1, Math.floor(processors / options.workers));
   const args = [...process.execArgv, process.argv[1]!, 'worker', root, '--threads', String(threads)];
   return { command: process.execPath, args: options.data === undefined ? args : [...args, '--data', options.data] };
 }

@@ -1,5 +1,6 @@
 /** Runs stages of tasks: what is done is skipped, what fails is recorded and does not stop its neighbours. */
 import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { requireSpace } from '../store/publish.js';
 import { runInline } from './inline.js';
 import { runInProcesses } from './process.js';
 import { ProgressMeter, type RunProgress } from './progress.js';
@@ -45,7 +46,8 @@ const executors: Record<ExecutorName, Executor> = { inline: runInline, process: 
 
 /**
  * Stages in order; a stage with failed tasks is finished as far as it goes, and the run stops behind it.
- * @throws LETHE_RUN_INTERRUPTED (exit code 75) when the signal aborts: the same command resumes
+ * @throws LETHE_RUN_INTERRUPTED (exit code 75) when the signal aborts: the same command resumes;
+ *   LETHE_DISK_FULL (exit code 4) at once, as every other task would end the same way
  */
 export async function runStages(stages: Stage[], context: TaskContext, options: ExecuteOptions): Promise<RunOutcome> {
   const all = stages.flatMap((stage) => stage.tasks);
@@ -55,6 +57,8 @@ export async function runStages(stages: Stage[], context: TaskContext, options: 
     Date.now(),
   );
   const outcome: RunOutcome = { tasksRun: 0, tasksSkipped: 0, failed: [] };
+  const full = new AbortController();
+  const signal = AbortSignal.any([full.signal, ...(options.signal ? [options.signal] : [])]);
   for (const stage of stages) {
     const tell = (): void => options.onProgress?.(meter.read(stage.name, Date.now()));
     const pending: Task[] = [];
@@ -66,22 +70,29 @@ export async function runStages(stages: Stage[], context: TaskContext, options: 
     }
     tell();
     if (pending.length === 0) continue;
-    await executors[options.executor](pending, context, options, {
-      onProgress(task, cost) {
-        meter.update(task.id, Math.min(cost, task.cost));
-        tell();
+    await executors[options.executor](
+      pending,
+      context,
+      { ...options, signal },
+      {
+        onProgress(task, cost) {
+          meter.update(task.id, Math.min(cost, task.cost));
+          tell();
+        },
+        onDone(task) {
+          outcome.tasksRun++;
+          meter.finish(task.id, task.cost);
+          tell();
+        },
+        onFailed(task, error) {
+          meter.drop(task.id);
+          if (errorCode(error) === 'LETHE_DISK_FULL') full.abort(error);
+          outcome.failed.push(describeFailure(task, error));
+        },
       },
-      onDone(task) {
-        outcome.tasksRun++;
-        meter.finish(task.id, task.cost);
-        tell();
-      },
-      onFailed(task, error) {
-        meter.drop(task.id);
-        outcome.failed.push(describeFailure(task, error));
-      },
-    });
+    );
     if (options.signal?.aborted) throw interrupted();
+    if (full.signal.aborted) throw stoppedByDisk(full.signal.reason);
     if (outcome.failed.length > 0) break;
   }
   return outcome;
@@ -92,9 +103,19 @@ async function isDone(task: Task, context: TaskContext): Promise<boolean> {
   return true;
 }
 
-/** Makes the artefacts of one task and publishes them. */
+/** Makes the artefacts of one task and publishes them, unless another command on the same run folder did so meanwhile. */
 export async function performTask(task: Task, context: TaskContext): Promise<void> {
+  if (await isDone(task, context)) return;
+  await requireSpace(context.run.root, task.label, task.bytes);
   const artefacts = await task.produce(context);
+  const made = artefacts.map((artefact) => artefact.path);
+  if (made.length !== task.artefacts.length || made.some((artefact) => !task.artefacts.includes(artefact))) {
+    throw new LetheError('LETHE_TASK_ARTEFACTS', `task ${task.id} made other files than it announced`, {
+      expected: task.artefacts.join(', '),
+      received: made.join(', '),
+      exitCode: ExitCode.taskFailed,
+    });
+  }
   await context.run.publish(artefacts);
 }
 
@@ -102,6 +123,15 @@ export function interrupted(): LetheError {
   return new LetheError('LETHE_RUN_INTERRUPTED', 'the run was interrupted', {
     action: 'What is finished is kept: the same command resumes.',
     exitCode: ExitCode.interrupted,
+  });
+}
+
+function stoppedByDisk(cause: unknown): LetheError {
+  return new LetheError('LETHE_DISK_FULL', 'the run stopped because the disk is full', {
+    received: cause instanceof Error ? cause.message : String(cause),
+    action: 'Finished work is kept: free some space, then run the same command again.',
+    exitCode: ExitCode.environment,
+    cause,
   });
 }
 

@@ -95,13 +95,17 @@ async function freeBytes(folder: string): Promise<number> {
   return stat.bavail * stat.bsize;
 }
 
-async function requireSpace(folder: string, file: string, need: number): Promise<void> {
+/**
+ * Asks for free space before work is begun that will need it; `what` is named in the message.
+ * @throws LETHE_DISK_FULL (exit code 4)
+ */
+export async function requireSpace(folder: string, what: string, need: number): Promise<void> {
   const free = await freeBytes(folder);
-  if (free < need + reserveBytes) throw diskFull(file, need + reserveBytes, free);
+  if (free < need + reserveBytes) throw diskFull(what, need + reserveBytes, free);
 }
 
-function diskFull(file: string, need: number, free: number, cause?: unknown): LetheError {
-  return new LetheError('LETHE_DISK_FULL', `no room for ${file}`, {
+function diskFull(what: string, need: number, free: number, cause?: unknown): LetheError {
+  return new LetheError('LETHE_DISK_FULL', `no room for ${what}`, {
     expected: `${need} free bytes`,
     received: `${free} free bytes (a full quota or a lack of inodes looks the same)`,
     action: 'Free some space, then run the same command again: finished work is kept.',
