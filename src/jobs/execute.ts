@@ -109,8 +109,8 @@ export async function performTask(task: Task, context: TaskContext): Promise<voi
   await requireSpace(context.run.root, task.label, task.bytes);
   const artefacts = await task.produce(context);
   const made = artefacts.map((artefact) => artefact.path);
-  if (made.length !== task.artefacts.length || made.some((artefact) => !task.artefacts.includes(artefact))) {
-    throw new LetheError('LETHE_TASK_ARTEFACTS', `task ${task.id} made other files than it announced`, {
+  if (!task.artefacts.every((artefact) => made.includes(artefact))) {
+    throw new LetheError('LETHE_TASK_ARTEFACTS', `task ${task.id} did not make what it announced`, {
       expected: task.artefacts.join(', '),
       received: made.join(', '),
       exitCode: ExitCode.taskFailed,

@@ -17,7 +17,7 @@ export interface Task {
   id: string;
   /** For people: "subset models 50-99". */
   label: string;
-  /** Artefact paths that exist once the task is done. */
+  /** Artefact paths that exist once the task is done; others, which depend on the data, it may publish before these. */
   artefacts: string[];
   /** Estimated gradient images, for progress and time left. */
   cost: number;

@@ -73,6 +73,11 @@ export const layout = {
 /** Forget sets cannot have these names: their scores would share a file with something else. */
 export const reservedForgetSetNames: readonly string[] = ['lds'];
 
+/** True for the files of the report: one task makes them together, and its page stands for all. */
+export function isReportPath(file: string): boolean {
+  return file.startsWith('report/');
+}
+
 const manifestFolder = 'manifest/';
 
 /** Where the manifest of an artefact lies. */

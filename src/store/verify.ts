@@ -3,7 +3,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { hashFile, readWhole } from './files.js';
 import { decodeSealed } from './json.js';
-import { isArtefactPath, layout, manifestedArtefact, manifestPath } from './layout.js';
+import { isArtefactPath, isReportPath, layout, manifestedArtefact, manifestPath } from './layout.js';
 import { isTemporary } from './publish.js';
 import { difference, readManifest, type RunFolder } from './run.js';
 
@@ -39,9 +39,11 @@ export async function verifyRun(run: RunFolder, expected: readonly string[] = []
   return health;
 }
 
-/** Removes damaged artefacts and lone manifests, so that the next run makes them anew. Returns the paths. */
+/** Removes damaged artefacts and lone manifests, so that the next run makes them anew; of the report all or nothing. Returns the paths. */
 export async function repairRun(run: RunFolder, health: RunHealth): Promise<string[]> {
-  const broken = [...health.damaged.map((item) => item.path), ...health.missing].filter((file) => file !== layout.plan);
+  const found = [...health.damaged.map((item) => item.path), ...health.missing].filter((file) => file !== layout.plan);
+  const report = found.some(isReportPath) ? (await filesBelow(run.root)).filter(isReportPath) : [];
+  const broken = [...new Set([...found, ...report])];
   for (const artefact of broken) {
     // the manifest goes first: an artefact without one is not done, whatever happens in between
     await fs.rm(path.join(run.root, manifestPath(artefact)), { force: true });

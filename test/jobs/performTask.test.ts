@@ -58,7 +58,7 @@ test('work that another command finished meanwhile is not done again', async () 
   expect(produced).toEqual([layout.originals(1)]);
 });
 
-test('a task that makes other files than it announced fails, its neighbours go on', async () => {
+test('a task that does not make what it announced fails, its neighbours go on', async () => {
   const context = await newContext('announced');
   const liar = task(0, { produce: () => Promise.resolve([{ path: layout.masks, content: new Uint8Array(1) }]) });
   const { failed, tasksRun } = await runStages([{ name: 'a', tasks: [liar, task(1)] }], context, { executor: 'inline', workers: 1 });

@@ -84,6 +84,12 @@ test('every flipped byte and every cut of every file is found, redone by repair,
   expect(health).toMatchObject({ missing: [layout.scores('random-10'), layout.masks], foreign: ['notes.txt'] });
   await repairRun(run, health);
   expect(await verifyRun(run)).toMatchObject({ checked: 3, damaged: [], missing: [], foreign: ['notes.txt'] });
+  // the page stands for the whole report: a damaged figure takes the page along
+  const [figure, page] = [layout.report('figures/lds.csv'), layout.report('index.html')];
+  await run.publish([figure, page].map((file) => ({ path: file, content: bytesOf(file) })));
+  fs.truncateSync(path.join(root, figure), 1);
+  expect(await repairRun(run, await verifyRun(run))).toEqual([figure, page]);
+  expect(await run.isDone(page)).toBe(false);
 });
 
 test('damage of plan.json and its manifest is found; the original plan restores them', async () => {
