@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { executorNames, type ExecutorName, runStages } from '../../src/jobs/execute.js';
+import type { Stage } from '../../src/jobs/task.js';
 import { layout } from '../../src/store/layout.js';
 import { verifyRun } from '../../src/store/verify.js';
 import { compiledHelper } from '../helpers/compiled.js';
@@ -198,6 +199,21 @@ test.each([
 test('workers that hang up when they should work fail their tasks, not the run', async () => {
   const outcome = await runHere(newRoot(), 'process', undefined, node("process.send({ kind: 'ready' }, () => process.exit())"));
   expect(outcome.failed.map(({ task, code }) => [task, code]).sort()).toEqual([0, 1, 2, 3].map((i) => [`first-${i}`, 'LETHE_WORKER_DIED']));
+});
+
+test('an order that finds its worker gone is given to the next one', async () => {
+  const [{ tasks }] = toyStages() as [Stage];
+  const brief = `process.on('message', ({ task }) => process.send({ kind: 'done', task }, () => process.exit())); process.send({ kind: 'ready' })`;
+  const outcome = await runStages([{ name: 'first', tasks: tasks.slice(0, 2) }], await toyContext(newRoot()), {
+    executor: 'process',
+    workers: 1,
+    workerCommand: node(brief),
+    onProgress() {
+      // until the worker that has just answered is gone for certain
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+    },
+  });
+  expect(outcome).toEqual({ tasksRun: 2, tasksSkipped: 0, failed: [] });
 });
 
 test('the process executor needs a worker command', async () => {
