@@ -27,7 +27,8 @@ export { collectReport } from './report/collect.js';
 
 // runs
 export { loadPlan } from './jobs/plan.js';
-export { runStages, type ExecuteOptions, type RunOutcome } from './jobs/execute.js';
+export { runStages, type RunOutcome } from './jobs/execute.js';
+export type { ExecuteOptions } from './jobs/executor.js';
 export type { Stage, Task, TaskContext } from './jobs/task.js';
 export { openRun, type RunFolder } from './store/run.js';
 export { planNet, planStages } from './pipeline.js';

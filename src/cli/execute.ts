@@ -1,7 +1,8 @@
 /** Runs a plan to its report; shared by run and quickstart. */
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
-import { type ExecutorName, type RunOutcome, runStages } from '../jobs/execute.js';
+import { type RunOutcome, runStages } from '../jobs/execute.js';
+import type { ExecutorName } from '../jobs/executor.js';
 import { collectReport } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
 import { recordFailures } from '../store/failures.js';

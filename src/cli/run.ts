@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Option } from 'commander';
 import { ExitCode, LetheError } from '../errors.js';
 import { estimateStages, statusOf } from '../jobs/estimate.js';
-import { executorNames, type ExecutorName } from '../jobs/execute.js';
+import { executorNames, type ExecutorName } from '../jobs/executor.js';
 import { loadPlan } from '../jobs/plan.js';
 import { serveWorker } from '../jobs/worker.js';
 import { renderKlomTable } from '../report/index.js';

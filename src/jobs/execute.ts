@@ -1,23 +1,11 @@
 /** Runs stages of tasks: what is done is skipped, what fails is recorded and does not stop its neighbours. */
 import { errorCode, ExitCode, LetheError } from '../errors.js';
-import { requireSpace } from '../store/publish.js';
+import type { ExecuteOptions, Executor, ExecutorName } from './executor.js';
 import { runInline } from './inline.js';
+import { isDone } from './perform.js';
 import { runInProcesses } from './process.js';
-import { ProgressMeter, type RunProgress } from './progress.js';
+import { ProgressMeter } from './progress.js';
 import type { Stage, Task, TaskContext } from './task.js';
-
-export const executorNames = ['inline', 'process'] as const;
-export type ExecutorName = (typeof executorNames)[number];
-
-export interface ExecuteOptions {
-  executor: ExecutorName;
-  /** Worker processes of the process executor. */
-  workers: number;
-  /** Starts one worker that serves this run (see worker.ts); the process executor needs it. */
-  workerCommand?: { command: string; args: string[] };
-  onProgress?: (progress: RunProgress) => void;
-  signal?: AbortSignal;
-}
 
 export interface FailedTask {
   task: string;
@@ -31,16 +19,6 @@ export interface RunOutcome {
   tasksSkipped: number;
   failed: FailedTask[];
 }
-
-/** What an executor reports about one task. */
-export interface TaskEvents {
-  onProgress(task: Task, cost: number): void;
-  onDone(task: Task): void;
-  onFailed(task: Task, error: unknown): void;
-}
-
-/** Runs the tasks of one stage, each to onDone or onFailed; rejects only when the run as a whole cannot go on. */
-export type Executor = (tasks: Task[], context: TaskContext, options: ExecuteOptions, events: TaskEvents) => Promise<void>;
 
 const executors: Record<ExecutorName, Executor> = { inline: runInline, process: runInProcesses };
 
@@ -96,27 +74,6 @@ export async function runStages(stages: Stage[], context: TaskContext, options: 
     if (outcome.failed.length > 0) break;
   }
   return outcome;
-}
-
-async function isDone(task: Task, context: TaskContext): Promise<boolean> {
-  for (const artefact of task.artefacts) if (!(await context.run.isDone(artefact))) return false;
-  return true;
-}
-
-/** Makes the artefacts of one task and publishes them, unless another command on the same run folder did so meanwhile. */
-export async function performTask(task: Task, context: TaskContext): Promise<void> {
-  if (await isDone(task, context)) return;
-  await requireSpace(context.run.root, task.label, task.bytes);
-  const artefacts = await task.produce(context);
-  const made = artefacts.map((artefact) => artefact.path);
-  if (!task.artefacts.every((artefact) => made.includes(artefact))) {
-    throw new LetheError('LETHE_TASK_ARTEFACTS', `task ${task.id} did not make what it announced`, {
-      expected: task.artefacts.join(', '),
-      received: made.join(', '),
-      exitCode: ExitCode.taskFailed,
-    });
-  }
-  await context.run.publish(artefacts);
 }
 
 export function interrupted(): LetheError {

@@ -1,5 +1,6 @@
 /** One task after another in this process; the engine uses all threads inside a task. A debugger works here. */
-import { type Executor, performTask } from './execute.js';
+import type { Executor } from './executor.js';
+import { performTask } from './perform.js';
 
 export const runInline: Executor = async (tasks, context, { signal }, events) => {
   for (const task of tasks) {

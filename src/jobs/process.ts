@@ -1,7 +1,7 @@
 /** Tasks in worker processes: a worker that dies fails its task only, the task is tried once more in a fresh worker. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { ExitCode, LetheError } from '../errors.js';
-import type { ExecuteOptions, Executor, TaskEvents } from './execute.js';
+import type { ExecuteOptions, Executor, TaskEvents } from './executor.js';
 import type { Task } from './task.js';
 import type { WorkerAnswer, WorkerOrder } from './worker.js';
 

@@ -1,6 +1,6 @@
 /** The worker side of the process executor: takes task names over the process channel, answers with progress and results. */
 import { errorCode } from '../errors.js';
-import { performTask } from './execute.js';
+import { performTask } from './perform.js';
 import type { Stage, TaskContext } from './task.js';
 
 /** Parent to worker. */

@@ -1,5 +1,6 @@
 import path from 'node:path';
-import { performTask, runStages } from '../../src/jobs/execute.js';
+import { runStages } from '../../src/jobs/execute.js';
+import { performTask } from '../../src/jobs/perform.js';
 import type { Task, TaskContext } from '../../src/jobs/task.js';
 import { layout } from '../../src/store/layout.js';
 import { openRun } from '../../src/store/run.js';
