@@ -88,7 +88,7 @@ void convolveByWinograd(const float* in, int64_t inImage, int64_t inRow, int64_t
                         float* scratch) {
   float *patches = scratch + 16 * inChannels * out.c, *sums = patches + 16 * kTiles * inChannels;
   transformFilter(weight, inChannels * out.c, scratch);
-  convolveTiles({in, inImage, inRow, inChannels, out, scratch, patches, sums});
+  convolveTiles({{in, inImage, inRow, inChannels, out}, scratch, patches, sums});
 }
 
 void convForward(const ConvShape& shape, const ImageView& x, const float* weight, const ImageView& y, float* scratch) {

@@ -1,30 +1,16 @@
-// Winograd's F(2x2, 3x3): 2 x 2 outputs from a 4 x 4 patch with 16 multiplications instead of 36. Patch and filter are transformed,
-// multiplied at each of the 16 positions over all channels, and the sums transformed back; in fp32 it costs about one more bit of
-// rounding. A NaN in a patch reaches all of its four outputs.
+// Forward convolution and input gradient by Winograd's method.
 #pragma once
 #include "conv_tile.h"
+#include "winograd.h"
 
 namespace lethe {
 namespace {
 
-constexpr int64_t kTiles = 12;  // patches that are multiplied together; a multiple of the tiles' groups
-
-// A 3 x 3 convolution with stride 1 and even output sizes.
 struct Winograd {
-  const float* in;  // of output pixel (0, 0, 0)
-  int64_t inImage, inRow, inChannels;
-  ImageView out;
-  const float* filter;  // (16, inChannels, out.c), transformed
+  Patches in;
+  const float* filter;    // (16, inChannels, out.c), transformed
   float *patches, *sums;  // (16, kTiles, inChannels), (16, kTiles, out.c)
 };
-
-bool winogradSuits(const ConvShape& s, const ImageView& out) {
-  return s.kernel == 3 && s.stride == 1 && s.inChannels >= 16 && s.outChannels >= 16 && out.h % 2 == 0 && out.w % 2 == 0;
-}
-
-int64_t winogradScratchFloats(const ConvShape& s) {
-  return s.kernel == 3 ? 16 * (s.inChannels * s.outChannels + kTiles * (s.inChannels + s.outChannels)) : 0;
-}
 
 // filter: (9, count); transformed: (16, count), G g G^T with the rows 1 0 0, 1/2 1/2 1/2, 1/2 -1/2 1/2, 0 0 1 in G.
 void transformFilter(const float* filter, int64_t count, float* transformed) {
@@ -47,28 +33,6 @@ void transformFilter(const float* filter, int64_t count, float* transformed) {
   }
 }
 
-// B^T d B with the rows 1 0 -1 0, 0 1 1 0, 0 -1 1 0, 0 1 0 -1 in B^T.
-template <int Lanes>
-inline __attribute__((always_inline)) void transformPatch(const float* in, int64_t row, int64_t channels, float* to, int64_t plane) {
-  Vec<Lanes> t[4][4];
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const Vec<Lanes> a = load<Lanes>(in + j * channels), b = load<Lanes>(in + row + j * channels),
-                     c = load<Lanes>(in + 2 * row + j * channels), d = load<Lanes>(in + 3 * row + j * channels);
-    t[0][j] = a - c;
-    t[1][j] = b + c;
-    t[2][j] = c - b;
-    t[3][j] = b - d;
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    store<Lanes>(to + (4 * i + 0) * plane, t[i][0] - t[i][2]);
-    store<Lanes>(to + (4 * i + 1) * plane, t[i][1] + t[i][2]);
-    store<Lanes>(to + (4 * i + 2) * plane, t[i][2] - t[i][1]);
-    store<Lanes>(to + (4 * i + 3) * plane, t[i][1] - t[i][3]);
-  }
-}
-
 // A^T m A with the rows 1 1 1 0, 0 1 -1 -1 in A^T.
 template <int Lanes>
 inline __attribute__((always_inline)) void transformSums(const float* from, int64_t plane, float* out, int64_t row, int64_t channels) {
@@ -85,20 +49,6 @@ inline __attribute__((always_inline)) void transformSums(const float* from, int6
     store<Lanes>(out + i * row, t[i][0] + t[i][1] + t[i][2]);
     store<Lanes>(out + i * row + channels, t[i][1] - t[i][2] - t[i][3]);
   }
-}
-
-// Calls visit(Lanes, c) for blocks of channels that cover [0, channels).
-template <int Lanes>
-struct Width {
-  static constexpr int kWidth = Lanes;
-};
-template <typename Visit>
-inline __attribute__((always_inline)) void eachWidth(int64_t channels, Visit visit) {
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) visit(Width<kLanes>{}, c);
-  if constexpr (kLanes > 4)
-    for (; c + 4 <= channels; c += 4) visit(Width<4>{}, c);
-  for (; c < channels; ++c) visit(Width<1>{}, c);
 }
 
 // sums (count, channels) = patches (count, inChannels) * filter (inChannels, channels) at one of the 16 positions, channels
@@ -126,7 +76,7 @@ inline __attribute__((always_inline)) void multiplyPosition(const Product& job, 
 }
 
 void multiplyTiles(const Winograd& w, int64_t count) {
-  const int64_t ci = w.inChannels, co = w.out.c;
+  const int64_t ci = w.in.inChannels, co = w.in.out.c;
   for (int64_t position = 0; position < 16; ++position) {
     const Product job{w.patches + position * kTiles * ci, 0, 0, ci, 0, w.sums + position * kTiles * co, 0, 0, co, 1, count,
                       w.filter + position * ci * co, 1, ci, co};
@@ -139,53 +89,26 @@ void multiplyTiles(const Winograd& w, int64_t count) {
   }
 }
 
-// Walks the patches of a batch, row by row and image by image.
-struct PatchCursor {
-  const Winograd& w;
-  int64_t image = 0, row = 0, column = 0;
-
-  const float* in() const { return w.in + image * w.inImage + 2 * row * w.inRow + 2 * column * w.inChannels; }
-  float* out() const { return w.out.pixel(image, 2 * row, 2 * column); }
-  void next() {
-    if (++column < w.out.w / 2) return;
-    column = 0;
-    if (++row == w.out.h / 2) row = 0, ++image;
-  }
-};
-
-// Both touch what a patch adds to its neighbours, 2 x 2 pixels: too short for the processor to foresee.
-inline __attribute__((always_inline)) void prefetchPatch(const Winograd& w, const float* in) {
-  for (int64_t c = 0; c < 2 * w.inChannels; c += 16) {
-    __builtin_prefetch(in + 2 * w.inRow + 2 * w.inChannels + c);
-    __builtin_prefetch(in + 3 * w.inRow + 2 * w.inChannels + c);
-  }
-}
-inline __attribute__((always_inline)) void prefetchOutput(const Winograd& w, float* out) {
-  for (int64_t c = 0; c < 2 * w.out.c; c += 16) {
-    __builtin_prefetch(out + c, 1);
-    __builtin_prefetch(out + w.out.rowStride() + c, 1);
-  }
-}
-
 void convolveTiles(const Winograd& w) {
-  const int64_t total = w.out.n * (w.out.h / 2) * (w.out.w / 2), ci = w.inChannels, co = w.out.c;
-  PatchCursor cursor{w}, ahead{w};
-  for (int64_t t = 0; t < kTiles && t < total; ++t) ahead.next();
+  const Patches& p = w.in;
+  const int64_t total = p.count(), ci = p.inChannels, co = p.out.c;
+  PatchCursor cursor{p}, ahead{p};
+  for (int64_t t = 0; t < kTiles; ++t) ahead.next();
   for (int64_t first = 0; first < total; first += kTiles) {
     const int64_t count = total - first < kTiles ? total - first : kTiles;
     float* out[kTiles];
-    for (int64_t t = 0; t < count; ++t, cursor.next()) {
+    for (int64_t t = 0; t < count; ++t, cursor.next(), ahead.next()) {
       const float* in = cursor.in();
       float* to = w.patches + t * ci;
       out[t] = cursor.out();
-      prefetchOutput(w, out[t]);
-      if (first + kTiles + t < total) prefetchPatch(w, ahead.in()), ahead.next();
-      eachWidth(ci, [&](auto width, int64_t c) { transformPatch<width.kWidth>(in + c, w.inRow, ci, to + c, kTiles * ci); });
+      prefetchOutput<1>(p, out[t]);
+      if (first + kTiles + t < total) prefetchPatch(p, ahead.in());
+      eachWidth(ci, [&](auto width, int64_t c) { transformPatch<width.kWidth>(in + c, p.inRow, ci, to + c, kTiles * ci); });
     }
     multiplyTiles(w, count);
     for (int64_t t = 0; t < count; ++t) {
       const float* from = w.sums + t * co;
-      eachWidth(co, [&](auto width, int64_t c) { transformSums<width.kWidth>(from + c, kTiles * co, out[t] + c, w.out.rowStride(), co); });
+      eachWidth(co, [&](auto width, int64_t c) { transformSums<width.kWidth>(from + c, kTiles * co, out[t] + c, p.out.rowStride(), co); });
     }
   }
 }
