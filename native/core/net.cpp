@@ -9,6 +9,9 @@ namespace lethe {
 
 namespace {
 
+// Far beyond any real network, and small enough that no product of sizes leaves 64 bits.
+constexpr int64_t kMaxSide = 1 << 16, kMaxKernel = 1 << 10, kMaxValues = int64_t{1} << 31;
+
 Status invalid(const NetSpec& net, const LayerSpec& layer, const std::string& text) {
   return Status::error("LETHE_NET_INVALID", "layer \"" + layer.name + "\" of network \"" + net.name + "\": " + text);
 }
@@ -18,8 +21,8 @@ std::string text(const ValueShape& shape) {
 }
 
 Status convShape(const NetSpec& net, const LayerSpec& layer, const ValueShape& in, ValueShape& out) {
-  if (layer.kernel < 1 || layer.stride < 1 || layer.outChannels < 1 || layer.pad < 0 || layer.pad >= layer.kernel) {
-    return invalid(net, layer, "expected kernel, stride and outChannels >= 1 and 0 <= pad < kernel.");
+  if (layer.kernel < 1 || layer.kernel > kMaxKernel || layer.stride < 1 || layer.pad < 0 || layer.pad >= layer.kernel) {
+    return invalid(net, layer, "expected a kernel of 1..1024, stride >= 1 and 0 <= pad < kernel.");
   }
   const int64_t height = in.h + 2 * layer.pad - layer.kernel, width = in.w + 2 * layer.pad - layer.kernel;
   if (height < 0 || width < 0) {
@@ -48,7 +51,6 @@ Status outputShape(const NetSpec& net, const LayerSpec& layer, const std::vector
     case LayerOp::globalAveragePool: out = {1, 1, in[0].c}; break;
     case LayerOp::linear:
       if (in[0].h != 1 || in[0].w != 1) return invalid(net, layer, "expected a 1 x 1 input (add a global pool before it); received " + text(in[0]) + ".");
-      if (layer.outFeatures < 1) return invalid(net, layer, "expected outFeatures >= 1.");
       out = {1, 1, layer.outFeatures};
       break;
     case LayerOp::add:
@@ -100,8 +102,9 @@ int64_t inputIndex(const NetSpec& net, const std::string& name) {
 
 Status inferShapes(const NetSpec& net, std::vector<ValueShape>& shapes) {
   shapes.clear();
-  if (net.height < 1 || net.width < 1 || net.channels < 1 || net.numClasses < 1 || net.layers.empty()) {
-    return Status::error("LETHE_NET_INVALID", "network \"" + net.name + "\": expected a positive input size, numClasses >= 1 and at least one layer.");
+  const auto side = [](int64_t size) { return size >= 1 && size <= kMaxSide; };
+  if (!side(net.height) || !side(net.width) || !side(net.channels) || !side(net.numClasses) || net.layers.empty()) {
+    return Status::error("LETHE_NET_INVALID", "network \"" + net.name + "\": expected input sides, channels and numClasses in 1..65536 and at least one layer.");
   }
   std::set<std::string> names{"image"};
   for (const LayerSpec& layer : net.layers) {
@@ -110,6 +113,9 @@ Status inferShapes(const NetSpec& net, std::vector<ValueShape>& shapes) {
     ValueShape out;
     Status status = gatherInputs(net, layer, shapes, in);
     if (status.ok()) status = outputShape(net, layer, in, out);
+    if (status.ok() && (out.c < 1 || out.c > kMaxSide || out.h * out.w * out.c > kMaxValues)) {
+      status = invalid(net, layer, "expected 1..65536 channels and at most 2^31 values an image; received " + text(out) + ".");
+    }
     if (!status.ok()) return status;
     shapes.push_back(out);
   }

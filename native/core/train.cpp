@@ -15,7 +15,7 @@ namespace lethe {
 namespace {
 
 constexpr size_t kMaxPasses = 16, kMaxTerms = 16;  // what the shuffle streams have room for
-constexpr int64_t kMaxEpochs = 1 << 24;
+constexpr int64_t kMaxEpochs = 1 << 24, kMaxBatch = 1 << 24;
 
 Status invalidJob(const std::string& where, const std::string& text) { return Status::error("LETHE_JOB_INVALID", where + ": " + text); }
 
@@ -44,7 +44,7 @@ Status checkPoints(const std::string& where, const int32_t* points, int64_t coun
 
 Status checkTerm(const std::string& where, const PassTerm& term, int64_t numPoints) {
   if (term.count < 1 || term.count > INT32_MAX) return invalidJob(where, "expected 1..2^31-1 indices; received " + std::to_string(term.count) + ".");
-  if (term.batchSize < 1) return invalidJob(where, "expected batchSize >= 1.");
+  if (term.batchSize < 1 || term.batchSize > kMaxBatch) return invalidJob(where, "expected a batchSize of 1..2^24.");
   if (term.alwaysIncluded < 0 || examplesPerEpoch(term) < 1 || examplesPerEpoch(term) > term.count) {
     return invalidJob(where, "expected alwaysIncluded + samplePerEpoch in 1.." + std::to_string(term.count) + " (its indices); received " +
                                  std::to_string(term.alwaysIncluded) + " + " + std::to_string(term.samplePerEpoch) + ".");
@@ -171,6 +171,7 @@ Status describeNet(const NetSpec& net, Isa isa, int64_t batchSize, NetDescriptio
   NetPlan plan;
   const Status status = compileNet(net, plan);
   if (!status.ok()) return status;
+  if (batchSize < 1 || batchSize > kMaxBatch) return Status::error("LETHE_ARGUMENT_INVALID", "batchSize: expected 1..2^24.");
   description.layout = plan.layout;
   description.multiplyAdds = plan.multiplyAdds;
   // parameters, two gradients (the second for two-term sums) and Adam's two moments

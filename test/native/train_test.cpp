@@ -290,6 +290,35 @@ void checkTrajectory(const Case& test, const Optimizer& optimizer, const char* n
   checkClose(what + ", logits", model.forward(test.images(), false, trainer.parameters).data, logits.data(), 5e-4);
 }
 
+// One image and one pixel: the variance is of one value, and nothing may become NaN.
+void checkSingleValueNorm() {
+  NetSpec net{"single", 2, 2, 2, 3, {}};
+  net.layers = {conv("c1", "image", 4, 2, 1, 0), layer(LayerOp::batchNorm, "n1", {"c1"}), layer(LayerOp::globalMaxPool, "pool", {"n1"}), head("logits", "pool", true)};
+  Case test(net);
+  const TrainKernels& kernels = trainKernels(availableIsas().back());
+  NetRunner runner(test.plan, kernels, 1, true);
+  std::vector<float> gradient(static_cast<size_t>(test.plan.layout.numTrainable));
+  kernels.gatherImages(test.pixels.data(), test.points.data(), test.mean.data(), test.std.data(), runner.image(1));
+  runner.forward(1, true, test.flat.data());
+  kernels.loss({1, 0, 0, 0, 1}, 1, 1, 3, runner.logits(), test.labels.data(), nullptr, runner.logitsGradient());
+  runner.backward(1, true, test.flat.data(), gradient.data());
+  const auto finite = [](float value) { return std::isfinite(value); };
+  expect(std::all_of(gradient.begin(), gradient.end(), finite) && std::all_of(test.flat.begin(), test.flat.end(), finite), "a norm over one value stays finite");
+}
+
+// Errors that no shape check of a well-formed net would meet.
+void checkRefusals() {
+  NetSpec unused = residualNet(), huge = residualNet(), renamed = residualNet();
+  unused.layers.insert(unused.layers.begin() + 3, conv("extra", "r1", 4, 1, 1, 0));
+  huge.layers[0].outChannels = int64_t{1} << 40;
+  renamed.layers[5].inputs = {"later"};
+  for (const auto& [net, name] : {std::pair{unused, "\"extra\""}, std::pair{huge, "\"c1\""}, std::pair{renamed, "\"later\""}}) {
+    NetPlan plan;
+    const Status status = compileNet(net, plan);
+    expect(status.code == "LETHE_NET_INVALID" && status.message.find(name) != std::string::npos, "refuses a net and names " + std::string(name) + ": " + status.message);
+  }
+}
+
 void checkSchedules() {
   const auto near = [](double a, double b) { return std::fabs(a - b) < 1e-12; };
   const Schedule triangle{Schedule::Kind::triangle, 0.4, 5, 1, {}}, cosine{Schedule::Kind::cosine, 0.4, 5, 1, {}};
@@ -336,6 +365,8 @@ int main() {
       checkTrajectory(test, adam, "Adam", isa);
     }
   }
+  checkSingleValueNorm();
+  checkRefusals();
   checkSchedules();
   checkSampler();
   return finish();

@@ -51,7 +51,8 @@ struct TrainKernels {
   // y = scale * x + shift per channel, optionally followed by ReLU. Interior only; y may be x.
   void (*affine)(const ImageView& x, const float* scale, const float* shift, bool relu, const ImageView& y);
   // Backward of y = relu?(gamma * (x - mean) * inverseStd + beta), the ReLU mask recomputed from x.
-  // Overwrites dGamma, dBeta (c) and the interior of dx, which may be dy. batchStatistics: false treats mean and inverseStd as constants (eval mode).
+  // Overwrites dGamma, dBeta (c) and the interior of dx, which may be x or dy.
+  // batchStatistics: false treats mean and inverseStd as constants (eval mode).
   void (*batchNormBackward)(const ImageView& x, const ImageView& dy, const float* mean, const float* inverseStd, const float* gamma,
                             const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const ImageView& dx);
 
