@@ -185,5 +185,8 @@ function matrix(array: NpyArray, file: string): Matrix {
 
 function requireEqual(received: number, expected: number, what: string): void {
   if (received === expected) return;
-  throw new LetheError('LETHE_SHAPE_MISMATCH', 'the files do not fit together', { expected: `${expected} ${what}`, received: String(received) });
+  throw new LetheError('LETHE_SHAPE_MISMATCH', 'the files do not fit together', {
+    expected: `${expected} ${what}`,
+    received: String(received),
+  });
 }

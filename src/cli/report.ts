@@ -6,18 +6,27 @@ import { openRun } from '../store/run.js';
 import type { ReportData } from '../types.js';
 import { action, type Command, emitJson, say } from './common.js';
 
+/** Gathers the scores of a run folder; `data` is the folder of its data set. */
+export type CollectReport = (run: string, data?: string) => Promise<ReportData>;
+
+interface ReportOptions {
+  data?: string;
+  json?: boolean;
+}
+
 /** `collect` gathers the scores of a run folder; it is given, because it sees all stages. */
-export function registerReport(program: Command, collect: (run: string) => Promise<ReportData>): void {
+export function registerReport(program: Command, collect: CollectReport): void {
   program
     .command('report')
     .description('write the report of a run: one HTML page, its figures as SVG, vega-lite and CSV, its tables as CSV')
     .argument('<run>', 'run folder')
+    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
     .option('--json', 'print one JSON document with all scores')
-    .action(action((run: string, options: { json?: boolean }) => report(run, options, collect)));
+    .action(action((run: string, options: ReportOptions) => report(run, options, collect)));
 }
 
-async function report(root: string, options: { json?: boolean }, collect: (run: string) => Promise<ReportData>): Promise<void> {
-  const data = await collect(root);
+async function report(root: string, options: ReportOptions, collect: CollectReport): Promise<void> {
+  const data = await collect(root, options.data);
   const files = await writeReport(root, data);
   if (options.json) emitJson('report', { folder: path.resolve(root), files, data });
   else process.stdout.write(renderKlomTable(data));

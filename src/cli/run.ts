@@ -32,7 +32,9 @@ export function registerRun(program: Command): void {
     .description('run an experiment; the same command resumes it')
     .option('--out <dir>', 'run folder (default: runs/<plan name>)')
     .option('--data <dir>', dataHelp)
-    .addOption(new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'))
+    .addOption(
+      new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'),
+    )
     .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
     .option('--threads <count>', 'processors to use in all, 0 for every allowed one', integerAtLeast(0), 0)
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
@@ -110,7 +112,13 @@ async function measureRate({ plan, dataset, engine, threads }: Awaited<ReturnTyp
   const recipe = { ...plan.recipe, epochs: 2, schedule: { kind: 'constant' as const, learningRate: 1e-3 } };
   const jobs = Array.from({ length: lanes }, (_, k) => trainingJob(recipe, 0, k, indices));
   const started = performance.now();
-  const results = await engine.trainMany(planNet(plan, dataset), dataset, jobs, { evalPoints: new Int32Array(0), evalEpochs: [], parameters: false }, { threads });
+  const results = await engine.trainMany(
+    planNet(plan, dataset),
+    dataset,
+    jobs,
+    { evalPoints: new Int32Array(0), evalEpochs: [], parameters: false },
+    { threads },
+  );
   return results.reduce((sum, result) => sum + result.gradientImages, 0) / ((performance.now() - started) / 1000);
 }
 
@@ -126,7 +134,9 @@ async function statusVerb(root: string, options: { data?: string; json?: boolean
   }
   for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);
   const last = sessions.at(-1);
-  process.stdout.write(`${done}/${tasks} tasks done${last ? `; last session ${last.outcome ?? 'running or killed'}, begun ${last.startedAt}` : ''}\n`);
+  process.stdout.write(
+    `${done}/${tasks} tasks done${last ? `; last session ${last.outcome ?? 'running or killed'}, begun ${last.startedAt}` : ''}\n`,
+  );
 }
 
 async function verifyVerb(root: string, options: { repair?: boolean; json?: boolean }): Promise<void> {
@@ -139,13 +149,19 @@ async function verifyVerb(root: string, options: { repair?: boolean; json?: bool
     for (const { path: file, reason } of health.damaged) process.stdout.write(`damaged ${file}: ${reason}\n`);
     for (const file of health.missing) process.stdout.write(`missing ${file}\n`);
     for (const file of health.foreign) process.stdout.write(`foreign ${file}\n`);
-    process.stdout.write(`${health.checked} files checked, ${compact(health.bytes)}B, ${health.damaged.length} damaged, ${health.missing.length} missing\n`);
+    process.stdout.write(
+      `${health.checked} files checked, ${compact(health.bytes)}B, ${health.damaged.length} damaged, ${health.missing.length} missing\n`,
+    );
   }
   if (health.damaged.length + health.missing.length > 0 && !options.repair) {
-    throw new LetheError('LETHE_RUN_DAMAGED', `${health.damaged.length} damaged and ${health.missing.length} missing files in ${run.root}`, {
-      action: 'Run: lethe verify RUN --repair, then lethe run with the same plan; only these files are made anew.',
-      exitCode: ExitCode.damagedInput,
-    });
+    throw new LetheError(
+      'LETHE_RUN_DAMAGED',
+      `${health.damaged.length} damaged and ${health.missing.length} missing files in ${run.root}`,
+      {
+        action: 'Run: lethe verify RUN --repair, then lethe run with the same plan; only these files are made anew.',
+        exitCode: ExitCode.damagedInput,
+      },
+    );
   }
 }
 
