@@ -1,4 +1,4 @@
-/**
+/** This file is long because it is the one vocabulary of all stages; splitting it would hide how they fit together.
  * The shared vocabulary of the stages. Stages never import each other: they meet here and in the run folder.
  * Shapes stand next to every array; all matrices are row-major.
  */
