@@ -9,7 +9,7 @@ import { readNpy } from '../../src/store/npy.js';
 const published = path.resolve(import.meta.dirname, '../../../shared/data/forget-sets');
 const itWithSets = fs.existsSync(published)
   ? it
-  : (name: string, _body: () => Promise<void>): void => {
+  : (name: string): void => {
       it(`${name} (not run: no ../shared/data/forget-sets)`, () => {
         expect(fs.existsSync(published)).toBe(false);
       });
