@@ -16,7 +16,7 @@ export interface ForgetShiftInput {
 
 /**
  * sum_{i in F} beta_i for every target of the (block of) datamodels: once per forget set, for all originals.
- * A target whose fit has non-finite weights gives a non-finite shift: it is not hidden.
+ * A target without a fit (status nonfinite) gives a NaN shift: it is not hidden.
  * @throws LETHE_FORGET_SET_INVALID when a forget point is no training example of the datamodels
  */
 export function forgetShift(input: ForgetShiftInput): ForgetShift {
@@ -36,7 +36,9 @@ export function forgetShift(input: ForgetShiftInput): ForgetShift {
   const shift = { full: new Float32Array(numTargets), diagonal: new Float32Array(numTargets) };
   for (let target = 0; target < numTargets; target++) {
     const point = Math.floor((firstTarget + target) / numClasses);
-    let sum = 0;
+    // a target that could not be fitted has no weights and a NaN bias: its shift is unknown, not zero
+    let sum = Number.isNaN(datamodels.bias[target]!) ? NaN : 0;
+    shift.diagonal[target] = sum;
     for (let k = rowStart[target]!; k < rowStart[target + 1]!; k++) {
       const example = indices[k]!;
       if (!isForgotten[example]) continue;

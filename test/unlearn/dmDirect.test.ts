@@ -102,3 +102,23 @@ describe('calibrateScale', () => {
     expect(() => calibrateScale({ ...input, oracleMean: shift.subarray(1) })).toThrow(/LETHE_SHAPE_MISMATCH/);
   });
 });
+
+it('a target that could not be fitted has an unknown shift, not a zero one', () => {
+  const shift = forgetShift({
+    datamodels: {
+      numTargets: 2,
+      numTrain: 3,
+      bias: Float32Array.of(NaN, 0),
+      lambda: new Float32Array(2),
+      gap: new Float32Array(2),
+      status: ['nonfinite', 'converged'],
+      rowStart: Float64Array.of(0, 0, 1),
+      indices: Int32Array.of(1),
+      weights: Float32Array.of(2),
+    },
+    numClasses: 2,
+    forget: Int32Array.of(1),
+  });
+  expect([...shift.full]).toEqual([NaN, 2]);
+  expect(shift.diagonal[0]).toBeNaN();
+});
