@@ -1,6 +1,8 @@
-// The design all targets of a fit share: masks as bit columns with the held-out models behind the others, and exact Gram counts.
+// The design all targets of a fit share: masks as bits with the models of a fold side by side, and exact Gram counts.
 #pragma once
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include "lethe/lasso.h"
@@ -8,44 +10,75 @@
 
 namespace lethe {
 
-// The models of a fit: rows [0, firstTo) and [secondFrom, secondTo) of the design. Counts are exact integers; a centred Gram entry is
-// pairs[j, k] / count - share[j] * share[k].
+// Pages are asked to be huge: a Gram table is read a random row at a time.
+struct FreeDeleter {
+  void operator()(void* at) const { std::free(at); }
+};
+typedef std::unique_ptr<uint8_t[], FreeDeleter> HugeBytes;
+
+// Whole numbers d with (models that saw j and k) = d[j, k] + base[j] + base[k], so small that they fit in 8 or 16 bits; d[j, j] = 0.
+struct GramTable {
+  int entryBytes = 0;  // 0: no table
+  HugeBytes entries;   // (columns, columns) int8_t or int16_t
+};
+
+// The models of a fit, with what all its Gram entries need: in counts of models, for j != k,
+//   H_jk = d[j, k] + phi[j] + phi[k] - psi[j] * psi[k] = pairs(j, k) - seen[j] * seen[k] / count.
 struct RowSubset {
-  int64_t count = 0, firstTo = 0, secondFrom = 0, secondTo = 0;
-  int64_t extent = 0;                // rows [0, extent), a multiple of 64, hold them all
-  std::vector<int32_t> seen;         // (columns) models of the subset that saw example j
-  std::vector<float> share;          // (columns) seen / count
-  std::vector<uint16_t> pairs;       // (columns, columns) models that saw both; empty: counted from the bits when needed
+  int64_t count = 0;                      // models, each counted as often as it weighs
+  int64_t heldFrom = 0, heldTo = 0;       // held-out rows, a multiple of 64 on both sides; equal: none
+  std::vector<float> rowWeight;           // (rows) 0 for held-out models and padding
+  std::vector<std::vector<uint64_t>> planes;  // bit planes of rowWeight, each (rows / 64)
+  std::vector<int32_t> seen, base;        // (columns) models that saw example j
+  std::vector<float> phi, psi, diagonal;  // (columns) diagonal: H_jj
+  GramTable table;
 
   bool constant(int32_t column) const { return seen[column] == 0 || seen[column] == count; }
 };
 
 class LassoDesign {
  public:
-  LassoDesign(const MaskView& masks, const std::vector<int32_t>& holdout, const LassoKernels& kernels);
+  LassoDesign(const MaskView& masks, const FitOptions& options, Isa isa);
 
-  // Fills `pairs` of both subsets; worth it when many targets share the design. Returns early when aborted.
-  void precomputePairs(int threads, const TaskControl& control);
+  // Fills tables of Gram counts while they fit in the bytes; worth it when many targets share the design. Returns early when aborted.
+  void fillTables(int64_t bytes, int threads, const TaskControl& control);
 
-  // gram[k] = centred Gram entry of `column` and list[k], k < count. counts: (count) scratch.
-  void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, float* gram) const;
+  // The same rows with weights: (numModels, stride) at [i * stride]. No table.
+  RowSubset weighted(const RowSubset& subset, const uint8_t* weights, int64_t stride) const;
 
+  // entries[k] = d[column, list[k]], k < count, from the table or the bits. counts: (count) scratch.
+  void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int8_t* entries) const;
+  void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int16_t* entries) const;
+
+  Isa isa() const { return isa_; }
+  const LassoKernels& kernels() const { return kernels_; }
   const BitColumns& columns() const { return columns_; }
-  const RowSubset& fitted() const { return fitted_; }  // the models that are not held out
-  const RowSubset& all() const { return holdoutFrom_ == columns_.rows ? fitted_ : all_; }
-  int64_t holdoutFrom() const { return holdoutFrom_; }  // held-out models are rows [holdoutFrom, holdoutTo)
-  int64_t holdoutTo() const { return holdoutTo_; }
+  BitBlocks blocks() const { return {blocks_.data(), columns_.columns}; }
+  int64_t numModels() const { return numModels_; }
+  int64_t numFolds() const { return static_cast<int64_t>(folds_.size()); }
+  const RowSubset& withoutFold(int64_t k) const { return folds_[k]; }
+  const RowSubset& all() const { return all_; }
   const std::vector<int32_t>& modelOfRow() const { return modelOfRow_; }  // (rows) -1: padding
+  int64_t bytes() const;
 
  private:
+  void orderRows(const MaskView& masks, const std::vector<int32_t>& fold);
   void packColumns(const MaskView& masks);
+  void describeRows(RowSubset& subset) const;
+  template <typename Entry>
+  bool fillTable(RowSubset& subset, int threads, const TaskControl& control) const;
+  void countPairs(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts) const;
 
+  Isa isa_;
   const LassoKernels& kernels_;
+  bool refit_;
+  int64_t numModels_;
   BitColumns columns_;
-  std::vector<uint64_t> bits_;
+  std::vector<uint64_t> bits_, blocks_;
   std::vector<int32_t> modelOfRow_;
-  int64_t holdoutFrom_ = 0, holdoutTo_ = 0;
-  RowSubset fitted_, all_;
+  std::vector<int64_t> foldFrom_;  // (folds + 1)
+  RowSubset all_;
+  std::vector<RowSubset> folds_;
 };
 
 }  // namespace lethe

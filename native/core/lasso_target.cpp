@@ -7,125 +7,175 @@
 
 namespace lethe {
 
-TargetSolver::TargetSolver(const LassoDesign& design, const LassoKernels& kernels, const FitOptions& options)
-    : design_(design), kernels_(kernels), options_(options), correlation_(design.columns().columns) {
-  raw_.resize(design.columns().rows);
-  target_.resize(design.columns().rows);
-  residual_.resize(design.columns().rows);
+TargetSolver::TargetSolver(const LassoDesign& design, const FitOptions& options)
+    : design_(design), kernels_(design.kernels()), options_(options), correlation_(design.columns().columns) {
+  for (std::vector<double>* values : {&raw_, &target_, &residual_}) values->resize(design.columns().rows);
+  for (std::vector<float>* values : {&targetFloat_, &residualFloat_}) values->resize(design.columns().rows);
 }
 
-bool TargetSolver::begin(const float* column) {
+Pass TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { return Pass::none; }
+
+Pass TargetSolver::begin(const float* column, const uint8_t* rowWeights, int64_t weightStride) {
   fit_ = TargetFit{};
-  const std::vector<int32_t>& models = design_.modelOfRow();
-  bool finite = true, constant = true;
-  for (size_t row = 0; row < models.size(); ++row) {
-    raw_[row] = models[row] < 0 ? 0.0 : column[models[row]];
-    finite = finite && std::isfinite(raw_[row]);
-    constant = constant && (models[row] < 0 || column[models[row]] == column[0]);
+  own_.clear();
+  if (rowWeights) {
+    own_.push_back(design_.weighted(design_.all(), rowWeights, weightStride));
+    for (int64_t k = 0; k < design_.numFolds(); ++k) own_.push_back(design_.weighted(design_.withoutFold(k), rowWeights, weightStride));
   }
-  if (!finite) {
+  const std::vector<int32_t>& models = design_.modelOfRow();
+  const std::vector<float>& weights = rows(-1).rowWeight;
+  bool finite = true, constant = true, any = false;
+  float first = std::numeric_limits<float>::quiet_NaN();
+  for (size_t row = 0; row < models.size(); ++row) {
+    raw_[row] = 0;
+    if (weights[row] == 0) continue;
+    const float value = column[models[row]];
+    if (!any) first = value;
+    any = true;
+    raw_[row] = static_cast<double>(value);
+    finite = finite && std::isfinite(value);
+    constant = constant && value == first;
+  }
+  if (!finite || !any) {  // no model is left: nothing is known of the target
     const float nan = std::numeric_limits<float>::quiet_NaN();
     fit_.status = FitStatus::nonfinite;
     fit_.bias = nan;
-    fit_.lambda = fit_.gap = nan;
-    return false;
+    fit_.lambda = fit_.gap = std::numeric_limits<double>::quiet_NaN();
+    return Pass::none;
   }
   if (constant) {
     fit_.status = FitStatus::constant;
-    fit_.bias = column[0];
-    fit_.lambda = options_.holdout.empty() ? options_.lambda : 0;
-    return false;
+    fit_.bias = first;
+    fit_.lambda = options_.fold.empty() ? options_.lambda : 0;
+    return Pass::none;
   }
-  start();
-  return true;
+  return start();
 }
 
-double TargetSolver::meanOver(const std::vector<double>& values) const {
+const RowSubset& TargetSolver::rows(int64_t fold) {
+  if (!own_.empty()) return own_[fold + 1];
+  return fold < 0 ? design_.all() : design_.withoutFold(fold);
+}
+
+double TargetSolver::weightedMean(const std::vector<double>& values) const {
   double sum = 0;
-  for (int64_t i = 0; i < subset_->firstTo; ++i) sum += values[i];
-  for (int64_t i = subset_->secondFrom; i < subset_->secondTo; ++i) sum += values[i];
-  return sum / static_cast<double>(subset_->count);
+  for (size_t i = 0; i < values.size(); ++i) sum += static_cast<double>(subset_->rowWeight[i]) * values[i];
+  return sum / count();
 }
 
 bool TargetSolver::useRows(const RowSubset& subset) {
   subset_ = &subset;
-  mean_ = meanOver(raw_);
+  if (subset.count == 0) return false;
+  mean_ = weightedMean(raw_);
   double squares = 0, largest = 0;
-  const std::vector<int32_t>& models = design_.modelOfRow();
+  const std::vector<float>& weights = rows(-1).rowWeight;
   for (size_t i = 0; i < raw_.size(); ++i) {
-    target_[i] = models[i] < 0 ? 0.0 : raw_[i] - mean_;
-    const bool inside = static_cast<int64_t>(i) < subset.firstTo ||
-                        (static_cast<int64_t>(i) >= subset.secondFrom && static_cast<int64_t>(i) < subset.secondTo);
-    if (!inside) continue;
-    squares += target_[i] * target_[i];
+    target_[i] = weights[i] == 0 ? 0.0 : raw_[i] - mean_;
+    if (subset.rowWeight[i] == 0) continue;
+    squares += static_cast<double>(subset.rowWeight[i]) * target_[i] * target_[i];
     largest = std::max(largest, std::fabs(raw_[i]));
   }
-  scale_ = std::sqrt(squares / static_cast<double>(subset.count));
+  scale_ = std::sqrt(squares / count());
   // below this the spread is rounding noise of the mean
   if (!(scale_ > 1e-14 * largest)) return false;
-  for (double& value : target_) value /= scale_;
+  for (size_t i = 0; i < target_.size(); ++i) {
+    target_[i] /= scale_;
+    targetFloat_[i] = static_cast<float>(target_[i]);
+  }
+  if (options_.standardise) {
+    factor_.resize(subset.diagonal.size());
+    for (size_t j = 0; j < factor_.size(); ++j) {
+      factor_[j] = subset.constant(static_cast<int32_t>(j)) ? 1.0f : std::sqrt(subset.diagonal[j] / static_cast<float>(subset.count));
+    }
+  }
   return true;
 }
 
-void TargetSolver::setResidual(const std::vector<int32_t>& columns, const std::vector<double>& weights) {
-  std::fill(residual_.begin() + subset_->extent, residual_.end(), 0.0);
-  kernels_.residual(design_.columns(), 0, subset_->extent, target_.data(), static_cast<int64_t>(columns.size()), columns.data(),
-                    weights.data(), residual_.data());
-  const double mean = meanOver(residual_);
-  for (int64_t i = 0; i < subset_->firstTo; ++i) residual_[i] -= mean;
-  for (int64_t i = subset_->secondFrom; i < subset_->secondTo; ++i) residual_[i] -= mean;
+void TargetSolver::weighResidual() {
+  const double mean = weightedMean(residual_);
+  for (size_t i = 0; i < residual_.size(); ++i) residual_[i] = (residual_[i] - mean) * static_cast<double>(subset_->rowWeight[i]);
 }
 
-double TargetSolver::holdoutError(const std::vector<int32_t>& columns, const std::vector<double>& weights) {
-  const int64_t from = design_.holdoutFrom(), to = design_.holdoutTo();
-  kernels_.residual(design_.columns(), from, design_.columns().rows, target_.data(), static_cast<int64_t>(columns.size()), columns.data(),
-                    weights.data(), residual_.data());
+void TargetSolver::setResidual(const SparseWeights& solution) {
+  kernels_.residual(design_.columns(), 0, design_.columns().rows, target_.data(), solution.size(), solution.columns.data(),
+                    solution.weights.data(), residual_.data());
+  weighResidual();
+}
+
+void TargetSolver::setScreenResidual(const SparseWeights& solution, double floor, double bound) {
+  weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
+  kernels_.residualFloat(design_.columns(), 0, design_.columns().rows, targetFloat_.data(), solution.size(), solution.columns.data(),
+                         weightsFloat_.data(), residualFloat_.data());
+  for (size_t i = 0; i < residual_.size(); ++i) residual_[i] = static_cast<double>(residualFloat_[i]);
+  weighResidual();
+  screenFloor_ = floor;
+  screenBound_ = bound;
+}
+
+void TargetSolver::heldOutErrors(const SparseWeights& solution, std::vector<double>& errors) {
+  const int64_t from = subset_->heldFrom, to = subset_->heldTo;
+  kernels_.residual(design_.columns(), from, to, target_.data(), solution.size(), solution.columns.data(), solution.weights.data(),
+                    residual_.data());
   double shift = 0;  // the intercept: target and columns are centred on the fitted models
-  for (size_t k = 0; k < columns.size(); ++k) shift += weights[k] * subset_->seen[columns[k]];
-  shift /= static_cast<double>(subset_->count);
-  double sum = 0;
-  for (int64_t i = from; i < to; ++i) sum += (residual_[i] + shift) * (residual_[i] + shift);
-  return sum / static_cast<double>(to - from);
+  for (int64_t k = 0; k < solution.size(); ++k) shift += solution.weights[k] * subset_->seen[solution.columns[k]];
+  shift /= count();
+  const std::vector<float>& weights = rows(-1).rowWeight;
+  errors.resize(to - from);
+  for (int64_t i = from; i < to; ++i) errors[i - from] = (residual_[i] + shift) * std::sqrt(static_cast<double>(weights[i]));
 }
 
-double TargetSolver::relativeGap(double largest, double lambda, double absoluteWeights) const {
+double TargetSolver::relativeGap(double largest, double lambda, double penalised) const {
   double squares = 0, product = 0;
-  for (int64_t i = 0; i < subset_->extent; ++i) {
-    squares += residual_[i] * residual_[i];
+  for (size_t i = 0; i < residual_.size(); ++i) {
+    if (residual_[i] == 0) continue;
+    squares += residual_[i] * residual_[i] / static_cast<double>(subset_->rowWeight[i]);
     product += residual_[i] * target_[i];
   }
-  squares /= static_cast<double>(subset_->count);
-  product /= static_cast<double>(subset_->count);
-  if (squares == 0) return 2 * lambda * absoluteWeights;  // a perfect fit: the dual point is 0
-  // the best dual feasible multiple of the residual: |x_j^T s r| / m <= lambda
+  squares /= count();
+  product /= count();
+  largest /= count();
+  if (squares == 0) return 2 * lambda * penalised;  // a perfect fit: the dual point is 0
+  // the best dual feasible multiple of the residual: |x_j^T s r| / m <= lambda factor_j
   double s = product / squares;
   if (largest > 0) s = std::min(s, lambda / largest);
-  const double primal = squares / 2 + lambda * absoluteWeights;
+  const double primal = squares / 2 + lambda * penalised;
   const double dual = s * product - s * s * squares / 2;
   return std::max(0.0, 2 * (primal - dual));  // y has mean square 1
 }
 
-void TargetSolver::finish(FitStatus status, double lambda, double gap, const std::vector<int32_t>& columns,
-                          const std::vector<double>& weights) {
+double TargetSolver::penalised(const SparseWeights& solution) const {
+  double sum = 0;
+  for (int64_t k = 0; k < solution.size(); ++k) {
+    sum += std::fabs(solution.weights[k]) * (factor_.empty() ? 1.0 : static_cast<double>(factor_[solution.columns[k]]));
+  }
+  return sum;
+}
+
+void TargetSolver::finish(FitStatus status, double lambda, double gap, const SparseWeights& solution) {
   fit_.status = status;
   fit_.lambda = lambda * scale_;
   fit_.gap = gap;
-  std::vector<size_t> order(columns.size());
+  std::vector<size_t> order(solution.columns.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return columns[a] < columns[b]; });
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return solution.columns[a] < solution.columns[b]; });
   double bias = mean_;
   for (size_t k : order) {
-    const float weight = static_cast<float>(weights[k] * scale_);
+    const float weight = static_cast<float>(solution.weights[k] * scale_);
     if (weight == 0) continue;
-    fit_.indices.push_back(columns[k]);
+    const int32_t column = solution.columns[k];
+    fit_.indices.push_back(column);
     fit_.weights.push_back(weight);
-    bias -= static_cast<double>(weight) * subset_->seen[columns[k]] / static_cast<double>(subset_->count);
+    bias -= static_cast<double>(weight) * subset_->seen[column] / count();
   }
   fit_.bias = static_cast<float>(bias);
 }
 
 std::vector<double> TargetSolver::lambdaGrid(double largest) const {
   std::vector<double> grid;
+  if (!options_.lambdas.empty()) {
+    for (double lambda : options_.lambdas) grid.push_back(lambda / scale_);
+    return grid;
+  }
   const double steps = static_cast<double>(std::max<int64_t>(options_.pathLength - 1, 1));
   for (int64_t k = 0; k < options_.pathLength; ++k) grid.push_back(largest * std::pow(options_.lambdaMinRatio, static_cast<double>(k) / steps));
   return grid;

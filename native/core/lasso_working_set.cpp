@@ -6,82 +6,192 @@
 
 namespace lethe {
 
+WorkingSet::WorkingSet(const LassoDesign& design)
+    : design_(design), kernels_(design.kernels()), position_(design.columns().columns, -1) {}
+
 void WorkingSet::reset(const RowSubset& subset, bool precise) {
-  precise_ = precise;
-  member_.resize(design_.columns().columns, 0);
-  for (int32_t column : columns_) member_[column] = 0;
+  for (int32_t column : columns_) position_[column] = -1;
   columns_.clear();
   everything_.clear();
   std::fill(weight_.begin(), weight_.end(), 0.0);
-  completed_ = 0;
+  completed_ = marked_ = 0;
   subset_ = &subset;
+  precise_ = precise;
+  const bool wide = subset.table.entryBytes != 1;
+  if (wide != wide_) stride_ = 0;  // the storage of Gram entries is laid out anew
+  wide_ = wide;
 }
 
 void WorkingSet::add(int32_t column, double weight) {
   const size_t position = columns_.size();
   columns_.push_back(column);
   everything_.push_back(static_cast<int32_t>(position));
-  member_[column] = 1;
+  position_[column] = static_cast<int32_t>(position);
   if (weight_.size() <= position) weight_.resize(2 * position + 16, 0.0);
   weight_[position] = weight;
 }
 
 void WorkingSet::complete() {
+  if (size() == completed_) return;
+  if (size() > stride_) grow(size());
+  if (wide_) completeIn<int16_t>();
+  else completeIn<int8_t>();
+}
+
+void WorkingSet::grow(int64_t count) {
+  const int64_t grown = (count + count / 2 + 15) / 16 * 16, entryBytes = wide_ ? 2 : 1;
+  std::vector<int16_t> gram((grown * grown * entryBytes + 1) / 2, 0);
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(gram_.data());
+  uint8_t* to = reinterpret_cast<uint8_t*>(gram.data());
+  for (int64_t p = 0; p < completed_; ++p) std::memcpy(to + p * grown * entryBytes, from + p * stride_ * entryBytes, completed_ * entryBytes);
+  gram_ = std::move(gram);
+  stride_ = grown;
+  for (std::vector<float>* values : {&phi_, &psi_, &gradient_, &markedGradient_}) values->resize(grown, 0.0f);
+  diagonal_.resize(grown, 1.0f);
+  for (std::vector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_}) values->resize(grown, 0.0);
+}
+
+template <typename Entry>
+void WorkingSet::completeIn() {
   const int64_t count = size();
-  if (count == completed_) return;
-  if (count > stride_) {
-    const int64_t grown = (count + count / 2 + 15) / 16 * 16;
-    std::vector<float> gram(grown * grown, 0.0f);
-    for (int64_t p = 0; p < completed_; ++p) std::memcpy(gram.data() + p * grown, gram_.data() + p * stride_, completed_ * sizeof(float));
-    gram_ = std::move(gram);
-    stride_ = grown;
-    gradient_.resize(stride_, 0.0f);
-    preciseGradient_.resize(stride_, 0.0);
-    inverseDiagonal_.resize(stride_, 0.0f);
-  }
-  if (static_cast<int64_t>(weight_.size()) < stride_) weight_.resize(stride_, 0.0);
+  Entry* gram = reinterpret_cast<Entry*>(gram_.data());
   counts_.resize(count);
   for (int64_t p = completed_; p < count; ++p) {
-    design_.gramRow(*subset_, columns_[p], columns_.data(), count, counts_.data(), gram_.data() + p * stride_);
-    inverseDiagonal_[p] = 1 / gram_[p * stride_ + p];
+    const int32_t column = columns_[p];
+    design_.gramRow(*subset_, column, columns_.data(), count, counts_.data(), gram + p * stride_);
+    diagonal_[p] = subset_->diagonal[column];
+    phi_[p] = subset_->phi[column];
+    psi_[p] = subset_->psi[column];
   }
   for (int64_t p = 0; p < completed_; ++p) {
-    for (int64_t q = completed_; q < count; ++q) gram_[p * stride_ + q] = gram_[q * stride_ + p];
+    for (int64_t q = completed_; q < count; ++q) gram[p * stride_ + q] = gram[q * stride_ + p];
   }
   completed_ = count;
 }
 
-void WorkingSet::refreshGradient(const double* correlation) {
+void WorkingSet::shrink(double floor) {
+  std::vector<int32_t> kept;
+  for (int64_t p = 0; p < size(); ++p) {
+    if (weight_[p] != 0 || std::fabs(static_cast<double>(gradient_[p])) >= floor) kept.push_back(static_cast<int32_t>(p));
+  }
+  if (static_cast<int64_t>(kept.size()) * 5 > size() * 4) return;
+  if (wide_) shrinkIn<int16_t>(kept);
+  else shrinkIn<int8_t>(kept);
+  for (int32_t column : columns_) position_[column] = -1;
+  int64_t marked = 0;
+  for (size_t k = 0; k < kept.size(); ++k) {
+    const int32_t p = kept[k];
+    columns_[k] = columns_[p];
+    position_[columns_[k]] = static_cast<int32_t>(k);
+    for (std::vector<float>* values : {&diagonal_, &phi_, &psi_, &gradient_, &markedGradient_}) (*values)[k] = (*values)[p];
+    for (std::vector<double>* values : {&weight_, &markedWeight_}) (*values)[k] = (*values)[p];
+    marked += p < marked_;
+  }
+  std::fill(weight_.begin() + static_cast<int64_t>(kept.size()), weight_.end(), 0.0);
+  marked_ = marked;
+  columns_.resize(kept.size());
+  everything_.resize(kept.size());
+  completed_ = size();
+}
+
+// Rows and columns move towards the front only, so that the copy can be done in place.
+template <typename Entry>
+void WorkingSet::shrinkIn(const std::vector<int32_t>& kept) {
+  Entry* gram = reinterpret_cast<Entry*>(gram_.data());
+  for (size_t p = 0; p < kept.size(); ++p) {
+    const Entry* from = gram + kept[p] * stride_;
+    Entry* to = gram + static_cast<int64_t>(p) * stride_;
+    for (size_t q = 0; q < kept.size(); ++q) to[q] = from[kept[q]];
+  }
+}
+
+template <typename Entry>
+DescentSet<Entry> WorkingSet::view() const {
+  DescentSet<Entry> set;
+  set.size = (size() + 15) / 16 * 16;
+  set.stride = stride_;
+  set.gram = reinterpret_cast<const Entry*>(gram_.data());
+  set.diagonal = diagonal_.data();
+  set.phi = phi_.data();
+  set.psi = psi_.data();
+  set.penalty = penalty_.data();
+  return set;
+}
+
+void WorkingSet::setGradient(const double* correlation) {
   for (int64_t p = 0; p < size(); ++p) {
     preciseGradient_[p] = correlation[columns_[p]];
     gradient_[p] = static_cast<float>(preciseGradient_[p]);
   }
 }
 
-bool WorkingSet::solve(double lambda, double tolerance, int64_t maxSweeps, const TaskControl& control) {
-  const double enough = tolerance * lambda;
+void WorkingSet::deriveGradient(int64_t first, const double* correlationOfTarget) {
+  for (int64_t p = first; p < size(); ++p) {
+    const double product = wide_ ? kernels_.product16(view<int16_t>(), p, weight_.data()) : kernels_.product8(view<int8_t>(), p, weight_.data());
+    preciseGradient_[p] = correlationOfTarget[columns_[p]] - product;
+    gradient_[p] = static_cast<float>(preciseGradient_[p]);
+  }
+}
+
+void WorkingSet::extrapolate(double ratio, const double* correlationOfTarget) {
+  const int64_t marked = marked_;
+  std::vector<int64_t> bent;  // members whose weight cannot go on along the line
+  std::vector<double> missing;
+  for (int64_t p = 0; p < size(); ++p) {
+    const double weight = weight_[p];
+    const float gradient = gradient_[p];
+    if (p < marked) {
+      const double line = weight + ratio * (weight - markedWeight_[p]);
+      weight_[p] = weight != 0 && (line > 0) == (weight > 0) ? line : 0.0;
+      gradient_[p] += static_cast<float>(ratio) * (gradient - markedGradient_[p]);
+      if (weight_[p] != line) {
+        bent.push_back(p);
+        missing.push_back(weight_[p] - line);
+      }
+    }
+    markedWeight_[p] = weight;
+    markedGradient_[p] = gradient;
+  }
+  marked_ = size();
+  if (marked == 0) return;
+  for (size_t k = 0; k < bent.size(); ++k) wide_ ? moveGradient<int16_t>(bent[k], missing[k]) : moveGradient<int8_t>(bent[k], missing[k]);
+  deriveGradient(marked, correlationOfTarget);  // members that came after the last mark have no line
+}
+
+template <typename Entry>
+void WorkingSet::moveGradient(int64_t p, double change) {
+  const Entry* row = reinterpret_cast<const Entry*>(gram_.data()) + p * stride_;
+  const float by = static_cast<float>(change), phi = phi_[p], psi = psi_[p];
+  for (int64_t q = 0; q < size(); ++q) gradient_[q] -= by * (static_cast<float>(row[q]) + phi + phi_[q] - psi * psi_[q]);
+  gradient_[p] -= by * (diagonal_[p] - 2 * phi + psi * psi);
+}
+
+bool WorkingSet::solve(double scale, const float* factor, double tolerance, int64_t maxSweeps, const TaskControl& control) {
+  for (int64_t p = 0; p < size(); ++p) penalty_[p] = factor ? scale * static_cast<double>(factor[columns_[p]]) : scale;
   int64_t sweeps = 0;
   while (sweeps < maxSweeps && !control.aborted()) {
     ++sweeps;
-    if (sweep(everything_, lambda) <= enough) return true;
+    if (sweep(everything_) <= tolerance) return true;
     listActive();
     while (sweeps < maxSweeps && !control.aborted()) {
       ++sweeps;
-      if (sweep(active_, lambda) <= enough) break;
+      if (sweep(active_) <= tolerance) break;
     }
   }
   return false;
 }
 
-double WorkingSet::sweep(const std::vector<int32_t>& positions, double lambda) {
-  const int64_t padded = (size() + 15) / 16 * 16;
+double WorkingSet::sweep(const std::vector<int32_t>& positions) {
   const int64_t count = static_cast<int64_t>(positions.size());
+  const int32_t* list = positions.data();
+  double* weight = weight_.data();
   if (precise_) {
-    return kernels_.descendPrecise(count, positions.data(), padded, gram_.data(), stride_, inverseDiagonal_.data(), lambda,
-                                   preciseGradient_.data(), weight_.data());
+    double* gradient = preciseGradient_.data();
+    return wide_ ? kernels_.descendPrecise16(view<int16_t>(), count, list, gradient, weight)
+                 : kernels_.descendPrecise8(view<int8_t>(), count, list, gradient, weight);
   }
-  return static_cast<double>(kernels_.descend(count, positions.data(), padded, gram_.data(), stride_, inverseDiagonal_.data(),
-                                              static_cast<float>(lambda), gradient_.data(), weight_.data()));
+  return static_cast<double>(wide_ ? kernels_.descend16(view<int16_t>(), count, list, gradient_.data(), weight)
+                                   : kernels_.descend8(view<int8_t>(), count, list, gradient_.data(), weight));
 }
 
 void WorkingSet::listActive() {
@@ -89,12 +199,6 @@ void WorkingSet::listActive() {
   for (int64_t p = 0; p < size(); ++p) {
     if (weight_[p] != 0) active_.push_back(static_cast<int32_t>(p));
   }
-}
-
-double WorkingSet::absoluteSum() const {
-  double sum = 0;
-  for (int64_t p = 0; p < size(); ++p) sum += std::fabs(weight_[p]);
-  return sum;
 }
 
 }  // namespace lethe

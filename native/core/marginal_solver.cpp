@@ -1,5 +1,6 @@
 // The marginal estimator: with X^T X / m replaced by its diagonal the Lasso has the closed form
 // w_j = soft(x_j^T (y - mean) / m, lambda) / var(x_j), so that a target costs one correlation and a search for lambda.
+#include <algorithm>
 #include <cmath>
 
 #include "core/lasso_target.h"
@@ -16,72 +17,100 @@ class MarginalSolver final : public TargetSolver {
  public:
   using TargetSolver::TargetSolver;
 
-  bool advance(double largest, const TaskControl& control) override {
-    if (std::isnan(lambda_)) {
-      lambda_ = choose(largest, control) * scale_;
-      if (options_.refit) {
-        useRows(design_.all());
-        setResidual({}, {});
-        return true;
-      }
+  Pass advance(double largest, const TaskControl& control) override {
+    if (final_) {
+      if (lambda_ == HUGE_VAL) lambda_ = largest / count() * scale_;
+      return finishAt(lambda_ / scale_);
     }
-    threshold(lambda_ / scale_);
-    finish(FitStatus::converged, lambda_ / scale_, 0, columns_, weights_);
-    return false;
+    search(largest / count(), control);
+    return nextFold();
   }
 
  protected:
-  void start() override {
+  Pass start() override {
     precise_ = true;
-    const bool selecting = !options_.holdout.empty();
-    lambda_ = selecting ? NAN : options_.lambda;
-    if (!useRows(design_.fitted())) {
-      useRows(design_.all());
-      lambda_ = HUGE_VAL;
-    }
-    setResidual({}, {});
+    final_ = false;
+    fold_ = -1;
+    lambdas_.clear();
+    return nextFold();
   }
 
  private:
+  Pass nextFold() {
+    while (++fold_ < design_.numFolds()) {
+      if (!useRows(rows(fold_))) continue;
+      setResidual(SparseWeights{});
+      return Pass::exact;
+    }
+    if (options_.fold.empty()) {
+      lambda_ = options_.lambda;
+    } else if (lambdas_.empty()) {
+      lambda_ = HUGE_VAL;  // spread only among the held-out models: zero at lambda_max of all
+    } else {
+      lambda_ = lambdas_[std::min_element(errors_.begin(), errors_.begin() + reached_) - errors_.begin()];
+      if (!options_.refit) return finishAt(lambda_ / scale_);
+    }
+    final_ = true;
+    useRows(rows(-1));
+    setResidual(SparseWeights{});
+    return Pass::exact;
+  }
+
+  Pass finishAt(double lambda) {
+    threshold(lambda);
+    finish(FitStatus::converged, lambda, 0, solution_);
+    return Pass::none;
+  }
+
   void threshold(double lambda) {
-    columns_.clear();
-    weights_.clear();
+    solution_.clear();
     const std::vector<double>& c = correlation();
     for (size_t j = 0; j < c.size(); ++j) {
       const int32_t column = static_cast<int32_t>(j);
-      const double beyond = std::fabs(c[j]) - lambda;
+      const double beyond = std::fabs(c[j]) / count() - lambda * (factor() ? static_cast<double>(factor()[j]) : 1.0);
       if (!(beyond > 0) || subset().constant(column)) continue;
-      const double share = static_cast<double>(subset().seen[j]) / static_cast<double>(subset().count);
-      columns_.push_back(column);
-      weights_.push_back(std::copysign(beyond / (share * (1 - share)), c[j]));
+      const double share = static_cast<double>(subset().seen[j]) / count();
+      solution_.push(column, std::copysign(beyond / (share * (1 - share)), c[j]));
     }
   }
 
-  double choose(double largest, const TaskControl& control) {
-    const std::vector<double> grid = lambdaGrid(largest);
+  // Adds the held-out errors of this fold's path.
+  void search(double largest, const TaskControl& control) {
+    if (lambdas_.empty()) {
+      for (double lambda : lambdaGrid(largest)) lambdas_.push_back(lambda * scale_);
+      errors_.assign(lambdas_.size(), 0.0);
+      reached_ = static_cast<int64_t>(lambdas_.size());
+    }
     double bestError = HUGE_VAL;
-    int64_t best = 0;
-    for (int64_t k = 0; k < static_cast<int64_t>(grid.size()) && !control.aborted(); ++k) {
-      threshold(grid[k]);
-      const double error = holdoutError(columns_, weights_);
+    int64_t best = 0, k = 0;
+    while (k < reached_ && !control.aborted()) {
+      threshold(lambdas_[k] / scale_);
+      heldOutErrors(solution_, heldOut_);
+      double error = 0;
+      for (double value : heldOut_) error += value * value;
+      errors_[k] += error * scale_ * scale_;
       if (error < bestError) {
         bestError = error;
         best = k;
       }
-      if ((k - best >= kPatience && error > bestError * kRise) || k - best >= 3 * kPatience) break;
+      ++k;
+      const int64_t past = k - 1 - best;
+      if ((past >= kPatience && error > bestError * kRise) || past >= 3 * kPatience) break;
     }
-    return grid[best];
+    reached_ = std::min(reached_, std::max<int64_t>(k, 1));
   }
 
-  double lambda_ = 0;  // in the unit of the target; NaN: still to be chosen
-  std::vector<int32_t> columns_;
-  std::vector<double> weights_;
+  bool final_ = false;
+  int64_t fold_ = -1, reached_ = 0;
+  double lambda_ = 0;  // in the unit of the target
+  std::vector<double> lambdas_, errors_, heldOut_;
+  SparseWeights solution_;
 };
 
 }  // namespace
 
-std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const LassoKernels& kernels, const FitOptions& options) {
-  return std::make_unique<MarginalSolver>(design, kernels, options);
+std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const FitOptions& options) {
+  return std::make_unique<MarginalSolver>(design, options);
 }
 
 }  // namespace lethe

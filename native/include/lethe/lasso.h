@@ -3,6 +3,7 @@
 // with a certified relative duality gap per target.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,13 @@ struct MaskView {
 };
 
 // values: (numModels, rowStride) row-major, target t of model i at [i * rowStride + t], t < numTargets <= rowStride.
+// rowWeights: (numModels, ceil(numTargets / targetsPerWeight)) or null; model i counts rowWeights[i, t / targetsPerWeight] times for
+// target t, 0 leaves it out.
 struct TargetView {
   const float* values = nullptr;
   int64_t numTargets = 0, rowStride = 0;
+  const uint8_t* rowWeights = nullptr;
+  int64_t targetsPerWeight = 1;
 };
 
 enum class Estimator {
@@ -30,14 +35,17 @@ enum class Estimator {
 
 struct FitOptions {
   Estimator estimator = Estimator::lasso;
-  // Held-out models (row numbers). Not empty: lambda is chosen per target by squared error on them, from pathLength values between
-  // lambda_max and lambdaMinRatio * lambda_max of the other models. Empty: every target is fitted at `lambda`.
-  std::vector<int32_t> holdout;
+  // (numModels) models of fold k = 0, 1, ... are held out together, -1: never. Not empty: lambda is chosen per target by squared error on
+  // held-out models, summed over the folds. Empty: every target is fitted at `lambda`.
+  std::vector<int32_t> fold;
+  std::vector<double> lambdas;  // to choose from, largest first; empty: pathLength values from lambda_max to lambdaMinRatio * lambda_max
   int64_t pathLength = 100;
   double lambdaMinRatio = 0.01;
-  bool refit = true;  // fit again on all models at the chosen lambda; only meaningful with held-out models
+  bool refit = true;  // fit again on all models at the chosen lambda; without it only one fold can be held out
   double lambda = 0;
+  bool standardise = false;  // penalise |w_j| in proportion to the standard deviation of column j
   double gapTolerance = 1e-4;  // relative duality gap: gap / (||y - mean||^2 / 2m)
+  int64_t gramBytes = int64_t{1} << 30;  // memory for tables of Gram counts; what does not fit is counted from the bits
   int threads = 0;
   std::string isa;  // "" or "auto": the best
 };
@@ -56,9 +64,25 @@ struct TargetFit {
   std::vector<float> weights;
 };
 
+class LassoDesign;
+
+// What openDesign() chose.
+struct DesignInfo {
+  std::string isa;
+  std::string gram;        // "table8", "table16": counts looked up in tables of that many bits; "counted": from the bits
+  int64_t bytes = 0;       // of the design
+  int64_t bytesPerThread = 0;  // of a worker of a fit, typical
+};
+
+// The part that all targets share: bit columns, folds, Gram counts (tables only where numTargets are enough to pay for them). Later fits
+// must use the same options. Errors: LETHE_ISA_UNAVAILABLE, LETHE_TASK_ABORTED, LETHE_ARGUMENT_INVALID.
+Status openDesign(const MaskView& masks, const FitOptions& options, int64_t numTargets, const TaskControl& control,
+                  std::shared_ptr<const LassoDesign>& design);
+DesignInfo describeDesign(const LassoDesign& design);
+
 // Fits every target; fits[t] belongs to target t and depends on its column and the options only, not on threads or neighbours.
-// Progress is in targets. Errors: LETHE_ISA_UNAVAILABLE, LETHE_TASK_ABORTED, LETHE_ARGUMENT_INVALID.
-Status fitDatamodels(const MaskView& masks, const TargetView& targets, const FitOptions& options, const TaskControl& control,
+// Progress is in targets. Errors: LETHE_TASK_ABORTED, LETHE_ARGUMENT_INVALID.
+Status fitDatamodels(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const TaskControl& control,
                      std::vector<TargetFit>& fits);
 
 }  // namespace lethe

@@ -1,0 +1,63 @@
+// Residuals and Gram counts over bit columns.
+#include "cpu/lasso_ops.h"
+
+namespace lethe {
+namespace {
+
+template <int Bytes>
+struct Integer;
+template <>
+struct Integer<2> { typedef int16_t type; };
+template <>
+struct Integer<4> { typedef int32_t type; };
+template <>
+struct Integer<8> { typedef int64_t type; };
+
+// Rows of a chunk stay in registers while the columns pass by; a bit becomes a mask by comparison with its own position.
+template <typename Real>
+void residual(const BitColumns& x, int64_t from, int64_t to, const Real* target, int64_t count, const int32_t* column, const Real* weight,
+              Real* result) {
+  typedef typename Integer<sizeof(Real)>::type Whole;
+  typedef Real Vector __attribute__((vector_size(LETHE_VECTOR_BYTES)));
+  typedef Real Unaligned __attribute__((vector_size(LETHE_VECTOR_BYTES), aligned(4), may_alias));
+  typedef Whole Mask __attribute__((vector_size(LETHE_VECTOR_BYTES)));
+  constexpr int kWidth = LETHE_VECTOR_BYTES / sizeof(Real);
+  constexpr int kChunk = 8 * sizeof(Whole) < 8 * kWidth ? 8 * static_cast<int>(sizeof(Whole)) : 8 * kWidth;  // rows, bits of one word
+  constexpr int kSums = kChunk / kWidth;
+  typedef typename Integer<kChunk / 8>::type Word;
+  Mask bit[kSums];
+  for (int i = 0; i < kChunk; ++i) bit[i / kWidth][i % kWidth] = static_cast<Whole>(static_cast<typename std::make_unsigned<Whole>::type>(1) << i);
+  for (int64_t row = from; row < to; row += kChunk) {
+    Vector sum[kSums];
+    for (int v = 0; v < kSums; ++v) sum[v] = *reinterpret_cast<const Unaligned*>(target + row + v * kWidth);
+    for (int64_t k = 0; k < count; ++k) {
+      Word word;
+      std::memcpy(&word, x.bits + column[k] * x.stride() + row / 8, sizeof word);
+      const Mask bits = Mask{} + static_cast<Whole>(word);
+      const Mask w = reinterpret_cast<Mask>(Vector{} + weight[k]);
+      for (int v = 0; v < kSums; ++v) sum[v] -= reinterpret_cast<Vector>(((bits & bit[v]) == bit[v]) & w);
+    }
+    for (int v = 0; v < kSums; ++v) *reinterpret_cast<Unaligned*>(result + row + v * kWidth) = sum[v];
+  }
+}
+
+void pairCounts(const BitColumns& x, const uint64_t* words, const int32_t* list, int64_t count, int32_t* counts) {
+  const int64_t length = x.rows / 64;
+  const uint64_t* bits = reinterpret_cast<const uint64_t*>(x.bits);
+  for (int64_t k = 0; k < count; ++k) {
+    const uint64_t* column = bits + list[k] * length;
+    int64_t sum = 0;
+    for (int64_t i = 0; i < length; ++i) sum += __builtin_popcountll(words[i] & column[i]);
+    counts[k] = static_cast<int32_t>(sum);
+  }
+}
+
+}  // namespace
+
+void LETHE_PER_ISA(addLassoRows)(LassoKernels& table) {
+  table.residual = residual<double>;
+  table.residualFloat = residual<float>;
+  table.pairCounts = pairCounts;
+}
+
+}  // namespace lethe

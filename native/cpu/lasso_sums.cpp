@@ -1,0 +1,117 @@
+// X^T R over bit columns by tables of partial sums ("four Russians"), in whole numbers modulo 2^16 or 2^32: every instruction set gives
+// the same bytes. A table entry is a cache line, the sums of 4 rows for all lanes; 64 rows of tables fill half of the first-level cache.
+#include "cpu/lasso_ops.h"
+
+namespace lethe {
+namespace {
+
+// Unsigned, since sums wrap around.
+template <typename Element>
+struct Line {
+  typedef Element type __attribute__((vector_size(LETHE_VECTOR_BYTES)));
+  typedef Element aligned __attribute__((vector_size(LETHE_VECTOR_BYTES), may_alias));
+};
+
+constexpr int kVectors = kPassBytes / LETHE_VECTOR_BYTES;
+constexpr int64_t kEntries = 16;  // subsets of the 4 rows of a table
+constexpr int64_t kGroups = 16;   // tables of a block of 64 rows
+
+// Table entry b is the sum of the rows whose bit is set in b.
+template <typename Element>
+inline __attribute__((always_inline)) void fillTable(const Element* rows, Element* table) {
+  typedef typename Line<Element>::type Vector;
+  typedef typename Line<Element>::aligned Aligned;
+  constexpr int64_t kLine = kPassBytes / sizeof(Element), kStep = LETHE_VECTOR_BYTES / sizeof(Element);
+  for (int64_t lane = 0; lane < kLine; lane += kStep) {
+    Vector entry[kEntries];
+    entry[0] = Vector{};
+    for (int64_t row = 0; row < 4; ++row) {
+      const Vector value = *reinterpret_cast<const Aligned*>(rows + row * kLine + lane);
+      for (int64_t low = 0; low < (int64_t{1} << row); ++low) entry[(int64_t{1} << row) + low] = entry[low] + value;
+    }
+    for (int64_t e = 0; e < kEntries; ++e) *reinterpret_cast<Aligned*>(table + e * kLine + lane) = entry[e];
+  }
+}
+
+// Adds a block of 64 rows to the sums of columns [begin, end): one table lookup for 4 rows and all lanes.
+template <typename Element>
+void addBlock(const BitBlocks& x, int64_t row, int64_t begin, int64_t end, const Element* tables, Element* sums) {
+  typedef typename Line<Element>::type Vector;
+  typedef typename Line<Element>::aligned Aligned;
+  constexpr int64_t kLine = kPassBytes / sizeof(Element);
+  const uint64_t* words = x.words + row / 64 * x.columns;
+  const uint8_t* table = reinterpret_cast<const uint8_t*>(tables);
+  Element* sum = sums + begin * kLine;
+  for (int64_t j = begin; j < end; ++j, sum += kLine) {
+    const uint64_t word = words[j];
+    Vector total[kVectors];
+    for (int v = 0; v < kVectors; ++v) total[v] = row == 0 ? Vector{} : reinterpret_cast<const Aligned*>(sum)[v];
+#pragma GCC unroll 16
+    for (int64_t group = 0; group < kGroups; ++group) {
+      // a nibble is shifted straight to its byte offset
+      const uint64_t offset = (group < 2 ? word << (6 - 4 * group) : word >> (4 * group - 6)) & ((kEntries - 1) * kPassBytes);
+      const Aligned* entry = reinterpret_cast<const Aligned*>(table + group * kEntries * kPassBytes + offset);
+      for (int v = 0; v < kVectors; ++v) total[v] += entry[v];
+    }
+    for (int v = 0; v < kVectors; ++v) reinterpret_cast<Aligned*>(sum)[v] = total[v];
+  }
+}
+
+template <typename Element>
+void maskedSums(const BitBlocks& x, int64_t rows, const Element* values, Element* sums, void* scratch) {
+  constexpr int64_t kLine = kPassBytes / sizeof(Element);
+  constexpr int64_t kTile = 2048;  // columns whose sums stay in the second-level cache while the row blocks pass
+  static_assert(kTableBytes == kGroups * kEntries * kPassBytes);
+  Element* tables = static_cast<Element*>(scratch);
+  for (int64_t begin = 0; begin < x.columns; begin += kTile) {
+    const int64_t end = begin + kTile < x.columns ? begin + kTile : x.columns;
+    for (int64_t row = 0; row < rows; row += 4 * kGroups) {
+      for (int64_t group = 0; group < kGroups; ++group) fillTable(values + (row + 4 * group) * kLine, tables + group * kEntries * kLine);
+      addBlock(x, row, begin, end, tables, sums);
+    }
+  }
+}
+
+void exactSums(const BitBlocks& x, int64_t rows, const int32_t* values, int32_t* sums, void* tables) {
+  maskedSums(x, rows, reinterpret_cast<const uint32_t*>(values), reinterpret_cast<uint32_t*>(sums), tables);
+}
+
+void screenSums(const BitBlocks& x, int64_t rows, const int16_t* values, int16_t* sums, void* tables) {
+  maskedSums(x, rows, reinterpret_cast<const uint16_t*>(values), reinterpret_cast<uint16_t*>(sums), tables);
+}
+
+int64_t screen(int64_t columns, const int16_t* sums, const int16_t* thresholds, ScreenHit* hits) {
+  typedef int16_t Vector __attribute__((vector_size(LETHE_VECTOR_BYTES)));
+  typedef int16_t Aligned __attribute__((vector_size(LETHE_VECTOR_BYTES), may_alias));
+  typedef uint64_t Words __attribute__((vector_size(LETHE_VECTOR_BYTES)));
+  Vector high[kVectors], low[kVectors];
+  for (int64_t l = 0; l < kScreenLanes; ++l) {
+    reinterpret_cast<int16_t*>(high)[l] = static_cast<int16_t>(thresholds[l] - 1);
+    reinterpret_cast<int16_t*>(low)[l] = static_cast<int16_t>(1 - thresholds[l]);
+  }
+  int64_t count = 0;
+  for (int64_t j = 0; j < columns; ++j) {
+    const Aligned* sum = reinterpret_cast<const Aligned*>(sums + j * kScreenLanes);
+    Vector beyond[kVectors];
+    Vector any = Vector{};
+    for (int v = 0; v < kVectors; ++v) any |= beyond[v] = (sum[v] > high[v]) | (sum[v] < low[v]);
+    const Words words = reinterpret_cast<Words>(any);
+    uint64_t seen = 0;
+    for (size_t w = 0; w < sizeof(Words) / sizeof(uint64_t); ++w) seen |= words[w];
+    if (seen == 0) continue;  // most columns
+    uint32_t lanes = 0;
+    for (int64_t l = 0; l < kScreenLanes; ++l) lanes |= static_cast<uint32_t>(reinterpret_cast<const int16_t*>(beyond)[l] & 1) << l;
+    hits[count++] = {static_cast<int32_t>(j), lanes};
+  }
+  return count;
+}
+
+}  // namespace
+
+void LETHE_PER_ISA(addLassoSums)(LassoKernels& table) {
+  table.exactSums = exactSums;
+  table.screenSums = screenSums;
+  table.screen = screen;
+}
+
+}  // namespace lethe
