@@ -231,6 +231,12 @@ void LassoDesign::gramRow(const RowSubset& subset, int32_t column, const int32_t
   }
 }
 
+void LassoDesign::prefetchGramRow(const RowSubset& subset, int32_t column) const {
+  const int64_t rowBytes = columns_.columns * subset.table.entryBytes;
+  const uint8_t* row = subset.table.entries.get() + column * rowBytes;
+  for (int64_t at = 0; at < rowBytes; at += 64) __builtin_prefetch(row + at);
+}
+
 int64_t LassoDesign::bytes() const {
   const int64_t n = columns_.columns;
   int64_t total = static_cast<int64_t>(bits_.size() + blocks_.size()) * 8 + n * 20 * (1 + numFolds());

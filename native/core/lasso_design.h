@@ -50,6 +50,9 @@ class LassoDesign {
   void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int8_t* entries) const;
   void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int16_t* entries) const;
 
+  // Fetches a row of the table, if there is one, towards the processor.
+  void prefetchGramRow(const RowSubset& subset, int32_t column) const;
+
   Isa isa() const { return isa_; }
   const LassoKernels& kernels() const { return kernels_; }
   const BitColumns& columns() const { return columns_; }

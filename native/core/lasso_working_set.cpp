@@ -48,7 +48,8 @@ void WorkingSet::grow(int64_t count) {
   stride_ = grown;
   for (std::vector<float>* values : {&phi_, &psi_, &gradient_, &markedGradient_}) values->resize(grown, 0.0f);
   diagonal_.resize(grown, 1.0f);
-  for (std::vector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_}) values->resize(grown, 0.0);
+  inverse_.resize(grown, 1.0f);
+  for (std::vector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_, &products_}) values->resize(grown, 0.0);
 }
 
 template <typename Entry>
@@ -58,8 +59,10 @@ void WorkingSet::completeIn() {
   counts_.resize(count);
   for (int64_t p = completed_; p < count; ++p) {
     const int32_t column = columns_[p];
+    if (p + 1 < count) design_.prefetchGramRow(*subset_, columns_[p + 1]);
     design_.gramRow(*subset_, column, columns_.data(), count, counts_.data(), gram + p * stride_);
     diagonal_[p] = subset_->diagonal[column];
+    inverse_[p] = 1 / diagonal_[p];
     phi_[p] = subset_->phi[column];
     psi_[p] = subset_->psi[column];
   }
@@ -83,7 +86,7 @@ void WorkingSet::shrink(double floor) {
     const int32_t p = kept[k];
     columns_[k] = columns_[p];
     position_[columns_[k]] = static_cast<int32_t>(k);
-    for (std::vector<float>* values : {&diagonal_, &phi_, &psi_, &gradient_, &markedGradient_}) (*values)[k] = (*values)[p];
+    for (std::vector<float>* values : {&diagonal_, &inverse_, &phi_, &psi_, &gradient_, &markedGradient_}) (*values)[k] = (*values)[p];
     for (std::vector<double>* values : {&weight_, &markedWeight_}) (*values)[k] = (*values)[p];
     marked += p < marked_;
   }
@@ -112,6 +115,7 @@ DescentSet<Entry> WorkingSet::view() const {
   set.stride = stride_;
   set.gram = reinterpret_cast<const Entry*>(gram_.data());
   set.diagonal = diagonal_.data();
+  set.inverse = inverse_.data();
   set.phi = phi_.data();
   set.psi = psi_.data();
   set.penalty = penalty_.data();
@@ -126,9 +130,11 @@ void WorkingSet::setGradient(const double* correlation) {
 }
 
 void WorkingSet::deriveGradient(int64_t first, const double* correlationOfTarget) {
+  if (first >= size()) return;
+  if (wide_) kernels_.products16(view<int16_t>(), first, size(), weight_.data(), products_.data());
+  else kernels_.products8(view<int8_t>(), first, size(), weight_.data(), products_.data());
   for (int64_t p = first; p < size(); ++p) {
-    const double product = wide_ ? kernels_.product16(view<int16_t>(), p, weight_.data()) : kernels_.product8(view<int8_t>(), p, weight_.data());
-    preciseGradient_[p] = correlationOfTarget[columns_[p]] - product;
+    preciseGradient_[p] = correlationOfTarget[columns_[p]] - products_[p - first];
     gradient_[p] = static_cast<float>(preciseGradient_[p]);
   }
 }
@@ -183,6 +189,7 @@ bool WorkingSet::solve(double scale, const float* factor, double tolerance, int6
 
 double WorkingSet::sweep(const std::vector<int32_t>& positions) {
   const int64_t count = static_cast<int64_t>(positions.size());
+  if (count == 0) return 0;
   const int32_t* list = positions.data();
   double* weight = weight_.data();
   if (precise_) {

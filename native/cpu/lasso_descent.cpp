@@ -42,57 +42,67 @@ inline __attribute__((always_inline)) void subtract(const Entry* row, Real by, i
 }
 
 template <typename Entry>
-double product(const DescentSet<Entry>& set, int64_t p, const double* weight) {
+void products(const DescentSet<Entry>& set, int64_t from, int64_t to, const double* weight, double* result) {
   constexpr int kWidth = LETHE_VECTOR_BYTES / sizeof(double);
   typedef double Vector __attribute__((vector_size(LETHE_VECTOR_BYTES)));
   typedef double Unaligned __attribute__((vector_size(LETHE_VECTOR_BYTES), aligned(8), may_alias));
-  typedef float Floats __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
-  const Entry* row = set.gram + p * set.stride;
-  Vector counts{}, ones{}, phis{}, psis{};
-  for (int64_t q = 0; q < set.size; q += kWidth) {
-    const Vector w = *reinterpret_cast<const Unaligned*>(weight + q);
-    counts += w * __builtin_convertvector(widen<kWidth>(row + q), Vector);
-    ones += w;
-    phis += w * __builtin_convertvector(*reinterpret_cast<const Floats*>(set.phi + q), Vector);
-    psis += w * __builtin_convertvector(*reinterpret_cast<const Floats*>(set.psi + q), Vector);
+  double ones = 0, phis = 0, psis = 0;
+  for (int64_t q = 0; q < set.size; ++q) {
+    ones += weight[q];
+    phis += weight[q] * static_cast<double>(set.phi[q]);
+    psis += weight[q] * static_cast<double>(set.psi[q]);
   }
-  double sums[4] = {0, 0, 0, 0};
-  for (int l = 0; l < kWidth; ++l) {
-    sums[0] += counts[l];
-    sums[1] += ones[l];
-    sums[2] += phis[l];
-    sums[3] += psis[l];
+  for (int64_t p = from; p < to; ++p) {
+    const Entry* row = set.gram + p * set.stride;
+    Vector sum[4] = {};
+    for (int64_t q = 0; q < set.size; q += 16) {
+#pragma GCC unroll 8
+      for (int v = 0; v < 16; v += kWidth) {
+        const Vector entries = __builtin_convertvector(widen<kWidth>(row + q + v), Vector);
+        sum[v / kWidth % 4] += entries * *reinterpret_cast<const Unaligned*>(weight + q + v);
+      }
+    }
+    const Vector all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    double counts = 0;
+    for (int l = 0; l < kWidth; ++l) counts += all[l];
+    const double phi = static_cast<double>(set.phi[p]), psi = static_cast<double>(set.psi[p]);
+    const double own = static_cast<double>(set.diagonal[p]) - 2 * phi + psi * psi;
+    result[p - from] = counts + phi * ones + phis - psi * psis + own * weight[p];
   }
-  const double phi = static_cast<double>(set.phi[p]), psi = static_cast<double>(set.psi[p]);
-  const double own = static_cast<double>(set.diagonal[p]) - 2 * phi + psi * psi;
-  return sums[0] + phi * sums[1] + sums[2] - psi * sums[3] + own * weight[p];
 }
 
 template <typename Entry, typename Real>
 Real descend(const DescentSet<Entry>& set, int64_t count, const int32_t* positions, Real* gradient, double* weight) {
   // The rank-one parts of H would cost a pass over the working set each step: their effect on every gradient is one of three sums.
   Real sumPhi = 0, sumOne = 0, sumPsi = 0, largest = 0;
+  int64_t p = positions[0];
+  Real stored = gradient[p];
   for (int64_t k = 0; k < count; ++k) {
-    const int64_t p = positions[k];
     const Real phi = static_cast<Real>(set.phi[p]), psi = static_cast<Real>(set.psi[p]), penalty = static_cast<Real>(set.penalty[p]);
-    const Real diagonal = static_cast<Real>(set.diagonal[p]), before = static_cast<Real>(weight[p]);
-    const Real g = gradient[p] - sumPhi - sumOne * phi + sumPsi * psi;
+    const Real diagonal = static_cast<Real>(set.diagonal[p]), inverse = static_cast<Real>(set.inverse[p]);
+    const Real before = static_cast<Real>(weight[p]);
+    const Real g = stored - sumPhi - sumOne * phi + sumPsi * psi;
     const Real pull = g + diagonal * before;
+    const int64_t here = p;
+    p = positions[k + 1 < count ? k + 1 : k];
+    stored = gradient[p];
     if (before == 0 && pull <= penalty && pull >= -penalty) continue;
     // steps, not new values: a fixed point then has |g| = penalty exactly, whatever the rounding of the diagonal
-    const Real change = pull > penalty ? (g - penalty) / diagonal : pull < -penalty ? (g + penalty) / diagonal : -before;
-    weight[p] = pull > penalty || pull < -penalty ? weight[p] + static_cast<double>(change) : 0.0;
-    subtract(set.gram + p * set.stride, change, set.size, gradient);
+    const Real change = pull > penalty ? (g - penalty) * inverse : pull < -penalty ? (g + penalty) * inverse : -before;
+    weight[here] = pull > penalty || pull < -penalty ? weight[here] + static_cast<double>(change) : 0.0;
+    const Entry* row = set.gram + here * set.stride;
+    stored -= change * static_cast<Real>(row[p]);  // the next step need not wait for the whole row
+    subtract(row, change, set.size, gradient);
     sumPhi += change * phi;
     sumOne += change;
     sumPsi += change * psi;
     // the row's own entry is zero, and the three sums hold 2 phi - psi^2 of H_pp
-    gradient[p] -= change * (diagonal - 2 * phi + psi * psi);
+    gradient[here] -= change * (diagonal - 2 * phi + psi * psi);
     const Real moved = (change < 0 ? -change : change) * diagonal / penalty;
     largest = moved > largest ? moved : largest;
   }
-  for (int64_t p = 0; p < set.size; ++p) {
-    gradient[p] += sumPsi * static_cast<Real>(set.psi[p]) - sumOne * static_cast<Real>(set.phi[p]) - sumPhi;
+  for (int64_t q = 0; q < set.size; ++q) {
+    gradient[q] += sumPsi * static_cast<Real>(set.psi[q]) - sumOne * static_cast<Real>(set.phi[q]) - sumPhi;
   }
   return largest;
 }
@@ -103,8 +113,8 @@ LassoKernels LETHE_PER_ISA(lassoKernels)() {
   LassoKernels table;
   LETHE_PER_ISA(addLassoSums)(table);
   LETHE_PER_ISA(addLassoRows)(table);
-  table.product8 = product<int8_t>;
-  table.product16 = product<int16_t>;
+  table.products8 = products<int8_t>;
+  table.products16 = products<int16_t>;
   table.descend8 = descend<int8_t, float>;
   table.descend16 = descend<int16_t, float>;
   table.descendPrecise8 = descend<int8_t, double>;

@@ -40,10 +40,10 @@ struct ScreenHit {
 template <typename Entry>
 struct DescentSet {
   int64_t size = 0, stride = 0;
-  const Entry* gram = nullptr;              // (size, stride)
-  const float* diagonal = nullptr;          // (size)
-  const float *phi = nullptr, *psi = nullptr;  // (size)
-  const double* penalty = nullptr;          // (size) threshold of |gradient|: lambda, in the unit of the gradient
+  const Entry* gram = nullptr;                  // (size, stride)
+  const float *diagonal = nullptr, *inverse = nullptr;  // (size) inverse: 1 / diagonal
+  const float *phi = nullptr, *psi = nullptr;   // (size)
+  const double* penalty = nullptr;              // (size) threshold of |gradient|: lambda, in the unit of the gradient
 };
 
 struct LassoKernels {
@@ -69,14 +69,14 @@ struct LassoKernels {
   // counts[k] = number of rows set in both `words` and column list[k]. words: (x.rows / 64)
   void (*pairCounts)(const BitColumns& x, const uint64_t* words, const int32_t* list, int64_t count, int32_t* counts);
 
-  // (H w)_p of one feature of a working set. weight: (size)
-  double (*product8)(const DescentSet<int8_t>& set, int64_t p, const double* weight);
-  double (*product16)(const DescentSet<int16_t>& set, int64_t p, const double* weight);
+  // result[p - from] = (H w)_p for the features [from, to) of a working set. weight: (size)
+  void (*products8)(const DescentSet<int8_t>& set, int64_t from, int64_t to, const double* weight, double* result);
+  void (*products16)(const DescentSet<int16_t>& set, int64_t from, int64_t to, const double* weight, double* result);
 
   // One sweep of covariance coordinate descent over `positions` of a working set:
   //   minimise 1/2 w^T H w - q^T w + sum_p penalty_p |w_p|, with gradient = q - H w kept up to date.
   // Weights are doubles so that repeated refreshing of the gradient reaches any gap. The Precise twins keep the gradient in double too:
-  // near interpolation, float gradients stall at a gap of about 1e-6. Returns max |change of w_p| * H_pp / penalty_p.
+  // near interpolation, float gradients stall at a gap of about 1e-6. Returns max |change of w_p| * H_pp / penalty_p. count > 0.
   float (*descend8)(const DescentSet<int8_t>& set, int64_t count, const int32_t* positions, float* gradient, double* weight);
   float (*descend16)(const DescentSet<int16_t>& set, int64_t count, const int32_t* positions, float* gradient, double* weight);
   double (*descendPrecise8)(const DescentSet<int8_t>& set, int64_t count, const int32_t* positions, double* gradient, double* weight);
