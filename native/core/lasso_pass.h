@@ -2,25 +2,12 @@
 // become correlations again. Lanes are exact integers, so that a target's numbers do not depend on the others in the pass.
 #pragma once
 #include <cstdint>
-#include <new>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/lasso_target.h"
 
 namespace lethe {
-
-// Lines of a pass never straddle two cache lines.
-template <typename T>
-struct LineAllocator {
-  typedef T value_type;
-  LineAllocator() = default;
-  template <typename U>
-  LineAllocator(const LineAllocator<U>&) {}
-  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* at, size_t) { ::operator delete(at, std::align_val_t{64}); }
-  template <typename U>
-  bool operator==(const LineAllocator<U>&) const { return true; }
-};
 
 class PassRunner {
  public:
@@ -43,7 +30,7 @@ class PassRunner {
   double dequantise(TargetSolver& target, const Lane& lane, int64_t from, int64_t to);
 
   const LassoDesign& design_;
-  std::vector<uint8_t, LineAllocator<uint8_t>> values_, sums_, tables_;  // (rows), (columns) lines, kTableBytes
+  AlignedVector<uint8_t> values_, sums_, tables_;  // (rows), (columns) lines, kTableBytes
   std::vector<ScreenHit> hits_;                                          // (columns)
 };
 

@@ -40,16 +40,16 @@ void WorkingSet::complete() {
 
 void WorkingSet::grow(int64_t count) {
   const int64_t grown = (count + count / 2 + 15) / 16 * 16, entryBytes = wide_ ? 2 : 1;
-  std::vector<int16_t> gram((grown * grown * entryBytes + 1) / 2, 0);
+  AlignedVector<int16_t> gram((grown * grown * entryBytes + 1) / 2, 0);
   const uint8_t* from = reinterpret_cast<const uint8_t*>(gram_.data());
   uint8_t* to = reinterpret_cast<uint8_t*>(gram.data());
   for (int64_t p = 0; p < completed_; ++p) std::memcpy(to + p * grown * entryBytes, from + p * stride_ * entryBytes, completed_ * entryBytes);
   gram_ = std::move(gram);
   stride_ = grown;
-  for (std::vector<float>* values : {&phi_, &psi_, &gradient_, &markedGradient_}) values->resize(grown, 0.0f);
+  for (AlignedVector<float>* values : {&phi_, &psi_, &gradient_, &markedGradient_}) values->resize(grown, 0.0f);
   diagonal_.resize(grown, 1.0f);
   inverse_.resize(grown, 1.0f);
-  for (std::vector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_, &products_}) values->resize(grown, 0.0);
+  for (AlignedVector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_, &products_}) values->resize(grown, 0.0);
 }
 
 template <typename Entry>
@@ -86,8 +86,8 @@ void WorkingSet::shrink(double floor) {
     const int32_t p = kept[k];
     columns_[k] = columns_[p];
     position_[columns_[k]] = static_cast<int32_t>(k);
-    for (std::vector<float>* values : {&diagonal_, &inverse_, &phi_, &psi_, &gradient_, &markedGradient_}) (*values)[k] = (*values)[p];
-    for (std::vector<double>* values : {&weight_, &markedWeight_}) (*values)[k] = (*values)[p];
+    for (AlignedVector<float>* values : {&diagonal_, &inverse_, &phi_, &psi_, &gradient_, &markedGradient_}) (*values)[k] = (*values)[p];
+    for (AlignedVector<double>* values : {&weight_, &markedWeight_}) (*values)[k] = (*values)[p];
     marked += p < marked_;
   }
   std::fill(weight_.begin() + static_cast<int64_t>(kept.size()), weight_.end(), 0.0);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/lasso_design.h"
 
 namespace lethe {
@@ -64,9 +65,9 @@ class WorkingSet {
   int64_t completed_ = 0, stride_ = 0;   // stride: multiple of 16
   std::vector<int32_t> position_;        // (columns of the design) of a member, or -1
   std::vector<int32_t> columns_, everything_, active_, counts_;
-  std::vector<int16_t> gram_;            // (stride, stride) of 16 or 8 bits
-  std::vector<float> diagonal_, inverse_, phi_, psi_, gradient_, markedGradient_;  // (stride)
-  std::vector<double> preciseGradient_, weight_, markedWeight_, penalty_, products_;  // (stride)
+  AlignedVector<int16_t> gram_;          // (stride, stride) of 16 or 8 bits
+  AlignedVector<float> diagonal_, inverse_, phi_, psi_, gradient_, markedGradient_;  // (stride)
+  AlignedVector<double> preciseGradient_, weight_, markedWeight_, penalty_, products_;  // (stride)
   int64_t marked_ = 0;                   // members of the last mark
 };
 
