@@ -105,6 +105,11 @@ void LassoDesign::describeRows(RowSubset& subset) const {
     subset.count += static_cast<int64_t>(weight);
     largest = std::max(largest, static_cast<int64_t>(weight));
   }
+  subset.extent = rows;
+  while (subset.extent > 64 && std::all_of(subset.rowWeight.begin() + subset.extent - 64, subset.rowWeight.begin() + subset.extent,
+                                           [](float weight) { return weight == 0; })) {
+    subset.extent -= 64;
+  }
   subset.planes.clear();
   for (int64_t bit = 1; bit <= std::max<int64_t>(largest, 1); bit *= 2) {
     std::vector<uint64_t> plane(rows / 64, 0);
@@ -234,7 +239,7 @@ void LassoDesign::gramRow(const RowSubset& subset, int32_t column, const int32_t
 void LassoDesign::prefetchGramRow(const RowSubset& subset, int32_t column) const {
   const int64_t rowBytes = columns_.columns * subset.table.entryBytes;
   const uint8_t* row = subset.table.entries.get() + column * rowBytes;
-  for (int64_t at = 0; at < rowBytes; at += 64) __builtin_prefetch(row + at);
+  for (int64_t at = 0; at < rowBytes; at += 64) __builtin_prefetch(row + at, 0, 2);
 }
 
 int64_t LassoDesign::bytes() const {

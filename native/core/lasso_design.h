@@ -27,6 +27,7 @@ struct GramTable {
 struct RowSubset {
   int64_t count = 0;                      // models, each counted as often as it weighs
   int64_t heldFrom = 0, heldTo = 0;       // held-out rows, a multiple of 64 on both sides; equal: none
+  int64_t extent = 0;                     // rows [0, extent), a multiple of 64, hold all models of the fit
   std::vector<float> rowWeight;           // (rows) 0 for held-out models and padding
   std::vector<std::vector<uint64_t>> planes;  // bit planes of rowWeight, each (rows / 64)
   std::vector<int32_t> seen, base;        // (columns) models that saw example j

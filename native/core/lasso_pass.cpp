@@ -10,6 +10,12 @@ PassRunner::PassRunner(const LassoDesign& design)
     : design_(design), values_(design.columns().rows * kPassBytes), sums_(design.columns().columns * kPassBytes), tables_(kTableBytes),
       hits_(design.columns().columns) {}
 
+int64_t PassRunner::extent(const std::vector<TargetSolver*>& targets) const {
+  int64_t rows = 0;
+  for (const TargetSolver* target : targets) rows = std::max(rows, target->subset().extent);
+  return rows;
+}
+
 void PassRunner::exact(const std::vector<TargetSolver*>& targets, std::vector<double>& largest) {
   std::memset(values_.data(), 0, values_.size());
   std::vector<Lane> lanes;
@@ -18,7 +24,7 @@ void PassRunner::exact(const std::vector<TargetSolver*>& targets, std::vector<do
     lanes.push_back(quantise(*target, next));
     next += lanes.back().limbs;
   }
-  design_.kernels().exactSums(design_.blocks(), design_.columns().rows, reinterpret_cast<const int32_t*>(values_.data()),
+  design_.kernels().exactSums(design_.blocks(), extent(targets), reinterpret_cast<const int32_t*>(values_.data()),
                               reinterpret_cast<int32_t*>(sums_.data()), tables_.data());
   largest.assign(targets.size(), 0.0);
   // column blocks keep the sums in the first-level cache while the targets read their lanes
@@ -103,7 +109,7 @@ void PassRunner::screen(const std::vector<TargetSolver*>& targets, std::vector<s
     thresholds[k] = static_cast<int16_t>(std::clamp(target.screenFloor() * inverse, 1.0, 32767.0));
   }
   int16_t* sums = reinterpret_cast<int16_t*>(sums_.data());
-  design_.kernels().screenSums(design_.blocks(), design_.columns().rows, values, sums, tables_.data());
+  design_.kernels().screenSums(design_.blocks(), extent(targets), values, sums, tables_.data());
   const int64_t hits = design_.kernels().screen(design_.columns().columns, sums, thresholds, hits_.data());
   found.resize(targets.size());
   for (std::vector<int32_t>& list : found) list.clear();

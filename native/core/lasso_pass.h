@@ -26,6 +26,7 @@ class PassRunner {
     int64_t first = 0, limbs = 1;
     double unit[2] = {0, 0}, sum[2] = {0, 0};  // sum: of the quantised values of a lane
   };
+  int64_t extent(const std::vector<TargetSolver*>& targets) const;
   Lane quantise(const TargetSolver& target, int64_t lane);
   double dequantise(TargetSolver& target, const Lane& lane, int64_t from, int64_t to);
 

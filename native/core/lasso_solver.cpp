@@ -13,15 +13,13 @@ namespace {
 constexpr double kAtMaximum = 1 - 1e-5;
 // The path only chooses lambda. It is solved at every lambda that is about this share of the one before, to this gap, with one pass over
 // the design each; between two solutions it is taken as linear in lambda, which it is but for the columns that come or go on the way.
-constexpr double kStep = 0.87, kPathGap = 5e-4;
+constexpr double kStep = 0.865, kPathGap = 1e-2;
 // A given lambda is reached by longer steps, but never at once: a cold solve explodes the working set.
 constexpr double kWarmStep = 0.65;
 // Columns join when their correlation reaches this share of the next lambda to be solved; the sequential strong rule would let in several
 // times as many, and what this one misses is found by the next pass.
 constexpr double kEntry = 0.96;
-// The path ends when the best held-out error is this many lambdas back and the error has risen by this share, or after twice as many.
-constexpr int64_t kPatience = 5;
-constexpr double kRise = 1.005;
+constexpr int64_t kPatience = 5;  // the path ends when the best held-out error is this many lambdas back
 constexpr double kPreciseGap = 1e-5;  // gaps below it need correlations and gradients in double
 constexpr int64_t kFinalRounds = 100, kFloatRounds = 6;
 constexpr int64_t kPathSweeps = 200, kFinalSweeps = 1000;
@@ -151,7 +149,7 @@ class LassoSolver final : public TargetSolver {
   int64_t correlationSize() const { return design_.columns().columns; }
 
   // A step that leaves the correlations within a share e of lambda costs about 2 e lambda ||w||_1 of relative gap.
-  double stepTolerance(double gap, double lambda) const { return 0.15 * gap / std::max(lambda * penalised(solution_), 0.02); }
+  double stepTolerance(double gap, double lambda) const { return 0.5 * gap / std::max(lambda * penalised(solution_), 0.02); }
 
   void collect() {
     solution_.clear();
@@ -160,9 +158,9 @@ class LassoSolver final : public TargetSolver {
     }
   }
 
-  static double square(const std::vector<double>& a, const std::vector<double>& b) {
+  static double square(const std::vector<float>& a, const std::vector<float>& b) {
     double sum = 0;
-    for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+    for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
     return sum;
   }
 
@@ -177,7 +175,6 @@ class LassoSolver final : public TargetSolver {
 
   void record(int64_t k, double error, double shareOfPrevious) {
     errors_[k] += error * scale_ * scale_;
-    lastError_ = error;
     if (!(error < bestError_)) return;
     best_ = k;
     bestError_ = error;
@@ -190,8 +187,7 @@ class LassoSolver final : public TargetSolver {
 
   bool risen() const {
     // several folds are averaged: each goes on a little longer than its own optimum
-    const int64_t past = covered_ - 1 - best_, patience = design_.numFolds() > 1 ? 2 * kPatience : kPatience;
-    return (past >= patience && lastError_ > bestError_ * kRise) || past >= 2 * patience;
+    return covered_ - 1 - best_ >= (design_.numFolds() > 1 ? 2 * kPatience : kPatience);
   }
 
   Pass endPath(int64_t covered) {
@@ -277,10 +273,10 @@ class LassoSolver final : public TargetSolver {
   std::vector<double> grid_;              // lambdas_ in the unit of the present models
   double pathScale_ = 1;                  // that unit
   int64_t covered_ = 0, best_ = 0;        // lambdas with an error on this path, the best of them
-  double bestError_ = 0, lastError_ = 0;
+  double bestError_ = 0;
   double before_ = 0, at_ = 0, next_ = 0;          // lambda of the previous solution, the present one, the next
   SparseWeights previous_, solution_, bestSolution_;  // bestSolution_ may list a column twice: shares of two solutions
-  std::vector<double> previousHeldOut_, heldOut_;
+  std::vector<float> previousHeldOut_, heldOut_;
   double lambda_ = 0, tighten_ = 1;  // of the final fit
   int64_t round_ = 0;
 };

@@ -9,8 +9,8 @@ namespace lethe {
 
 TargetSolver::TargetSolver(const LassoDesign& design, const FitOptions& options)
     : design_(design), kernels_(design.kernels()), options_(options), correlation_(design.columns().columns) {
-  for (std::vector<double>* values : {&raw_, &target_, &residual_}) values->resize(design.columns().rows);
-  for (std::vector<float>* values : {&targetFloat_, &residualFloat_}) values->resize(design.columns().rows);
+  for (std::vector<double>* values : {&raw_, &target_, &rest_, &residual_}) values->resize(design.columns().rows);
+  for (std::vector<float>* values : {&targetFloat_, &restFloat_}) values->resize(design.columns().rows);
 }
 
 Pass TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { return Pass::none; }
@@ -91,37 +91,46 @@ bool TargetSolver::useRows(const RowSubset& subset) {
   return true;
 }
 
-void TargetSolver::weighResidual() {
-  const double mean = weightedMean(residual_);
-  for (size_t i = 0; i < residual_.size(); ++i) residual_[i] = (residual_[i] - mean) * static_cast<double>(subset_->rowWeight[i]);
+// residual = (what the solution leaves - its mean) * row weight. Four partial sums, so that the additions overlap.
+template <typename Real>
+void TargetSolver::weighResidual(const std::vector<Real>& unweighted) {
+  const float* weight = subset_->rowWeight.data();
+  const int64_t extent = subset_->extent;
+  double sums[4] = {0, 0, 0, 0};
+  for (int64_t i = 0; i < extent; i += 4) {
+    for (int64_t k = 0; k < 4; ++k) sums[k] += static_cast<double>(weight[i + k]) * static_cast<double>(unweighted[i + k]);
+  }
+  const double mean = ((sums[0] + sums[1]) + (sums[2] + sums[3])) / count();
+  for (int64_t i = 0; i < extent; ++i) residual_[i] = (static_cast<double>(unweighted[i]) - mean) * static_cast<double>(weight[i]);
+  std::fill(residual_.begin() + extent, residual_.end(), 0.0);
 }
 
 void TargetSolver::setResidual(const SparseWeights& solution) {
-  kernels_.residual(design_.columns(), 0, design_.columns().rows, target_.data(), solution.size(), solution.columns.data(),
-                    solution.weights.data(), residual_.data());
-  weighResidual();
+  kernels_.residual(design_.columns(), 0, subset_->extent, target_.data(), solution.size(), solution.columns.data(),
+                    solution.weights.data(), rest_.data());
+  weighResidual(rest_);
 }
 
 void TargetSolver::setScreenResidual(const SparseWeights& solution, double floor, double bound) {
   weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
-  kernels_.residualFloat(design_.columns(), 0, design_.columns().rows, targetFloat_.data(), solution.size(), solution.columns.data(),
-                         weightsFloat_.data(), residualFloat_.data());
-  for (size_t i = 0; i < residual_.size(); ++i) residual_[i] = static_cast<double>(residualFloat_[i]);
-  weighResidual();
+  kernels_.residualFloat(design_.columns(), 0, subset_->extent, targetFloat_.data(), solution.size(), solution.columns.data(),
+                         weightsFloat_.data(), restFloat_.data());
+  weighResidual(restFloat_);
   screenFloor_ = floor;
   screenBound_ = bound;
 }
 
-void TargetSolver::heldOutErrors(const SparseWeights& solution, std::vector<double>& errors) {
+void TargetSolver::heldOutErrors(const SparseWeights& solution, std::vector<float>& errors) {
   const int64_t from = subset_->heldFrom, to = subset_->heldTo;
-  kernels_.residual(design_.columns(), from, to, target_.data(), solution.size(), solution.columns.data(), solution.weights.data(),
-                    residual_.data());
+  weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
+  kernels_.residualFloat(design_.columns(), from, to, targetFloat_.data(), solution.size(), solution.columns.data(), weightsFloat_.data(),
+                         restFloat_.data());
   double shift = 0;  // the intercept: target and columns are centred on the fitted models
   for (int64_t k = 0; k < solution.size(); ++k) shift += solution.weights[k] * subset_->seen[solution.columns[k]];
   shift /= count();
   const std::vector<float>& weights = rows(-1).rowWeight;
   errors.resize(to - from);
-  for (int64_t i = from; i < to; ++i) errors[i - from] = (residual_[i] + shift) * std::sqrt(static_cast<double>(weights[i]));
+  for (int64_t i = from; i < to; ++i) errors[i - from] = (restFloat_[i] + static_cast<float>(shift)) * std::sqrt(weights[i]);
 }
 
 double TargetSolver::relativeGap(double largest, double lambda, double penalised) const {

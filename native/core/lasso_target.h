@@ -68,7 +68,7 @@ class TargetSolver {
   // The same by floats: for screening.
   void setScreenResidual(const SparseWeights& solution, double floor, double bound);
   // Errors on the held-out models, each times the root of its row weight, in units of the fitted models' deviation.
-  void heldOutErrors(const SparseWeights& solution, std::vector<double>& errors);
+  void heldOutErrors(const SparseWeights& solution, std::vector<float>& errors);
   // Relative duality gap at the residual; largest = max |x_j^T r| / factor_j, penalised = sum of factor_j |w_j|.
   double relativeGap(double largest, double lambda, double penalised) const;
   double penalised(const SparseWeights& solution) const;
@@ -87,12 +87,13 @@ class TargetSolver {
 
  private:
   double weightedMean(const std::vector<double>& values) const;
-  void weighResidual();
+  template <typename Real>
+  void weighResidual(const std::vector<Real>& unweighted);
 
   const RowSubset* subset_ = nullptr;
   std::vector<RowSubset> own_;  // of this target's row weights: all models, then without each fold
-  std::vector<double> raw_, target_, residual_;     // (rows): as given, standardised on the subset
-  std::vector<float> targetFloat_, residualFloat_, weightsFloat_, factor_;
+  std::vector<double> raw_, target_, rest_, residual_;  // (rows): as given, standardised on the subset, what a solution leaves
+  std::vector<float> targetFloat_, restFloat_, weightsFloat_, factor_;
   std::vector<double> correlation_;                 // (columns)
   double screenFloor_ = 0, screenBound_ = 0;
   TargetFit fit_;

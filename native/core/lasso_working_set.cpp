@@ -59,7 +59,7 @@ void WorkingSet::completeIn() {
   counts_.resize(count);
   for (int64_t p = completed_; p < count; ++p) {
     const int32_t column = columns_[p];
-    if (p + 1 < count) design_.prefetchGramRow(*subset_, columns_[p + 1]);
+    if (p + 2 < count) design_.prefetchGramRow(*subset_, columns_[p + 2]);
     design_.gramRow(*subset_, column, columns_.data(), count, counts_.data(), gram + p * stride_);
     diagonal_[p] = subset_->diagonal[column];
     inverse_[p] = 1 / diagonal_[p];

@@ -87,7 +87,7 @@ class MarginalSolver final : public TargetSolver {
       threshold(lambdas_[k] / scale_);
       heldOutErrors(solution_, heldOut_);
       double error = 0;
-      for (double value : heldOut_) error += value * value;
+      for (float value : heldOut_) error += static_cast<double>(value) * static_cast<double>(value);
       errors_[k] += error * scale_ * scale_;
       if (error < bestError) {
         bestError = error;
@@ -103,7 +103,8 @@ class MarginalSolver final : public TargetSolver {
   bool final_ = false;
   int64_t fold_ = -1, reached_ = 0;
   double lambda_ = 0;  // in the unit of the target
-  std::vector<double> lambdas_, errors_, heldOut_;
+  std::vector<double> lambdas_, errors_;
+  std::vector<float> heldOut_;
   SparseWeights solution_;
 };
 
