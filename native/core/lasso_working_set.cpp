@@ -6,6 +6,41 @@
 
 namespace lethe {
 
+namespace {
+
+// gram[p, q] = gram[q, p] for p < from <= q < to.
+void mirror(int16_t* gram, int64_t stride, int64_t from, int64_t to) {
+  for (int64_t p = 0; p < from; ++p) {
+    for (int64_t q = from; q < to; ++q) gram[p * stride + q] = gram[q * stride + p];
+  }
+}
+
+// The same in tiles of 8 x 8 bytes, which are turned in registers. The last tiles reach into the padding of the stride.
+void mirror(int8_t* gram, int64_t stride, int64_t from, int64_t to) {
+  constexpr uint64_t kKeep[3] = {0xFFFFFFFF00000000ull, 0xFFFF0000FFFF0000ull, 0xFF00FF00FF00FF00ull};
+  for (int64_t p = 0; p < from; p += 8) {
+    for (int64_t q = from; q < to; q += 8) {
+      uint64_t row[8];
+      for (int64_t k = 0; k < 8; ++k) std::memcpy(&row[k], gram + std::min(q + k, to - 1) * stride + p, 8);
+      for (int64_t step = 0, half = 4; step < 3; ++step, half /= 2) {
+        for (int64_t k = 0; k < 8; ++k) {
+          if (k & half) continue;
+          const uint64_t upper = row[k + half], shift = static_cast<uint64_t>(8 * half);
+          row[k + half] = (upper & kKeep[step]) | ((row[k] & kKeep[step]) >> shift);
+          row[k] = (row[k] & ~kKeep[step]) | ((upper & ~kKeep[step]) << shift);
+        }
+      }
+      const int64_t rows = std::min<int64_t>(8, from - p), bytes = std::min<int64_t>(8, to - q);
+      for (int64_t k = 0; k < rows; ++k) {
+        if (bytes == 8) std::memcpy(gram + (p + k) * stride + q, &row[k], 8);
+        else std::memcpy(gram + (p + k) * stride + q, &row[k], bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+
 WorkingSet::WorkingSet(const LassoDesign& design)
     : design_(design), kernels_(design.kernels()), position_(design.columns().columns, -1) {}
 
@@ -66,9 +101,7 @@ void WorkingSet::completeIn() {
     phi_[p] = subset_->phi[column];
     psi_[p] = subset_->psi[column];
   }
-  for (int64_t p = 0; p < completed_; ++p) {
-    for (int64_t q = completed_; q < count; ++q) gram[p * stride_ + q] = gram[q * stride_ + p];
-  }
+  mirror(gram, stride_, completed_, count);
   completed_ = count;
 }
 
