@@ -47,46 +47,105 @@ Napi::Value toColumns(Napi::Env env, std::vector<TargetFit>& fits) {
   return result;
 }
 
+// What openDesign gave, and the options its fits share. Kept alive by its JavaScript handle and by every fit that runs.
+struct Session {
+  std::shared_ptr<const LassoDesign> design;
+  FitOptions options;
+};
+typedef std::shared_ptr<const Session> SessionPointer;
+constexpr napi_type_tag kSessionTag = {0x6c657468655f6465ull, 0x7369676e5f763031ull};
+
 FitOptions readOptions(const Napi::Object& from) {
   FitOptions options;
   options.estimator = stringProperty(from, "estimator") == "marginal" ? Estimator::marginal : Estimator::lasso;
-  const Napi::Value holdout = property(from, "holdout");
-  const int32_t* models = ints(holdout, "holdout", 0);
-  options.holdout.assign(models, models + holdout.As<Napi::TypedArray>().ElementLength());
+  const Napi::Value fold = property(from, "fold"), lambdas = property(from, "lambdas");
+  const int32_t* folds = ints(fold, "fold", 0);
+  options.fold.assign(folds, folds + fold.As<Napi::TypedArray>().ElementLength());
+  const double* grid = doubles(lambdas, "lambdas", 0);
+  options.lambdas.assign(grid, grid + lambdas.As<Napi::TypedArray>().ElementLength());
   options.pathLength = countProperty(from, "pathLength");
   options.lambdaMinRatio = numberProperty(from, "lambdaMinRatio");
   options.refit = booleanProperty(from, "refit");
   options.lambda = numberProperty(from, "lambda");
+  options.standardise = booleanProperty(from, "standardise");
   options.gapTolerance = numberProperty(from, "gapTolerance");
+  options.gramBytes = countProperty(from, "gramBytes");
   options.threads = static_cast<int>(countProperty(from, "threads"));
   options.isa = stringProperty(from, "isa");
   return options;
 }
 
-// C++: fitDatamodels(masks, targets, options, control, fits)
-// TS:  fitDatamodels(request: NativeFitRequest, onProgress?, abortFlag?): Promise<NativeFits>
-Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
+Napi::Value toHandle(Napi::Env env, const SessionPointer& session) {
+  const DesignInfo info = describeDesign(*session->design);
+  Napi::Object result = Napi::Object::New(env);
+  Napi::External<SessionPointer> handle =
+      Napi::External<SessionPointer>::New(env, new SessionPointer(session), [](Napi::Env, SessionPointer* held) { delete held; });
+  napi_type_tag_object(env, handle, &kSessionTag);
+  result.Set("handle", handle);
+  result.Set("isa", info.isa);
+  result.Set("gram", info.gram);
+  result.Set("bytes", static_cast<double>(info.bytes));
+  result.Set("bytesPerThread", static_cast<double>(info.bytesPerThread));
+  return result;
+}
+
+SessionPointer sessionOf(const Napi::Object& request) {
+  const Napi::Value handle = property(request, "design");
+  bool ours = false;
+  if (handle.IsExternal()) napi_check_object_type_tag(request.Env(), handle, &kSessionTag, &ours);
+  if (!ours) {
+    throw toError(request.Env(), Status::error("LETHE_ARGUMENT_INVALID", "design: expected the handle of openDesign; received something else."));
+  }
+  return *handle.As<Napi::External<SessionPointer>>().Data();
+}
+
+// C++: openDesign(masks, options, numTargets, control, design)
+// TS:  openDesign(request: NativeDesignRequest, onProgress?, abortFlag?): Promise<NativeDesign>
+Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
   const Napi::Object request = info[0].As<Napi::Object>();
   MaskView masks;
   masks.numModels = countProperty(request, "numModels");
   masks.numTrain = countProperty(request, "numTrain");
+  const Napi::Value bits = property(request, "bits");
+  masks.bits = bytes(bits, "bits", static_cast<size_t>(masks.numModels * ((masks.numTrain + 7) / 8)));
+  const int64_t numTargets = countProperty(request, "numTargets");
+  auto session = std::make_shared<Session>();
+  session->options = readOptions(request);
+  return runTask(
+      info.Env(), TaskOptions{info[1], info[2], {bits}},
+      [=](const TaskControl& control) { return openDesign(masks, session->options, numTargets, control, session->design); },
+      [=](Napi::Env env) { return toHandle(env, session); });
+}
+
+// C++: fitDatamodels(design, targets, options, control, fits)
+// TS:  fitDatamodels(request: NativeFitRequest, onProgress?, abortFlag?): Promise<NativeFits>
+Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const Napi::Object request = info[0].As<Napi::Object>();
+  const SessionPointer session = sessionOf(request);
+  const int64_t models = describeDesign(*session->design).numModels;
   TargetView targets;
   targets.numTargets = targets.rowStride = countProperty(request, "numTargets");
-  const Napi::Value bits = property(request, "bits"), outputs = property(request, "outputs");
-  masks.bits = bytes(bits, "bits", static_cast<size_t>(masks.numModels * ((masks.numTrain + 7) / 8)));
-  targets.values = floats(outputs, "outputs", static_cast<size_t>(masks.numModels * targets.rowStride));
-  const FitOptions options = readOptions(request);
+  const Napi::Value outputs = property(request, "outputs"), rowWeights = property(request, "rowWeights");
+  targets.values = floats(outputs, "outputs", static_cast<size_t>(models * targets.rowStride));
+  targets.targetsPerWeight = countProperty(request, "targetsPerRowWeight");
+  std::vector<Napi::Value> pins{outputs};
+  if (!rowWeights.IsUndefined() && targets.targetsPerWeight > 0) {
+    const int64_t columns = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
+    targets.rowWeights = bytes(rowWeights, "rowWeights", static_cast<size_t>(models * columns));
+    pins.push_back(rowWeights);
+  }
   auto fits = std::make_shared<std::vector<TargetFit>>();
   return runTask(
-      env, TaskOptions{info[1], info[2], {bits, outputs}},
-      [=](const TaskControl& control) { return fitDatamodels(masks, targets, options, control, *fits); },
+      env, TaskOptions{info[1], info[2], pins},
+      [=](const TaskControl& control) { return fitDatamodels(*session->design, targets, session->options, control, *fits); },
       [=](Napi::Env settleEnv) { return toColumns(settleEnv, *fits); });
 }
 
 }  // namespace
 
 void registerLasso(Napi::Env env, Napi::Object exports) {
+  exports.Set("openDesign", Napi::Function::New(env, openDesignBinding, "openDesign"));
   exports.Set("fitDatamodels", Napi::Function::New(env, fitDatamodelsBinding, "fitDatamodels"));
 }
 

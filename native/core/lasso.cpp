@@ -201,6 +201,7 @@ Status openDesign(const MaskView& masks, const FitOptions& options, int64_t numT
 DesignInfo describeDesign(const LassoDesign& design) {
   const int entryBytes = (design.numFolds() > 0 ? design.withoutFold(0) : design.all()).table.entryBytes;
   DesignInfo info;
+  info.numModels = design.numModels();
   info.isa = isaName(design.isa());
   info.gram = entryBytes == 0 ? "counted" : entryBytes == 1 ? "table8" : "table16";
   info.bytes = design.bytes();

@@ -41,7 +41,8 @@ export async function fitDatamodels(
 ): Promise<Datamodels> {
   checkFit(masks, outputs, numTargets, options);
   const { numModels, numTrain, bits } = masks;
-  const fits = await nativeAddon().fitDatamodels(
+  const addon = nativeAddon();
+  const design = await addon.openDesign(
     {
       isa: '',
       threads,
@@ -49,16 +50,23 @@ export async function fitDatamodels(
       numTrain,
       numTargets,
       bits,
-      outputs,
       estimator: options.estimator,
-      holdout: holdoutModels(numModels, options),
+      fold: foldOfModels(numModels, options),
+      lambdas: new Float64Array(0),
       pathLength: options.pathLength,
       lambdaMinRatio: options.lambdaMinRatio,
       refit: options.refit,
       // one model leaves nothing to hold out: every target is constant, whatever lambda
       lambda: options.lambda ?? Number.MIN_VALUE,
+      standardise: false,
       gapTolerance: options.gapTolerance,
+      gramBytes: 2 ** 30,
     },
+    undefined,
+    abortFlag(signal),
+  );
+  const fits = await addon.fitDatamodels(
+    { design: design.handle, numTargets, outputs, targetsPerRowWeight: 1 },
     (done, total) => onProgress?.({ done, total }),
     abortFlag(signal),
   );
@@ -79,6 +87,14 @@ export function holdoutModels(numModels: number, { select, holdoutFraction, seed
     [order[drawn], order[other]] = [order[other]!, order[drawn]!];
   }
   return order.slice(0, count).sort();
+}
+
+/** (numModels): 0 held out, -1 not; empty without selection. */
+function foldOfModels(numModels: number, options: FitOptions): Int32Array {
+  const heldOut = holdoutModels(numModels, options);
+  const fold = new Int32Array(heldOut.length === 0 ? 0 : numModels).fill(-1);
+  for (const model of heldOut) fold[model] = 0;
+  return fold;
 }
 
 /** Dense weights (numTargets, numTrain), for export. @throws LETHE_MEMORY_SHORT (exit code 4) */

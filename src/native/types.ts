@@ -121,24 +121,49 @@ export interface NativeSpearmanRequest {
   correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
 }
 
-export interface NativeFitRequest {
+export interface NativeDesignRequest {
   isa: IsaName | '';
   threads: number;
   numModels: number;
   numTrain: number;
+  /** That will be fitted on the design in all: decides whether tables of Gram counts pay. */
   numTargets: number;
   /** (numModels, ceil(numTrain / 8)) */
   bits: Uint8Array;
-  /** (numModels, numTargets) */
-  outputs: Float32Array;
   estimator: 'lasso' | 'marginal';
-  /** Held-out model rows that choose lambda; empty: every target is fitted at `lambda`. */
-  holdout: Int32Array;
+  /** (numModels): -1 never held out, k held out in fold k; empty: every target is fitted at `lambda`. */
+  fold: Int32Array;
+  /** Lambdas to choose from, largest first; empty: pathLength values from lambda_max to lambdaMinRatio of it. */
+  lambdas: Float64Array;
   pathLength: number;
   lambdaMinRatio: number;
   refit: boolean;
   lambda: number;
+  standardise: boolean;
   gapTolerance: number;
+  /** Memory for tables of Gram counts. */
+  gramBytes: number;
+}
+
+export interface NativeDesign {
+  handle: unknown;
+  isa: IsaName;
+  /** Where Gram counts come from: tables of 8 or 16 bits an entry, or the bits of the masks. */
+  gram: 'table8' | 'table16' | 'counted';
+  bytes: number;
+  /** Of a worker of a fit, typical. */
+  bytesPerThread: number;
+}
+
+export interface NativeFitRequest {
+  /** `handle` of a NativeDesign. */
+  design: unknown;
+  numTargets: number;
+  /** (numModels, numTargets) */
+  outputs: Float32Array;
+  /** (numModels, ceil(numTargets / targetsPerRowWeight)): how often a model counts, 0 leaves it out. */
+  rowWeights?: Uint8Array;
+  targetsPerRowWeight: number;
 }
 
 /** Columns of Datamodels; status is an index into fitStatuses. */
@@ -158,6 +183,7 @@ export interface NativeAddon {
   systemInfo(): SystemInfo;
   trainMany(request: NativeTrainRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeTrainOutcome[]>;
   forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  openDesign(request: NativeDesignRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeDesign>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
   describeNet(net: NetSpec, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;

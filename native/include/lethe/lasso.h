@@ -68,6 +68,7 @@ class LassoDesign;
 
 // What openDesign() chose.
 struct DesignInfo {
+  int64_t numModels = 0;
   std::string isa;
   std::string gram;        // "table8", "table16": counts looked up in tables of that many bits; "counted": from the bits
   int64_t bytes = 0;       // of the design
