@@ -79,7 +79,11 @@ function spectrumOf(points: Matrix): Spectrum {
 /** Minimisers of sum (theta . x - y)^2 + lambda |theta|^2 over all points and over the retain points (equation 5), by Cholesky. */
 export function optima({ x, y, dim }: RotatedData, lambda: number, numForget: number): Optima {
   const points = Matrix.from1DArray(y.length, dim, x);
-  return { lambda, thetaFull: ridge(points, y, lambda), thetaStar: ridge(points.subMatrix(0, y.length - numForget - 1, 0, dim - 1), y, lambda) };
+  return {
+    lambda,
+    thetaFull: ridge(points, y, lambda),
+    thetaStar: ridge(points.subMatrix(0, y.length - numForget - 1, 0, dim - 1), y, lambda),
+  };
 }
 
 function ridge(points: Matrix, y: Float64Array, lambda: number): Float64Array {

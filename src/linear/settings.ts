@@ -74,7 +74,13 @@ function rulesOf(settings: LinearSettings): Rule[] {
     ),
     rule('noise variance', noiseVariance, 'a number >= 0', (value) => Number.isFinite(value) && value >= 0, 'Give --noise-variance.'),
     rule('small lambda', small, 'a number > 0: without a penalty the optimum is not unique', positive, 'Give --lambda SMALL,LARGE.'),
-    rule('large lambda', large, `a number > ${small}, the small lambda`, (value) => positive(value) && value > small, 'Give --lambda SMALL,LARGE.'),
+    rule(
+      'large lambda',
+      large,
+      `a number > ${small}, the small lambda`,
+      (value) => positive(value) && value > small,
+      'Give --lambda SMALL,LARGE.',
+    ),
     rule(
       'batch size',
       batchSize,
@@ -83,8 +89,14 @@ function rulesOf(settings: LinearSettings): Rule[] {
       'Give --batch.',
     ),
     rule('full-batch iterations', iterations.full, 'an integer from 10 to 1e7', integerFrom(10, 1e7), 'Give --iterations.'),
-    rule('stochastic iterations', iterations.stochastic, 'an integer from 10 to 1e7', integerFrom(10, 1e7), 'Give --stochastic-iterations.'),
-    rule('repetitions', seeds, 'an integer from 1 to 10000', integerFrom(1, 10_000), 'Give --seeds.'),
+    rule(
+      'stochastic iterations',
+      iterations.stochastic,
+      'an integer from 10 to 1e7',
+      integerFrom(10, 1e7),
+      'Give --stochastic-iterations.',
+    ),
+    rule('repetitions', seeds, 'an integer from 1 to 1000', integerFrom(1, 1000), 'Give --seeds.'),
     rule('seed', seed, 'an integer from 0 to 2^53 - 1', (value) => Number.isSafeInteger(value) && value >= 0, 'Give --seed.'),
   ];
 }
@@ -97,11 +109,15 @@ function rule(what: string, value: number, expected: string, holds: (value: numb
 export function checkLinearSettings(settings: LinearSettings): void {
   for (const { what, value, expected, holds, action } of rulesOf(settings)) {
     if (!holds(value)) {
-      throw new LetheError('LETHE_LINEAR_SETTING', `the number of ${what} cannot be run`.replace(/number of (?=(dimension|noise|small|large|batch|seed))/, ''), {
-        expected,
-        received: String(value),
-        action,
-      });
+      throw new LetheError(
+        'LETHE_LINEAR_SETTING',
+        `the number of ${what} cannot be run`.replace(/number of (?=(dimension|noise|small|large|batch|seed))/, ''),
+        {
+          expected,
+          received: String(value),
+          action,
+        },
+      );
     }
   }
 }
