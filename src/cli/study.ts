@@ -55,7 +55,7 @@ async function ridgeVerb(options: StudyVerbOptions): Promise<void> {
   const signal = interruptSignal();
   const studies: LinearStudy[] = [];
   for (const settings of wanted) {
-    const progress = createProgress(`example ${settings.example}`, 'k gradients');
+    const progress = createProgress(`example ${settings.example}`, 'gradients');
     const onProgress = ({ done, total }: { done: number; total: number }): void => {
       progress.update(done, total);
     };

@@ -30,11 +30,11 @@ export function judgeClaims(evidence: Evidence): LinearClaim[] {
     ascentStalls(evidence),
     ascentTurnsAway(evidence),
     ...settings.lambdas.map((lambda) => fasterInBatches(evidence, lambda)),
-    smallerStep(evidence),
-    similarFullStep(evidence),
-    ...spans(evidence),
   ];
-  return settings.example === 1 ? [...masses(evidence), ...claims] : claims;
+  const ofExample1 = [smallerStep(evidence), similarFullStep(evidence), ...spans(evidence)];
+  if (settings.example === 1) return [...masses(evidence), ...claims, ...ofExample1];
+  // the paper claims the same patterns for example 2, but says these only of example 1
+  return [...claims, ...ofExample1.map((claim) => ({ ...claim, statement: `as in example 1: ${claim.statement}` }))];
 }
 
 /** The entry of a method in a setting, of descent-ascent the representative weight. */

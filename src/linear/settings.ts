@@ -45,7 +45,7 @@ export function defaultLinearSettings(example: 1 | 2): LinearSettings {
 }
 
 interface Rule {
-  /** Name of the command's option, and of the setting in the message. */
+  /** The setting, as the message names it. */
   what: string;
   value: number;
   expected: string;
@@ -64,9 +64,9 @@ function rulesOf(settings: LinearSettings): Rule[] {
   const positive = (value: number): boolean => Number.isFinite(value) && value > 0;
   return [
     rule('dimension', dimension, 'an integer from 1 to 20000', integerFrom(1, 20_000), 'Give --dimension.'),
-    rule('train points', numTrain, 'an integer from 2 to 20000', integerFrom(2, 20_000), 'Give --train.'),
+    rule('number of train points', numTrain, 'an integer from 2 to 20000', integerFrom(2, 20_000), 'Give --train.'),
     rule(
-      'forget points',
+      'number of forget points',
       numForget,
       `an integer from 1 to ${numTrain - 1}, fewer than the ${numTrain} train points`,
       integerFrom(1, numTrain - 1),
@@ -88,15 +88,15 @@ function rulesOf(settings: LinearSettings): Rule[] {
       integerFrom(1, numTrain - numForget),
       'Give --batch.',
     ),
-    rule('full-batch iterations', iterations.full, 'an integer from 10 to 1e7', integerFrom(10, 1e7), 'Give --iterations.'),
+    rule('number of full-batch iterations', iterations.full, 'an integer from 10 to 1e7', integerFrom(10, 1e7), 'Give --iterations.'),
     rule(
-      'stochastic iterations',
+      'number of stochastic iterations',
       iterations.stochastic,
       'an integer from 10 to 1e7',
       integerFrom(10, 1e7),
       'Give --stochastic-iterations.',
     ),
-    rule('repetitions', seeds, 'an integer from 1 to 1000', integerFrom(1, 1000), 'Give --seeds.'),
+    rule('number of repetitions', seeds, 'an integer from 1 to 1000', integerFrom(1, 1000), 'Give --seeds.'),
     rule('seed', seed, 'an integer from 0 to 2^53 - 1', (value) => Number.isSafeInteger(value) && value >= 0, 'Give --seed.'),
   ];
 }
@@ -109,15 +109,7 @@ function rule(what: string, value: number, expected: string, holds: (value: numb
 export function checkLinearSettings(settings: LinearSettings): void {
   for (const { what, value, expected, holds, action } of rulesOf(settings)) {
     if (!holds(value)) {
-      throw new LetheError(
-        'LETHE_LINEAR_SETTING',
-        `the number of ${what} cannot be run`.replace(/number of (?=(dimension|noise|small|large|batch|seed))/, ''),
-        {
-          expected,
-          received: String(value),
-          action,
-        },
-      );
+      throw new LetheError('LETHE_LINEAR_SETTING', `the study cannot run with this ${what}`, { expected, received: String(value), action });
     }
   }
 }

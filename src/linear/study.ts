@@ -1,6 +1,6 @@
 /** The linear study (Section 5, Appendix E): data, optima, all methods, theorem checks and the paper's claims as computed answers. */
 import { LetheError, ExitCode } from '../errors.js';
-import type { LinearBatch, LinearGeometry, LinearSettings, LinearSpanCurve, LinearStudy, RunOptions } from '../types.js';
+import type { LinearBatch, LinearGeometry, LinearMethodName, LinearSettings, LinearSpanCurve, LinearStudy, RunOptions } from '../types.js';
 import { judgeClaims } from './claims.js';
 import { drawData, massInSpan, optima, rotate } from './problem.js';
 import { checkLinearSettings, loggedIterations, stepGrid, variants } from './settings.js';
@@ -13,36 +13,28 @@ const descent = [{ method: 'gradient-descent' }] as const;
 
 /**
  * Runs one example. Everything random depends on (seed, repetition) only: the same study for any number of threads. Divergence is a
- * result: distances become infinite. Progress counts points whose gradients were taken, in thousands.
+ * result: distances become infinite. Progress counts gradients of single points, as if no step size ended
+ * early.
  * @throws LETHE_LINEAR_SETTING (exit code 2), LETHE_TASK_ABORTED (75)
  */
 export async function linearStudy(settings: LinearSettings, options: RunOptions = {}): Promise<LinearStudy> {
   checkLinearSettings(settings);
   const repetitions = await prepare(settings, options.signal);
-  const run = runner(settings, options);
-  const sweep = (batch: LinearBatch): Promise<Trajectories[]> =>
-    run({ variants, lambdaIndices: [0, 1], batch, steps: stepGrid, loggedAt: loggedIterations(settings.iterations[batch]) }, repetitions);
-  const all = [...(await sweep('full')), ...(await sweep('stochastic'))];
-  const entries = summarise(all, settings.lambdas);
-  const best = (method: string, lambdaIndex: number): number =>
-    entries.find((e) => e.method === method && e.batch === 'stochastic' && e.lambda === settings.lambdas[lambdaIndex])!.stepHalvings;
+  const { full, stochastic, closedForm, long } = requestsOf(settings);
+  const few = repetitions.slice(0, longRunRepetitions);
+  const counted = [full, stochastic].map((request): [TrajectoryRequest, number] => [request, settings.seeds]);
+  const run = runner(settings, [...counted, [long, few.length]], options);
 
+  const all = [...(await run(full, repetitions)), ...(await run(stochastic, repetitions))];
+  const entries = summarise(all, settings.lambdas);
+  const best = (method: LinearMethodName, lambdaIndex: number): number =>
+    entries.find((e) => e.method === method && e.batch === 'stochastic' && e.lambda === settings.lambdas[lambdaIndex])!.stepHalvings;
   const spanCurves = await besideBest(run, repetitions, settings, stepGrid[best('gradient-descent', 1)]!);
+
   const first = repetitions.slice(0, theorem1Repetitions);
-  const closed: TrajectoryRequest = {
-    variants: theorem1Methods.map((method) => ({ method })),
-    lambdaIndices: [0, 1],
-    batch: 'full',
-    steps: stepGrid,
-    loggedAt: theorem1Iterations,
-    keepIterates: true,
-  };
-  const checks = checkTheorem1(await run(closed, first), first, settings);
+  const checks = checkTheorem1(await run(closedForm, first), first, settings);
   const matching = all.filter(({ variant, batch }) => variant.method === 'oracle-matching' && batch === 'stochastic');
   for (const each of matching) checks.push(...checkMatchingRate(each, best('oracle-matching', each.lambdaIndex), repetitions, settings));
-  const few = repetitions.slice(0, longRunRepetitions);
-  const loggedAt = loggedIterations(longRunFactor * settings.iterations.stochastic);
-  const long: TrajectoryRequest = { variants: descent, lambdaIndices: [0, 1], batch: 'stochastic', steps: longRunSteps, loggedAt };
   for (const each of await run(long, few)) checks.push(...checkDescentBound(each, few, settings));
 
   const geometry = settings.lambdas.map((lambda, index) => geometryOf(repetitions, index, lambda, settings));
@@ -64,38 +56,41 @@ async function prepare(settings: LinearSettings, signal: AbortSignal | undefined
   return repetitions;
 }
 
-/** Kilo-points of gradients a request takes when no step size ends early. */
-function workOf(request: TrajectoryRequest, numRepetitions: number, settings: LinearSettings): number {
-  const { variants: methods, lambdaIndices, batch, steps, loggedAt } = request;
+/** Gradients of points a request takes when no step size ends early. */
+function workOf(
+  { variants: methods, batch, steps, loggedAt }: TrajectoryRequest,
+  numRepetitions: number,
+  settings: LinearSettings,
+): number {
   const points = batch === 'full' ? settings.numTrain : settings.batchSize;
-  return (methods.length * lambdaIndices.length * numRepetitions * steps.length * loggedAt.at(-1)! * points) / 1000;
+  return methods.length * settings.lambdas.length * numRepetitions * steps.length * loggedAt.at(-1)! * points;
 }
 
-function runner(settings: LinearSettings, { onProgress, signal, threads = 0 }: RunOptions) {
-  const full = loggedIterations(settings.iterations.full);
-  const stochastic = loggedIterations(settings.iterations.stochastic);
-  const sweepWork = (['full', 'stochastic'] as const).map((batch) =>
-    workOf(
-      { variants, lambdaIndices: [0, 1], batch, steps: stepGrid, loggedAt: batch === 'full' ? full : stochastic },
-      settings.seeds,
-      settings,
-    ),
-  );
-  const longWork = workOf(
-    {
-      variants: descent,
-      lambdaIndices: [0, 1],
-      batch: 'stochastic',
-      steps: longRunSteps,
-      loggedAt: Int32Array.of(longRunFactor * settings.iterations.stochastic),
-    },
-    Math.min(settings.seeds, longRunRepetitions),
-    settings,
-  );
-  const total = sweepWork[0]! + sweepWork[1]! + longWork; // the two short calls between them are not worth counting
+/** The runs that do not depend on the results of others. */
+function requestsOf({ iterations }: LinearSettings): Record<LinearBatch | 'closedForm' | 'long', TrajectoryRequest> {
+  const lambdaIndices = [0, 1];
+  const sweep = (batch: LinearBatch): TrajectoryRequest => {
+    return { variants, lambdaIndices, batch, steps: stepGrid, loggedAt: loggedIterations(iterations[batch]) };
+  };
+  const compared = theorem1Methods.map((method) => ({ method }));
+  const longRun = loggedIterations(longRunFactor * iterations.stochastic);
+  return {
+    full: sweep('full'),
+    stochastic: sweep('stochastic'),
+    closedForm: { variants: compared, lambdaIndices, batch: 'full', steps: stepGrid, loggedAt: theorem1Iterations, keepIterates: true },
+    long: { variants: descent, lambdaIndices, batch: 'stochastic', steps: longRunSteps, loggedAt: longRun },
+  };
+}
+
+type Run = (request: TrajectoryRequest, repetitions: readonly Repetition[]) => Promise<Trajectories[]>;
+
+/** Runs requests one after the other; `counted` are the long ones, with their repetitions, which progress is measured on. */
+function runner(settings: LinearSettings, counted: [TrajectoryRequest, number][], { onProgress, signal, threads = 0 }: RunOptions): Run {
+  const works = new Map(counted.map(([request, numRepetitions]) => [request, workOf(request, numRepetitions, settings)]));
+  const total = [...works.values()].reduce((sum, work) => sum + work, 0);
   let done = 0;
-  return async (request: TrajectoryRequest, repetitions: readonly Repetition[]): Promise<Trajectories[]> => {
-    const work = request.keepIterates === true || request.steps.length === 3 ? 0 : workOf(request, repetitions.length, settings);
+  return async (request, repetitions) => {
+    const work = works.get(request) ?? 0;
     const onShare = (share: number): void => onProgress?.({ done: done + share * work, total });
     const result = await runTrajectories(request, repetitions, settings, { threads, signal, onShare });
     done += work;
@@ -105,7 +100,7 @@ function runner(settings: LinearSettings, { onProgress, signal, threads = 0 }: R
 
 /** Figure E.1: at a quarter, once and four times the best step of stochastic descent, large lambda; these need not be on the grid. */
 async function besideBest(
-  run: ReturnType<typeof runner>,
+  run: Run,
   repetitions: readonly Repetition[],
   settings: LinearSettings,
   best: number,
@@ -153,7 +148,7 @@ function choices({ example, noiseVariance, numForget, batchSize, iterations }: L
   return [
     `Points are drawn from ${points}; labels are theta . x + noise with theta from N(0, I) and noise variance ${noiseVariance}${example === 1 ? ', for which lambda 4 is the best ridge penalty' : ''}.`,
     `The ${numForget} forget points are a uniform choice. Each repetition draws its own data and batches.`,
-    `Gradients are those of the summed objective (5), factor 2 included. A batch of ${batchSize} follows the sum of its points' own gradients; each retain point owns lambda / |retain set| of the penalty, so that the expected step points along the full gradient.`,
+    `Gradients are those of the summed objective (5), factor 2 included. A batch of ${batchSize} follows the sum of its points' own gradients; each retain point owns lambda / |retain set| of the penalty, so that the expected step points along the full gradient (the whole penalty in every batch would aim at another optimum, that of a larger lambda).`,
     'Batches are drawn without replacement: from the retain set for GD and OM on the retain set, from all points for OM and GD + ascent.',
     `Runs take ${iterations.full} full-batch and ${iterations.stochastic} stochastic iterations.`,
     'Distances are squared: R = |theta_t - theta_*|^2 / |theta_full - theta_*|^2.',

@@ -30,3 +30,6 @@ const looks: (LinearVariantName & { color: string })[] = [
 ];
 
 export const linearStyles = looks.map((look) => ({ label: linearLabel(look), color: look.color }));
+
+/** Axis labels of powers of ten: "1e-6", "1", "1e3". */
+export const powerLabel = "datum.value === 1 ? '1' : replace(format(datum.value, '~e'), '+', '')";

@@ -5,7 +5,7 @@ import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
 import { plural } from '../format.js';
-import { linearLabel, linearStyles } from '../linearStyle.js';
+import { linearLabel, linearStyles, powerLabel } from '../linearStyle.js';
 import { config } from '../style.js';
 
 const batches: readonly LinearBatch[] = ['full', 'stochastic'];
@@ -70,7 +70,9 @@ interface Panel {
 function drawnValues(panel: Panel): object[] {
   const [low, high] = yDomain;
   const within = (value: number): number => Math.min(Math.max(value, low / 10), high * 10);
-  return panel.rows.flatMap(({ curve: { iterations, p10, p50, p90 }, ...entry }) => {
+  // what comes first lies below
+  const rows = [...panel.rows].sort((a, b) => Number(b.method === 'descent-ascent') - Number(a.method === 'descent-ascent'));
+  return rows.flatMap(({ curve: { iterations, p10, p50, p90 }, ...entry }) => {
     const gone = p50.findIndex((value) => value > high);
     const end = gone === -1 ? iterations.length : gone + 1;
     return iterations.slice(1, end).map((t, l) => ({
@@ -114,7 +116,7 @@ function spec(panels: readonly Panel[]): TopLevelSpec {
     field,
     type: 'quantitative' as const,
     scale,
-    axis: { title: 'relative squared distance R', values: ticks, format: '~e' },
+    axis: { title: 'relative squared distance R', values: ticks, labelExpr: powerLabel },
   });
   const line = (representative: boolean, strokeWidth: number) => ({
     transform: [{ filter: `datum.representative === ${representative}` }],

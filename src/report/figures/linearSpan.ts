@@ -5,6 +5,7 @@ import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
 import { plural } from '../format.js';
+import { powerLabel } from '../linearStyle.js';
 import { config } from '../style.js';
 
 const factors = [
@@ -75,11 +76,12 @@ function spec(spanCurves: readonly LinearSpanCurve[]): TopLevelSpec {
     axis: { title: 'iteration', values: [1, 10, 100, 1000, 10_000, 100_000, 1_000_000], format: '~s' },
   };
   const scale = { type: 'log' as const, domain: [lowest, 10], nice: false };
+  const decades = Array.from({ length: 2 - Math.round(Math.log10(lowest)) }, (_, k) => 10 ** (1 - k));
   const y = (field: string) => ({
     field,
     type: 'quantitative' as const,
     scale,
-    axis: { title: 'relative squared distance', format: '~e', tickCount: 6 },
+    axis: { title: 'relative squared distance', values: decades, labelExpr: powerLabel },
   });
   return {
     $schema: schema,
