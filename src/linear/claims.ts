@@ -9,7 +9,7 @@ import type {
   LinearSpanCurve,
   LinearSettings,
 } from '../types.js';
-import { arrivedBelow } from './settings.js';
+import { arrivedBelow, stepGrid } from './settings.js';
 
 /** What the claims look at. */
 export interface Evidence {
@@ -160,15 +160,13 @@ function fasterInBatches(evidence: Evidence, lambda: number): LinearClaim {
 }
 
 function stepRatio(evidence: Evidence, batch: LinearBatch): { ratio: number; numbers: string } {
-  const [few, many] = evidence.settings.lambdas.map((lambda) => entryOf(evidence, 'gradient-descent', batch, lambda)) as [
-    LinearEntry,
-    LinearEntry,
-  ];
+  const { lambdas, iterations: lengths } = evidence.settings;
+  const [few, many] = lambdas.map((lambda) => entryOf(evidence, 'gradient-descent', batch, lambda)) as [LinearEntry, LinearEntry];
   const ratio = few.step / many.step;
-  return {
-    ratio,
-    numbers: `${ratio.toPrecision(3)} times in ${evidence.settings.iterations[batch]} iterations: 10/2^${few.stepHalvings} at lambda ${few.lambda}, 10/2^${many.stepHalvings} at lambda ${many.lambda}`,
+  const step = ({ stepHalvings, lambda }: LinearEntry): string => {
+    return `10/2^${stepHalvings}${stepHalvings === stepGrid.length - 1 ? ', the smallest of the grid,' : ''} at lambda ${lambda}`;
   };
+  return { ratio, numbers: `${ratio.toPrecision(3)} times in ${lengths[batch]} iterations: ${step(few)}, ${step(many)}` };
 }
 
 function smallerStep(evidence: Evidence): LinearClaim {
