@@ -146,7 +146,7 @@ function geometryOf(
 function choices({ example, noiseVariance, numForget, batchSize, iterations }: LinearSettings): string[] {
   const points = example === 1 ? 'N(0, I), which the paper leaves open' : 'N(0, diag(1/i))';
   return [
-    `Points are drawn from ${points}; labels are theta . x + noise with theta from N(0, I) and noise variance ${noiseVariance}${example === 1 ? ', for which lambda 4 is the best ridge penalty' : ''}.`,
+    `Points are drawn from ${points}; labels are theta . x + noise with theta from N(0, I) and noise variance ${noiseVariance}, for which lambda = ${noiseVariance} is the best ridge penalty.`,
     `The ${numForget} forget points are a uniform choice. Each repetition draws its own data and batches.`,
     `Gradients are those of the summed objective (5), factor 2 included. A batch of ${batchSize} follows the sum of its points' own gradients; each retain point owns lambda / |retain set| of the penalty, so that the expected step points along the full gradient (the whole penalty in every batch would aim at another optimum, that of a larger lambda).`,
     'Batches are drawn without replacement: from the retain set for GD and OM on the retain set, from all points for OM and GD + ascent.',

@@ -57,7 +57,7 @@ function choicesHtml({ choices }: LinearStudy): string {
 function claimsTable({ claims }: LinearStudy): Table {
   return {
     title: 'Claims',
-    columns: [left('claim'), left('holds'), left('numbers')],
+    columns: [left('claim'), right('holds'), left('numbers')],
     rows: claims.map(({ statement, holds, numbers }) => [{ text: statement }, { text: answer(holds) }, { text: numbers }]),
     notes: ['Iterations and distances are medians over the repetitions.'],
   };
@@ -66,7 +66,7 @@ function claimsTable({ claims }: LinearStudy): Table {
 function checksTable({ checks }: LinearStudy): Table {
   return {
     title: 'Theorems 1 and 2',
-    columns: [left('statement'), left('holds'), right('value'), right('tolerance'), left('numbers')],
+    columns: [left('statement'), right('holds'), right('value'), right('tolerance'), left('numbers')],
     rows: checks.map(({ statement, holds, value, relation, tolerance, numbers }) => [
       { text: statement },
       { text: answer(holds) },
@@ -102,7 +102,7 @@ function entriesTable({ entries }: LinearStudy): Table {
       left('batch'),
       right('lambda'),
       left('method'),
-      left('step'),
+      right('step'),
       right('lowest R'),
       right('final R'),
       right('10 to 90 %'),
@@ -130,12 +130,25 @@ export function renderLinearClaims(studies: readonly LinearStudy[]): string {
     title: `Example ${settings.example}: d ${settings.dimension}, n ${settings.numTrain}, ${settings.numForget} forget points, ${settings.seeds} repetitions`,
     columns: [left('holds'), left('claim')],
     rows: [...claims, ...checks].flatMap(({ statement, holds, numbers }) => [
-      [{ text: answer(holds) }, { text: statement }],
-      [{ text: '' }, { text: `  ${numbers}` }],
+      ...lines(statement).map((text, line) => [{ text: line === 0 ? answer(holds) : '' }, { text }]),
+      ...lines(numbers).map((text) => [{ text: '' }, { text: `  ${text}` }]),
     ]),
     notes: [],
   }));
   return tables.map(renderText).join('\n');
+}
+
+const lineLength = 100;
+
+/** Words filled into lines of at most `lineLength` characters. */
+function lines(text: string): string[] {
+  const filled: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = filled.at(-1);
+    if (last === undefined || last.length + 1 + word.length > lineLength) filled.push(word);
+    else filled[filled.length - 1] = `${last} ${word}`;
+  }
+  return filled;
 }
 
 function claimsCsv(studies: readonly LinearStudy[]): string {
