@@ -22,7 +22,10 @@ export { forgetShift, simulate, unlearnedLogits, unlearnJob, unlearnMethod } fro
 export { klom } from './evaluate/klom.js';
 export { klomFloor } from './evaluate/floor.js';
 export { lds } from './evaluate/lds.js';
+export { linearStudy } from './linear/study.js';
+export { checkLinearSettings, defaultLinearSettings } from './linear/settings.js';
 export { buildReport, renderKlomTable } from './report/index.js';
+export { buildLinearReport, renderLinearClaims } from './report/linear.js';
 export { collectReport } from './report/collect.js';
 
 // runs

@@ -415,3 +415,126 @@ export interface ForgetSetScores {
 export interface LdsScores {
   lds: LdsPoint[];
 }
+
+// ---------------------------------------------------------------- linear study
+
+/** Order is that of Appendix E.3; the addon numbers methods by position here. */
+export const linearMethodNames = ['gradient-descent', 'descent-ascent', 'oracle-matching', 'oracle-matching-retain'] as const;
+export type LinearMethodName = (typeof linearMethodNames)[number];
+export type LinearBatch = 'full' | 'stochastic';
+
+export interface LinearSettings {
+  /** 1: Section 5, points from N(0, I). 2: Appendix E.4, points from N(0, diag(1/i)). */
+  example: 1 | 2;
+  dimension: number;
+  numTrain: number;
+  numForget: number;
+  noiseVariance: number;
+  /** Small, then large. */
+  lambdas: [number, number];
+  batchSize: number;
+  /** Length of the runs. */
+  iterations: Record<LinearBatch, number>;
+  /** Number of repetitions: each has its own data and batches. */
+  seeds: number;
+  seed: number;
+}
+
+/** Quantiles over the repetitions; infinite where they diverged or never arrived. */
+export interface LinearSpread {
+  p10: number;
+  p50: number;
+  p90: number;
+}
+
+/** Quantiles of a relative squared distance over iterations. */
+export interface LinearCurve {
+  iterations: number[];
+  p10: number[];
+  p50: number[];
+  p90: number[];
+}
+
+/** What one step size does; distances are medians over the repetitions. */
+export interface LinearStepResult {
+  step: number;
+  finalDistance: number;
+  lowestDistance: number;
+  /** Repetitions that left the tolerance for divergence. */
+  numDiverged: number;
+}
+
+/** One method in one setting at its best step size; R = |theta_t - theta_*|^2 / |theta_full - theta_*|^2. */
+export interface LinearEntry {
+  method: LinearMethodName;
+  /** Weight of the forget gradient (the paper's alpha); descent-ascent only. */
+  ascentWeight?: number;
+  batch: LinearBatch;
+  lambda: number;
+  /** The best step size is 10 / 2^stepHalvings. */
+  step: number;
+  stepHalvings: number;
+  /** False for the weights of descent-ascent that another weight beats. */
+  representative: boolean;
+  finalDistance: LinearSpread;
+  lowestDistance: LinearSpread;
+  /** First logged iteration with R <= 1e-6. */
+  iterationsToTolerance: LinearSpread;
+  numDiverged: number;
+  curve: LinearCurve;
+  /** Every step size of the grid, largest first. */
+  steps: LinearStepResult[];
+}
+
+/** Figure E.1: stochastic gradient descent at the large lambda, beside its best step size. */
+export interface LinearSpanCurve {
+  lambda: number;
+  /** 1/4, 1 or 4 times the best step size. */
+  factor: number;
+  step: number;
+  inSpan: LinearCurve;
+  orthogonal: LinearCurve;
+}
+
+/** A statement of the theory held against numbers. */
+export interface LinearCheck {
+  name: string;
+  statement: string;
+  holds: boolean;
+  /** What was measured, and what it may be at most or at least: `value` relation `tolerance`. */
+  value: number;
+  relation: '<=' | '>=' | '=';
+  tolerance: number;
+  numbers: string;
+}
+
+/** A sentence of the paper held against numbers. */
+export interface LinearClaim {
+  name: string;
+  statement: string;
+  holds: boolean;
+  numbers: string;
+}
+
+/** Facts of the data that the paper states or that explain the curves. */
+export interface LinearGeometry {
+  lambda: number;
+  /** Share of the squared norm of the forget points, and of theta_* - theta_full, inside the span of the retain points. */
+  forgetMassInSpan: LinearSpread;
+  updateMassInSpan: LinearSpread;
+  /** Extreme eigenvalues of X^T X on the span of all points. */
+  eigenvalueMin: LinearSpread;
+  eigenvalueMax: LinearSpread;
+}
+
+export interface LinearStudy {
+  version: 1;
+  settings: LinearSettings;
+  /** How data were drawn where the paper does not say. */
+  choices: string[];
+  geometry: LinearGeometry[];
+  entries: LinearEntry[];
+  spanCurves: LinearSpanCurve[];
+  checks: LinearCheck[];
+  claims: LinearClaim[];
+}

@@ -12,6 +12,7 @@ import { registerQuickstart } from './quickstart.js';
 import { registerReport } from './report.js';
 import { registerRun } from './run.js';
 import { collectRunReport } from './runReport.js';
+import { registerStudy } from './study.js';
 import { registerTrain } from './train.js';
 import { registerUnlearn } from './unlearn.js';
 
@@ -39,6 +40,7 @@ registerTrain(program);
 registerFit(program);
 registerUnlearn(program);
 registerEvaluate(program);
+registerStudy(program);
 registerData(program);
 registerDoctor(program);
 

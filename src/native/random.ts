@@ -1,5 +1,16 @@
 /** Philox 4x32-10, the same generator and keying as native/core/random.cpp: a draw depends only on (seed, purpose, model, counter). */
-export const Purpose = { initialise: 1, shuffle: 2, subset: 3, holdout: 4, mask: 5, forgetSet: 6, synthetic: 7, bootstrap: 8 } as const;
+export const Purpose = {
+  initialise: 1,
+  shuffle: 2,
+  subset: 3,
+  holdout: 4,
+  mask: 5,
+  forgetSet: 6,
+  synthetic: 7,
+  bootstrap: 8,
+  linearData: 9,
+  minibatch: 10,
+} as const;
 export type Purpose = (typeof Purpose)[keyof typeof Purpose];
 
 /** Bound once: in a sandbox with its own globals (tests) a look-up of Math costs more than the arithmetic. */

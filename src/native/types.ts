@@ -179,12 +179,55 @@ export interface NativeFits {
 
 export type NativeProgress = (done: number, total: number) => void;
 
+/** A ridge problem in rotated coordinates, see LinearProblem in native/include/lethe/linear.h: retain rows first. */
+export interface NativeLinearProblem {
+  numTrain: number;
+  numForget: number;
+  dim: number;
+  /** The first coordinates, which are the span of the retain points. */
+  spanSize: number;
+  lambda: number;
+  x: Float64Array; // (numTrain, dim)
+  y: Float64Array; // (numTrain)
+  thetaFull: Float64Array; // (dim)
+  thetaStar: Float64Array; // (dim)
+}
+
+/** One method on one problem at all S steps; the addon fills the arrays. */
+export interface NativeLinearRun {
+  problem: number;
+  /** Position in linearMethodNames. */
+  method: number;
+  ascentWeight: number;
+  /** 0: full batch. */
+  batchSize: number;
+  repetition: number;
+  inSpan: Float64Array; // (S, L)
+  orthogonal: Float64Array; // (S, L)
+  /** (S): 0 ran to the end, 1 diverged, 2 converged */
+  endings: Uint8Array;
+  iterates?: Float64Array; // (S, L, dim)
+}
+
+export interface NativeLinearRequest {
+  problems: NativeLinearProblem[];
+  runs: NativeLinearRun[];
+  steps: Float64Array; // (S)
+  loggedAt: Int32Array; // (L)
+  seed: number;
+  divergedAbove: number;
+  convergedBelow: number;
+  threads: number;
+  isa: IsaName | '';
+}
+
 export interface NativeAddon {
   systemInfo(): SystemInfo;
   trainMany(request: NativeTrainRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeTrainOutcome[]>;
   forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   openDesign(request: NativeDesignRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeDesign>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
+  linearStudy(request: NativeLinearRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   describeNet(net: NetSpec, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
