@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { CommanderError } from 'commander';
 import { ExitCode } from '../errors.js';
+import { registerBench } from './bench.js';
 import { Command, reportError } from './common.js';
 import { registerData } from './data.js';
 import { registerDoctor } from './doctor.js';
@@ -40,6 +41,7 @@ registerFit(program);
 registerUnlearn(program);
 registerEvaluate(program);
 registerData(program);
+registerBench(program);
 registerDoctor(program);
 
 try {
