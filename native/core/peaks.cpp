@@ -54,7 +54,7 @@ size_t secondLevelCache() {
 Peaks measurePeaks(Isa isa) {
   const PeakKernels kernels = kernelsOf(isa);
   constexpr int64_t kLoops = 100000, kWords = 1024;
-  constexpr size_t kLarge = 128 << 20;
+  constexpr size_t kLarge = 64 << 20;
   Peaks peaks;
   volatile float kept = 0;
   const double multiplyAdd = fastest([&] { kept = kernels.multiplyAdd(kLoops, 0.999f, 1e-3f); });

@@ -16,7 +16,7 @@ inline double threadSeconds() {
 }
 
 // Seconds of one call in `trials` samples, ascending; a sample repeats the work until it lasts 10 ms, so that the clock does not matter.
-inline std::vector<double> sampleSeconds(const std::function<void()>& work, int trials = 7) {
+inline std::vector<double> sampleSeconds(const std::function<void()>& work, int trials = 5) {
   constexpr double kLeast = 0.01;
   std::vector<double> samples;
   int64_t calls = 1;

@@ -35,7 +35,7 @@ export function knownPeers(environment: NodeJS.ProcessEnv = process.env): Peer[]
       probe: ['-c', 'import numpy, sklearn.linear_model'],
       package: 'python3-sklearn',
       // of the gap relative to ||y||^2, and of the largest step relative to the largest weight
-      tolerances: [4e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5],
+      tolerances: [4e-4, 2e-4, 1e-4, 7e-5, 5e-5, 3e-5, 2e-5, 1e-5],
       tightTolerance: 1e-9,
     },
     {
@@ -45,7 +45,7 @@ export function knownPeers(environment: NodeJS.ProcessEnv = process.env): Peer[]
       probe: ['-e', 'library(glmnet)'],
       package: 'r-cran-glmnet',
       // of the largest decrease of the objective in a sweep, relative to the null deviance
-      tolerances: [1e-7, 3e-8, 1e-8, 3e-9, 1e-9, 1e-10, 1e-11],
+      tolerances: [1e-7, 3e-8, 1e-8, 3e-9, 1e-9, 3e-10, 1e-10, 3e-11, 1e-11],
       tightTolerance: 1e-13,
       defaultTolerance: 1e-7,
     },
