@@ -127,7 +127,12 @@ async function benchCase(of: LassoCase, session: Session): Promise<{ fitted: Dat
       : undefined;
   session.say(`${label}: timing`);
   const samples = await timeCase(of, rivals, session);
-  return { fitted, results: assemble(of, { fitted, gaps, checkedTargets: targets.length }, samples) };
+  const results = assemble(of, { fitted, gaps, checkedTargets: targets.length }, samples);
+  for (const { backend, threads, secondsPerTarget, peers } of results) {
+    const rivalTimes = peers.map(({ name, ratio }) => `, ${name} ${ratio.toPrecision(3)}x`).join('');
+    session.say(`${label}: ${backend}, ${threads} threads, ${(1000 * secondsPerTarget).toPrecision(3)} ms a target${rivalTimes}`);
+  }
+  return { fitted, results };
 }
 
 /** Every backend solves every target once, untimed. */
