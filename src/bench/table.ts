@@ -65,7 +65,7 @@ function peerColumns({ name, secondsPerTarget, madSecondsPerTarget, repeats, max
   ];
 }
 
-const milliseconds = (seconds: number): string => `${(1000 * seconds).toPrecision(3)} ms`;
+const milliseconds = (seconds: number): string => `${seconds < 0.1 ? (1000 * seconds).toPrecision(3) : (1000 * seconds).toFixed(0)} ms`;
 const gap = (value: number): string => value.toExponential(1);
 
 /** Columns as wide as their widest cell, two spaces apart. */
