@@ -34,7 +34,8 @@ const allowed: Record<string, string[]> = {
   store: ['native'],
   engines: ['native', 'models'],
   jobs: ['store'],
-  cli: ['native', 'models', 'store', 'engines', 'jobs', ...stages],
+  bench: ['native', 'store', 'data', 'datamodels'],
+  cli: ['native', 'models', 'store', 'engines', 'jobs', 'bench', ...stages],
 };
 // data/ (data sets, masks, forget sets) lies below the stages
 for (const stage of stages) allowed[stage] = ['native', 'models', 'store', 'engines', 'data'];

@@ -7,6 +7,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerEvaluate(env, exports);
   lethe::addon::registerLasso(env, exports);
   lethe::addon::registerLinear(env, exports);
+  lethe::addon::registerBench(env, exports);
   return exports;
 }
 

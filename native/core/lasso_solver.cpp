@@ -16,9 +16,9 @@ constexpr double kAtMaximum = 1 - 1e-5;
 constexpr double kStep = 0.865, kPathGap = 1e-2;
 // A given lambda is reached by longer steps, but never at once: a cold solve explodes the working set.
 constexpr double kWarmStep = 0.65;
-// Columns join when their correlation reaches this share of the next lambda to be solved; the sequential strong rule would let in several
-// times as many, and what this one misses is found by the next pass.
-constexpr double kEntry = 0.96;
+// Columns join when their correlation reaches this share of the next lambda to be solved. On the path that is a little late for some,
+// which the next pass finds; the sequential strong rule would let in several times as many as are needed.
+constexpr double kPathEntry = 1.04, kEntry = 0.98;
 constexpr int64_t kPatience = 5;  // the path ends when the best held-out error is this many lambdas back
 constexpr double kPreciseGap = 1e-5;  // gaps below it need correlations and gradients in double
 constexpr int64_t kFinalRounds = 100, kFloatRounds = 6;
@@ -34,7 +34,7 @@ class LassoSolver final : public TargetSolver {
   }
 
   Pass advance(const std::vector<int32_t>& found, const TaskControl& control) override {
-    set_.shrink(kEntry * next_ * count());
+    set_.shrink(entry() * next_ * count());
     const int64_t before = set_.size();
     for (int32_t column : found) admit(column);
     set_.complete();
@@ -101,7 +101,7 @@ class LassoSolver final : public TargetSolver {
     const std::vector<double>& c = correlation();
     const float* factors = factor();
     for (size_t j = 0; j < c.size(); ++j) {
-      if (std::fabs(c[j]) >= kEntry * next_ * count() * (factors ? static_cast<double>(factors[j]) : 1.0)) admit(static_cast<int32_t>(j));
+      if (std::fabs(c[j]) >= entry() * next_ * count() * (factors ? static_cast<double>(factors[j]) : 1.0)) admit(static_cast<int32_t>(j));
     }
     set_.complete();
     set_.deriveGradient(0, c.data());
@@ -140,10 +140,11 @@ class LassoSolver final : public TargetSolver {
       return beginFinal(at_, solution_);
     }
     chooseNext();
-    setScreenResidual(solution_, kEntry * next_ * count() * smallestFactor(), at_ * count() * largestFactor());
+    setScreenResidual(solution_, entry() * next_ * count() * smallestFactor(), at_ * count() * largestFactor());
     return Pass::screen;
   }
 
+  double entry() const { return selecting() || next_ > grid_.back() ? kPathEntry : kEntry; }
   double smallestFactor() const { return factor() ? static_cast<double>(*std::min_element(factor(), factor() + correlationSize())) : 1.0; }
   double largestFactor() const { return factor() ? static_cast<double>(*std::max_element(factor(), factor() + correlationSize())) : 1.0; }
   int64_t correlationSize() const { return design_.columns().columns; }

@@ -110,7 +110,8 @@ function fitOptions(verb: FitVerbOptions): FitOptions {
   };
 }
 
-function oneOf<T extends string>(name: string, given: string, known: readonly T[]): T {
+/** @throws LETHE_OPTION_UNKNOWN (exit code 2) with the values there are */
+export function oneOf<T extends string>(name: string, given: string, known: readonly T[]): T {
   const found = known.find((word) => word === given);
   if (found !== undefined) return found;
   throw new LetheError('LETHE_OPTION_UNKNOWN', `${name} has no such value`, {
@@ -140,7 +141,7 @@ interface Inputs {
   shape: number[];
 }
 
-async function readInputs(verb: FitVerbOptions): Promise<Inputs> {
+export async function readInputs(verb: Pick<FitVerbOptions, 'masks' | 'outputs'>): Promise<Inputs> {
   const masks = await readMaskFile(verb.masks);
   const outputs = await readNpy(verb.outputs);
   const { dtype, shape } = outputs;

@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { CommanderError } from 'commander';
 import { ExitCode } from '../errors.js';
+import { registerBench } from './bench.js';
 import { Command, reportError } from './common.js';
 import { registerData } from './data.js';
 import { registerDoctor } from './doctor.js';
@@ -42,6 +43,7 @@ registerUnlearn(program);
 registerEvaluate(program);
 registerStudy(program);
 registerData(program);
+registerBench(program);
 registerDoctor(program);
 
 try {

@@ -177,6 +177,25 @@ export interface NativeFits {
   weights: Float32Array;
 }
 
+/** Measured limits of one core; a byte copied counts once, GF/s and Gword/s are for the instruction set asked for. */
+export interface NativePeaks {
+  fmaGflops: number;
+  popcountGwords: number;
+  copyGbytes: number;
+  copyCachedGbytes: number;
+  compiler: string;
+}
+
+export interface NativeKernelRate {
+  kernel: string;
+  shape: string;
+  unit: string;
+  /** Median, one thread. */
+  rate: number;
+  /** Of the measured peak of the instructions a naive algorithm would use: methods by tables may exceed 1. */
+  shareOfPeak: number;
+}
+
 export type NativeProgress = (done: number, total: number) => void;
 
 /** A ridge problem in rotated coordinates, see LinearProblem in native/include/lethe/linear.h: retain rows first. */
@@ -228,6 +247,8 @@ export interface NativeAddon {
   openDesign(request: NativeDesignRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeDesign>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
   linearStudy(request: NativeLinearRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  measurePeaks(isa: IsaName | ''): Promise<NativePeaks>;
+  lassoKernelRates(isa: IsaName | ''): Promise<NativeKernelRate[]>;
   describeNet(net: NetSpec, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;

@@ -1,0 +1,127 @@
+/** lethe bench: how fast the kernels and solvers are here, checked against rivals before they are timed. */
+import { InvalidArgumentError } from 'commander';
+import { benchLasso, type LassoBenchOptions } from '../bench/lasso.js';
+import { knownPeers } from '../bench/peers.js';
+import { syntheticProblem } from '../bench/problem.js';
+import { renderReport } from '../bench/table.js';
+import { benchModes, type BenchProblem } from '../bench/types.js';
+import { ExitCode, LetheError } from '../errors.js';
+import { nativeAddon } from '../native/addon.js';
+import { encodeJson } from '../store/json.js';
+import { publishFile } from '../store/publish.js';
+import { action, emitJson, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import { oneOf, readInputs } from './fit.js';
+
+interface LassoVerbOptions {
+  sizes: Size[];
+  targets?: number;
+  modes: string[];
+  peers?: boolean;
+  isa?: string[];
+  threads: number[];
+  repeats: number;
+  masks?: string;
+  outputs?: string;
+  out?: string;
+  json?: boolean;
+}
+
+interface Size {
+  numModels: number;
+  numTrain: number;
+}
+
+const defaultSizes = '1000x2000,2000x5000,4000x10000';
+const defaultModes = ['path', 'single'];
+
+export function registerBench(program: Command): void {
+  const bench = program.command('bench').description('speed of this machine, checked before it is timed');
+  bench
+    .command('lasso')
+    .description('datamodels: seconds a target at a certified gap, beside other solvers on the same core')
+    .option('--sizes <list>', 'models x train examples of the synthetic problems', parseSizes, parseSizes(defaultSizes))
+    .option('--targets <count>', 'targets of each problem (default: 256, 192, 128 by size; all of --outputs, up to 256)', integerAtLeast(1))
+    .option('--modes <list>', `of ${benchModes.join(', ')}`, split, defaultModes)
+    .option('--peers', 'also time scikit-learn and glmnet, as far as they are installed')
+    .option('--isa <list>', 'instruction sets to use (default: the best)', split)
+    .option('--threads <list>', 'numbers of threads of our fits, or all; peers run beside 1', parseThreads, parseThreads('1,all'))
+    .option('--repeats <count>', 'timed runs of each', integerAtLeast(1), 3)
+    .option('--masks <file>', 'real data instead of a synthetic problem, with --outputs: files as of lethe fit')
+    .option('--outputs <file>', 'outputs of the models of --masks')
+    .option('--out <file>', 'also write the JSON document here')
+    .option('--json', 'print one JSON document')
+    .action(action(lassoVerb));
+}
+
+async function lassoVerb(verb: LassoVerbOptions): Promise<void> {
+  const options: LassoBenchOptions = {
+    problems: await problems(verb),
+    modes: verb.modes.map((mode) => oneOf('--modes', mode, benchModes)),
+    isas: instructionSets(verb.isa),
+    threads: verb.threads,
+    repeats: verb.repeats,
+    peers: verb.peers ? knownPeers() : [],
+    say,
+    signal: interruptSignal(),
+  };
+  const report = await benchLasso(options);
+  const { machine, results, kernels, peerProblems } = report;
+  const document = { machine, results, kernels, peerProblems };
+  if (verb.out !== undefined) await publishFile(verb.out, encodeJson({ document: 'lethe.bench-lasso', version: 1, ...document }));
+  if (verb.json) emitJson('bench-lasso', document);
+  else process.stdout.write(renderReport(report));
+  // a rival that was asked for is missing: the rest of the comparison stands, but it is not whole
+  if (peerProblems.length > 0) process.exitCode = ExitCode.environment;
+}
+
+async function problems({ sizes, targets, masks, outputs }: LassoVerbOptions): Promise<(() => BenchProblem)[]> {
+  if (masks === undefined && outputs === undefined) {
+    return sizes.map(
+      ({ numModels, numTrain }) =>
+        () =>
+          syntheticProblem(numModels, numTrain, targets ?? defaultTargets(numTrain)),
+    );
+  }
+  if (masks === undefined || outputs === undefined) {
+    throw new LetheError('LETHE_OPTION_MISSING', 'real data needs both files', {
+      expected: '--masks and --outputs',
+      received: masks === undefined ? 'only --outputs' : 'only --masks',
+    });
+  }
+  const inputs = await readInputs({ masks, outputs });
+  const numTargets = Math.min(targets ?? defaultTargets(0), inputs.numTargets);
+  const { numModels } = inputs.masks;
+  const chosen = new Float32Array(numModels * numTargets);
+  for (let row = 0; row < numModels; row++) {
+    const from = row * inputs.numTargets;
+    chosen.set(inputs.outputs.subarray(from, from + numTargets), row * numTargets);
+  }
+  return [() => ({ source: `${masks}, ${outputs}`, masks: inputs.masks, outputs: chosen, numTargets })];
+}
+
+function defaultTargets(numTrain: number): number {
+  return numTrain <= 2000 ? 256 : numTrain <= 5000 ? 192 : 128;
+}
+
+function instructionSets(names: string[] | undefined): LassoBenchOptions['isas'] {
+  const { isa, availableIsas } = nativeAddon().systemInfo();
+  return names === undefined ? [isa] : names.map((name) => oneOf('--isa', name, availableIsas));
+}
+
+const split = (text: string): string[] => text.split(',').map((part) => part.trim());
+
+function parseSizes(text: string): Size[] {
+  return split(text).map((size) => {
+    const found = /^(\d+)x(\d+)$/.exec(size);
+    const [numModels, numTrain] = [Number(found?.[1]), Number(found?.[2])];
+    if (!(numModels >= 10 && numTrain >= 1)) {
+      throw new InvalidArgumentError(`expected sizes like 1000x2000 (at least 10 models); received "${size}".`);
+    }
+    return { numModels, numTrain };
+  });
+}
+
+/** 0 stands for all. */
+function parseThreads(text: string): number[] {
+  return split(text).map((count) => (count === 'all' ? 0 : integerAtLeast(1)(count)));
+}
