@@ -16,7 +16,8 @@ export { NativeEngine, type NativeEngineOptions } from './engines/native.js';
 
 // stages
 export { trainingJob } from './train/jobs.js';
-export { fitDatamodels, holdoutModels } from './datamodels/fit.js';
+export { fitDatamodels } from './datamodels/fit.js';
+export { holdoutModels } from './datamodels/selection.js';
 export { predict } from './datamodels/predict.js';
 export { forgetShift, simulate, unlearnedLogits, unlearnJob, unlearnMethod } from './unlearn/index.js';
 export { klom } from './evaluate/klom.js';

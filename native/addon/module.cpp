@@ -6,6 +6,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerTrain(env, exports);
   lethe::addon::registerEvaluate(env, exports);
   lethe::addon::registerLasso(env, exports);
+  lethe::addon::registerPredict(env, exports);
   return exports;
 }
 

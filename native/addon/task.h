@@ -43,5 +43,6 @@ void registerSystem(Napi::Env env, Napi::Object exports);
 void registerEvaluate(Napi::Env env, Napi::Object exports);
 void registerTrain(Napi::Env env, Napi::Object exports);
 void registerLasso(Napi::Env env, Napi::Object exports);
+void registerPredict(Napi::Env env, Napi::Object exports);
 
 }  // namespace lethe::addon

@@ -1,4 +1,4 @@
-// Margins of logits, moments and rank correlation: one column a point, blocks of points on worker threads.
+// Margins of logits, moments, rank correlation and its bootstrap: one column a point, blocks of points on worker threads.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -8,6 +8,7 @@
 
 #include "lethe/evaluate.h"
 #include "lethe/parallel.h"
+#include "lethe/random.h"
 
 namespace lethe {
 
@@ -152,6 +153,18 @@ Status spearman(const float* predicted, const float* actual, int64_t models, int
   numConstant = constant;
   numNonFinite = bad;
   return status;
+}
+
+Status bootstrapMeans(const double* values, int64_t count, int64_t resamples, uint64_t seed, int threads, double* means, const TaskControl& control) {
+  if (count < 1 || count >= int64_t{1} << 32) {
+    return Status::error("LETHE_ARGUMENT_INVALID", "values: expected 1 to 2^32 - 1 of them; received " + std::to_string(count) + ".");
+  }
+  return overBlocks(resamples, 1, threads, control, [&](int64_t resample, int64_t) {
+    Random random(seed, Purpose::bootstrap, 2, static_cast<uint32_t>(resample));
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += values[random.below(static_cast<uint32_t>(count))];
+    means[resample] = sum / static_cast<double>(count);
+  });
 }
 
 }  // namespace lethe

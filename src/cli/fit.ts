@@ -1,7 +1,8 @@
 /** lethe fit: datamodels from masks and outputs in files. */
 import path from 'node:path';
 import { packMasks } from '../data/masks.js';
-import { defaultFitOptions, denseWeights, fitDatamodels, holdoutModels } from '../datamodels/fit.js';
+import { defaultFitOptions, denseWeights, fitDatamodels } from '../datamodels/fit.js';
+import { holdoutModels } from '../datamodels/selection.js';
 import { didYouMean, ExitCode, LetheError } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { encodeDatamodels } from '../store/datamodels.js';

@@ -121,6 +121,31 @@ export interface NativeSpearmanRequest {
   correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
 }
 
+/** values: as many as are drawn from, with replacement; means: one a resample, filled. */
+export interface NativeBootstrapRequest {
+  values: Float64Array;
+  means: Float64Array;
+  seed: number;
+  threads: number;
+}
+
+/** Datamodels over numTrain examples: `dense`, or rowStart, indices and weights as in Datamodels. */
+export type NativeDatamodels = { bias: Float32Array } & (
+  | { dense: Float32Array } // (numTargets, numTrain)
+  | { rowStart: Float64Array; indices: Int32Array; weights: Float32Array }
+);
+
+export type NativePredictRequest = NativeDatamodels & {
+  numModels: number;
+  numTrain: number;
+  numTargets: number;
+  /** (numModels, ceil(numTrain / 8)) */
+  bits: Uint8Array;
+  isa: IsaName | '';
+  threads: number;
+  predicted: Float32Array; // (numModels, numTargets), filled
+};
+
 export interface NativeFitRequest {
   isa: IsaName | '';
   threads: number;
@@ -132,8 +157,16 @@ export interface NativeFitRequest {
   /** (numModels, numTargets) */
   outputs: Float32Array;
   estimator: 'lasso' | 'marginal';
-  /** Held-out model rows that choose lambda; empty: every target is fitted at `lambda`. */
+  /** Held-out model rows that choose lambda; empty: every target is fitted at `lambda`. The same as fold 0 of `fold`. */
   holdout: Int32Array;
+  /** (numModels) -1: never held out; k: held out in fold k. Empty: nothing is selected, every target is fitted at `lambda`. */
+  fold: Int32Array;
+  /** Descending; empty: the automatic grid of each target. */
+  lambdas: Float64Array;
+  standardise: boolean;
+  /** (numModels, numTargets / targetsPerRowWeight): 0 leaves the model out for these targets, k counts it k times. */
+  rowWeights?: Uint8Array;
+  targetsPerRowWeight: number;
   pathLength: number;
   lambdaMinRatio: number;
   refit: boolean;
@@ -163,5 +196,7 @@ export interface NativeAddon {
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   moments(request: NativeMomentsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  predict(request: NativePredictRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  bootstrapMeans(request: NativeBootstrapRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   spearman(request: NativeSpearmanRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<{ numConstant: number; numNonFinite: number }>;
 }

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "lethe/evaluate.h"
+#include "lethe/random.h"
 #include "reference/evaluate_reference.h"
 
 using namespace lethe;
@@ -165,6 +166,26 @@ void ranksAndMoments() {
   expect(correlation.guardsIntact() && mean.guardsIntact() && variance.guardsIntact() && nonFinite.guardsIntact(), "ranks, moments: guard words");
 }
 
+// Against the definition with the same random streams; other threads and fewer resamples give the same bits.
+void bootstrap() {
+  const int64_t count = 37, resamples = 20;
+  Guarded<double> values(count), means(resamples), fewer(7);
+  for (int64_t i = 0; i < count; ++i) values[i] = std::sin(static_cast<double>(i));
+  const Status status = bootstrapMeans(values.data(), count, resamples, 5, 3, means.data(), {});
+  int64_t wrong = status.ok() ? 0 : 1;
+  for (int64_t k = 0; k < resamples; ++k) {
+    Random random(5, Purpose::bootstrap, 2, static_cast<uint32_t>(k));
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += values[random.below(37)];
+    wrong += means[k] != sum / 37;
+  }
+  bootstrapMeans(values.data(), count, 7, 5, 1, fewer.data(), {});
+  for (int64_t k = 0; k < 7; ++k) wrong += fewer[k] != means[k];
+  expect(wrong == 0 && means[0] != means[1], "bootstrap means are those of the definition");
+  expect(means.guardsIntact() && fewer.guardsIntact(), "bootstrap: guard words");
+  expect(bootstrapMeans(values.data(), 0, 7, 5, 1, fewer.data(), {}).code == "LETHE_ARGUMENT_INVALID", "no values are refused");
+}
+
 }  // namespace
 
 int main() {
@@ -179,5 +200,6 @@ int main() {
   klomClosedForms();
   marginsAgainstReference();
   ranksAndMoments();
+  bootstrap();
   return finish();
 }
