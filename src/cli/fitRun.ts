@@ -1,5 +1,6 @@
 /** A fit into a folder: estimate, block after block, the result of the blocks, exports. */
 import { createHash } from 'node:crypto';
+import fs from 'node:fs/promises';
 import path from 'node:path';
 import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, type Span } from '../datamodels/blocks.js';
 import type { Design, DesignBlock } from '../datamodels/design.js';
@@ -138,10 +139,10 @@ class DiskNeed {
 /** Of a target before any is known: 64 weights. */
 const assumedBytes = 64 * 8 + 64;
 
+/** The folder itself, or the nearest above that exists: its disk is asked before anything is written. */
 async function existingParent(folder: string): Promise<string> {
-  const { stat } = await import('node:fs/promises');
   let at = folder;
-  while (!(await stat(at).catch(() => undefined)) && path.dirname(at) !== at) at = path.dirname(at);
+  while (!(await fs.stat(at).catch(() => undefined)) && path.dirname(at) !== at) at = path.dirname(at);
   return at;
 }
 
@@ -164,16 +165,15 @@ function sayEstimate(run: FitRun, plan: MemoryPlan, blocks: Span[], finished: Sp
 function progressOf(numTargets: number, finished: number): { update(done: number): void; stop(): void } {
   const display = createProgress('fit', 'targets');
   const started = performance.now();
-  let first = true;
+  let said = false;
   return {
     update(done) {
-      const rate = done / Math.max((performance.now() - started) / 1000, 1e-3);
-      if (first && done > 0) {
-        first = false;
-        const left = (numTargets - finished - done) / rate;
-        say(
-          `fit: first targets after ${duration((performance.now() - started) / 1000)}, ${compact(rate)} targets/s, about ${duration(left)} left`,
-        );
+      const seconds = Math.max((performance.now() - started) / 1000, 1e-3);
+      const rate = done / seconds;
+      if (!said && done >= firstTargets) {
+        said = true;
+        const left = duration((numTargets - finished - done) / rate);
+        say(`fit: first ${done} targets after ${duration(seconds)}, ${compact(rate)} targets/s, about ${left} left`);
       }
       display.update(finished + done, numTargets, '', rate);
     },
@@ -182,6 +182,9 @@ function progressOf(numTargets: number, finished: number): { update(done: number
     },
   };
 }
+
+/** Fewer say little about the rate: the first ones of every worker end at about the same time. */
+const firstTargets = 64;
 
 /** Counts over all targets; gaps of targets that have one. */
 export class FitSummary {
