@@ -133,6 +133,26 @@ void marginsAgainstReference() {
          "a label out of range is refused");
 }
 
+// Enough models for the counting sort; both zeros are equal, infinities are refused, extremes keep their order.
+void ranksOfManyModels() {
+  const int64_t models = 700, points = 9;
+  std::mt19937 random(17);
+  Guarded<float> a(models * points), b(models * points);
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const int64_t point = i % points;
+    a[i] = point < 3 ? gaussian(random, false) : point < 6 ? integer(random, false) * (random() % 2 ? 1.f : -1.f) : extreme(random, false);
+    b[i] = point % 3 == 2 ? integer(random, true) : gaussian(random, true) + a[i] * 1e-3f;
+  }
+  Guarded<double> correlation(points);
+  int64_t constant = -1, bad = -1, wrong = 0;
+  spearman(a.data(), b.data(), models, points, points, 2, correlation.data(), constant, bad, {});
+  for (int64_t p = 0; p < points; ++p) {
+    wrong += !(std::fabs(correlation[p] - reference::spearman(column(a, models, points, p), column(b, models, points, p))) <= 1e-12);
+  }
+  expect(wrong == 0 && constant == 0 && bad == 0, "spearman of many models agrees with ranks by counting");
+  expect(correlation.guardsIntact(), "ranks of many models: guard words");
+}
+
 void ranksAndMoments() {
   const int64_t models = 37, points = 130;
   std::mt19937 random(13);
@@ -200,6 +220,7 @@ int main() {
   klomClosedForms();
   marginsAgainstReference();
   ranksAndMoments();
+  ranksOfManyModels();
   bootstrap();
   return finish();
 }
