@@ -33,6 +33,12 @@ export class LetheError extends Error {
   }
 }
 
+/** For loops between awaits. @throws LETHE_TASK_ABORTED (exit code 75) */
+export function requireRunning(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return;
+  throw new LetheError('LETHE_TASK_ABORTED', 'stopped on request before the work was done', { exitCode: ExitCode.interrupted });
+}
+
 /** True for our errors and for errors settled by the addon, which carry a LETHE_ code but are plain Errors. */
 export function errorCode(error: unknown): string | undefined {
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;

@@ -16,7 +16,10 @@ export { NativeEngine, type NativeEngineOptions } from './engines/native.js';
 
 // stages
 export { trainingJob } from './train/jobs.js';
-export { fitDatamodels, holdoutModels } from './datamodels/fit.js';
+export { fitDatamodels, type FitInput } from './datamodels/fit.js';
+export { fitBlocks, planBlocks, planMemory, type FittedBlock, type OutputBlocks, type RowWeightBlocks } from './datamodels/blocks.js';
+export { openDesign, type Design } from './datamodels/design.js';
+export { holdoutModels } from './datamodels/selection.js';
 export { predict } from './datamodels/predict.js';
 export { forgetShift, simulate, unlearnedLogits, unlearnJob, unlearnMethod } from './unlearn/index.js';
 export { klom } from './evaluate/klom.js';

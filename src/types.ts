@@ -242,16 +242,25 @@ export interface Datamodels {
   weights: Float32Array;
 }
 
+export const fitSelections = ['holdout', 'kfold', 'none'] as const;
+export type FitSelection = (typeof fitSelections)[number];
+
 export interface FitOptions {
   estimator: 'lasso' | 'marginal';
   pathLength: number;
   lambdaMinRatio: number;
-  /** 'holdout': lambda per target by error on randomly held-out models; 'none': needs `lambda`. */
-  select: 'holdout' | 'none';
+  /** 'holdout': lambda per target by error on randomly held-out models; 'kfold': by error over `folds` such splits; 'none': needs `lambda`. */
+  select: FitSelection;
   holdoutFraction: number;
-  /** Fit again at the chosen lambda on all models, so that the reported gap is on all data. */
+  /** With 'kfold'; absent: 5. */
+  folds?: number;
+  /** Lambdas to choose from, for all targets alike, in any order; absent: `pathLength` of them below each target's lambda_max. */
+  lambdas?: number[];
+  /** Fit again at the chosen lambda on all models, so that the reported gap is on all data. 'kfold' always does. */
   refit: boolean;
   lambda?: number;
+  /** Penalise weights in units of the standard deviations of their mask columns, instead of all alike. Absent: false. */
+  standardise?: boolean;
   gapTolerance: number;
   seed: number;
 }

@@ -42,7 +42,14 @@ fs.writeFileSync(planFile, JSON.stringify(tinyPlan));
 function fingerprint(run: string): Record<string, string> {
   const files = fs.readdirSync(run, { recursive: true, encoding: 'utf8' }).filter((file) => fs.statSync(path.join(run, file)).isFile());
   const results = files.filter((file) => file !== 'provenance.json').sort();
-  return Object.fromEntries(results.map((file) => [file, createHash('sha256').update(fs.readFileSync(path.join(run, file))).digest('hex')]));
+  return Object.fromEntries(
+    results.map((file) => [
+      file,
+      createHash('sha256')
+        .update(fs.readFileSync(path.join(run, file)))
+        .digest('hex'),
+    ]),
+  );
 }
 
 const reference = path.join(folder, 'reference');
@@ -170,7 +177,15 @@ itWithData(
       methods: tinyPlan.methods.filter(({ method }) => ['do-nothing', 'full-retrain', 'dm-direct'].includes(method)),
     };
     fs.writeFileSync(plan, JSON.stringify(real));
-    const { code, stdout, stderr } = await lethe(['run', plan, '--out', path.join(folder, 'real'), '--data', cifar10SmallDirectory, '--json']);
+    const { code, stdout, stderr } = await lethe([
+      'run',
+      plan,
+      '--out',
+      path.join(folder, 'real'),
+      '--data',
+      cifar10SmallDirectory,
+      '--json',
+    ]);
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
     const { scores } = JSON.parse(stdout) as {
       scores: { method: string; splits: { forget: { mean: number } }; accuracy: { forget: number } }[];

@@ -107,6 +107,22 @@ Napi::Value spearmanBinding(const Napi::CallbackInfo& info) {
       });
 }
 
+// C++: bootstrapMeans     TS: bootstrapMeans(request: NativeBootstrapRequest, onProgress?, abortFlag?): Promise<void>
+Napi::Value bootstrapMeansBinding(const Napi::CallbackInfo& info) {
+  const Napi::Object args = requestOf(info);
+  const Napi::Value values = property(args, "values"), means = property(args, "means");
+  const double* valuesIn = doubles(values, "values", 0);
+  double* meansOut = doubles(means, "means", 0);
+  const auto count = static_cast<int64_t>(values.As<Napi::TypedArray>().ElementLength());
+  const auto resamples = static_cast<int64_t>(means.As<Napi::TypedArray>().ElementLength());
+  const auto seed = static_cast<uint64_t>(countProperty(args, "seed"));
+  const int threads = static_cast<int>(countProperty(args, "threads"));
+  return runTask(
+      info.Env(), taskOptions(info, {values, means}),
+      [=](const TaskControl& control) { return bootstrapMeans(valuesIn, count, resamples, seed, threads, meansOut, control); },
+      [](Napi::Env env) { return env.Undefined(); });
+}
+
 }  // namespace
 
 void registerEvaluate(Napi::Env env, Napi::Object exports) {
@@ -114,6 +130,7 @@ void registerEvaluate(Napi::Env env, Napi::Object exports) {
   exports.Set("margins", Napi::Function::New(env, marginsBinding));
   exports.Set("moments", Napi::Function::New(env, momentsBinding));
   exports.Set("spearman", Napi::Function::New(env, spearmanBinding));
+  exports.Set("bootstrapMeans", Napi::Function::New(env, bootstrapMeansBinding));
 }
 
 }  // namespace lethe::addon

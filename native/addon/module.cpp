@@ -8,6 +8,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerLasso(env, exports);
   lethe::addon::registerLinear(env, exports);
   lethe::addon::registerBench(env, exports);
+  lethe::addon::registerPredict(env, exports);
   return exports;
 }
 

@@ -45,5 +45,6 @@ void registerTrain(Napi::Env env, Napi::Object exports);
 void registerLasso(Napi::Env env, Napi::Object exports);
 void registerLinear(Napi::Env env, Napi::Object exports);
 void registerBench(Napi::Env env, Napi::Object exports);
+void registerPredict(Napi::Env env, Napi::Object exports);
 
 }  // namespace lethe::addon

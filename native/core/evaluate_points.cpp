@@ -1,13 +1,15 @@
-// Margins of logits, moments and rank correlation: one column a point, blocks of points on worker threads.
+// Margins of logits, moments, rank correlation and its bootstrap: one column a point, blocks of points on worker threads.
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "lethe/evaluate.h"
 #include "lethe/parallel.h"
+#include "lethe/random.h"
 
 namespace lethe {
 
@@ -48,30 +50,55 @@ float marginOf(const float* logits, int64_t classes, int32_t label, uint8_t& pre
   return static_cast<float>(static_cast<double>(logits[label]) - (bestOther + std::log(sum)));
 }
 
-// Ranks 1..n of values, ties share their average rank. Returns false when all values are equal.
-bool averageRanks(const std::vector<float>& values, std::vector<int32_t>& order, std::vector<double>& ranks) {
-  const size_t n = values.size();
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return values[static_cast<size_t>(a)] < values[static_cast<size_t>(b)]; });
+struct RankWork {
+  static constexpr size_t kRadix = 2048;  // three digits of 11 bits cover a float
+  std::vector<float> values;
+  std::vector<uint64_t> keys, spare;
+  std::vector<uint32_t> starts;
+  std::vector<double> first, second;
+  explicit RankWork(size_t n) : values(n), keys(n), spare(n), starts(3 * kRadix), first(n), second(n) {}
+  };
+
+// Sorts keys by their upper 32 bits: three stable counting passes, or std::sort where the counters would cost more than the keys.
+void sortKeys(RankWork& work) {
+  if (work.keys.size() < 256) {
+    std::sort(work.keys.begin(), work.keys.end());
+    return;
+  }
+  std::fill(work.starts.begin(), work.starts.end(), 0);
+  for (const uint64_t key : work.keys) {
+    for (size_t digit = 0; digit < 3; ++digit) ++work.starts[digit * RankWork::kRadix + ((key >> (32 + 11 * digit)) & (RankWork::kRadix - 1))];
+  }
+  for (size_t digit = 0; digit < 3; ++digit) {
+    uint32_t* starts = work.starts.data() + digit * RankWork::kRadix;
+    uint32_t before = 0;
+    for (size_t value = 0; value < RankWork::kRadix; ++value) before += std::exchange(starts[value], before);
+    for (const uint64_t key : work.keys) work.spare[starts[(key >> (32 + 11 * digit)) & (RankWork::kRadix - 1)]++] = key;
+    work.keys.swap(work.spare);
+  }
+}
+
+// Ranks 1..n of work.values (finite), ties share their average rank. Returns false when all values are equal.
+bool averageRanks(RankWork& work, std::vector<double>& ranks) {
+  const size_t n = work.values.size();
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(work.values[i] + 0.f);  // -0 becomes 0: they are equal
+    const uint32_t ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
+    work.keys[i] = static_cast<uint64_t>(ordered) << 32 | i;
+  }
+  sortKeys(work);
   size_t begin = 0;
   while (begin < n) {
     size_t end = begin + 1;
-    const float value = values[static_cast<size_t>(order[begin])];
-    while (end < n && values[static_cast<size_t>(order[end])] == value) ++end;
+    const uint64_t value = work.keys[begin] >> 32;
+    while (end < n && work.keys[end] >> 32 == value) ++end;
     const double rank = 0.5 * static_cast<double>(begin + 1 + end);
-    for (size_t i = begin; i < end; ++i) ranks[static_cast<size_t>(order[i])] = rank;
+    for (size_t i = begin; i < end; ++i) ranks[work.keys[i] & 0xffffffffu] = rank;
     if (begin == 0 && end == n) return false;
     begin = end;
   }
   return true;
 }
-
-struct RankWork {
-  std::vector<float> values;
-  std::vector<int32_t> order;
-  std::vector<double> first, second;
-  explicit RankWork(size_t n) : values(n), order(n), first(n), second(n) {}
-};
 
 enum class RankResult { defined, constant, nonFinite };
 
@@ -84,7 +111,7 @@ RankResult correlate(const float* predicted, const float* actual, int64_t models
       if (!std::isfinite(value)) return RankResult::nonFinite;
       work.values[static_cast<size_t>(m)] = value;
     }
-    if (!averageRanks(work.values, work.order, *ranks)) result = RankResult::constant;
+    if (!averageRanks(work, *ranks)) result = RankResult::constant;
   }
   if (result != RankResult::defined) return result;
   const double mean = 0.5 * static_cast<double>(models + 1);
@@ -152,6 +179,18 @@ Status spearman(const float* predicted, const float* actual, int64_t models, int
   numConstant = constant;
   numNonFinite = bad;
   return status;
+}
+
+Status bootstrapMeans(const double* values, int64_t count, int64_t resamples, uint64_t seed, int threads, double* means, const TaskControl& control) {
+  if (count < 1 || count >= int64_t{1} << 32) {
+    return Status::error("LETHE_ARGUMENT_INVALID", "values: expected 1 to 2^32 - 1 of them; received " + std::to_string(count) + ".");
+  }
+  return overBlocks(resamples, 1, threads, control, [&](int64_t resample, int64_t) {
+    Random random(seed, Purpose::bootstrap, 2, static_cast<uint32_t>(resample));
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += values[random.below(static_cast<uint32_t>(count))];
+    means[resample] = sum / static_cast<double>(count);
+  });
 }
 
 }  // namespace lethe

@@ -10,7 +10,8 @@ import { nativeAddon } from '../native/addon.js';
 import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
 import { action, emitJson, integerAtLeast, interruptSignal, say, type Command } from './common.js';
-import { oneOf, readInputs } from './fit.js';
+import { oneOf } from './fit.js';
+import { openFitInputs } from './fitInputs.js';
 
 interface LassoVerbOptions {
   sizes: Size[];
@@ -88,15 +89,14 @@ async function problems({ sizes, targets, masks, outputs }: LassoVerbOptions): P
       received: masks === undefined ? 'only --outputs' : 'only --masks',
     });
   }
-  const inputs = await readInputs({ masks, outputs });
-  const numTargets = Math.min(targets ?? defaultTargets(0), inputs.numTargets);
-  const { numModels } = inputs.masks;
-  const chosen = new Float32Array(numModels * numTargets);
-  for (let row = 0; row < numModels; row++) {
-    const from = row * inputs.numTargets;
-    chosen.set(inputs.outputs.subarray(from, from + numTargets), row * numTargets);
+  const inputs = await openFitInputs({ masks, outputs }, interruptSignal());
+  try {
+    const numTargets = Math.min(targets ?? defaultTargets(0), inputs.outputs.numTargets);
+    const chosen = await inputs.outputs.read(0, numTargets);
+    return [() => ({ source: `${masks}, ${outputs}`, masks: inputs.masks, outputs: chosen, numTargets })];
+  } finally {
+    await inputs.close();
   }
-  return [() => ({ source: `${masks}, ${outputs}`, masks: inputs.masks, outputs: chosen, numTargets })];
 }
 
 function defaultTargets(numTrain: number): number {

@@ -1,15 +1,14 @@
-/** lethe evaluate klom|lds|accuracy on .npy files. */
+/** lethe evaluate klom|lds|accuracy on files. */
 import { Option } from 'commander';
-import { packMasks } from '../data/masks.js';
 import { LetheError } from '../errors.js';
 import { klomFloor } from '../evaluate/floor.js';
 import { defaultKlomOptions, klom } from '../evaluate/klom.js';
-import { lds } from '../evaluate/lds.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
 import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
 import { type KlomVariant, klomVariants } from '../types.js';
 import { action, type Command, emitJson, finiteNumber, integerAtLeast } from './common.js';
+import { registerLds } from './evaluateLds.js';
 
 interface KlomVerbOptions {
   oracle: string;
@@ -40,16 +39,7 @@ export function registerEvaluate(program: Command): void {
     .option('--out <file>', 'write the score of every point as .npy (float64)')
     .option('--json', jsonHelp)
     .action(action(klomVerb));
-  evaluate
-    .command('lds')
-    .description('linear datamodeling score of dense datamodels on held-out masks')
-    .requiredOption('--weights <file>', 'datamodel weights, (targets, train)')
-    .requiredOption('--bias <file>', 'datamodel biases, (targets)')
-    .requiredOption('--masks <file>', 'held-out masks, (models, train): masks the fit has not seen')
-    .requiredOption('--outputs <file>', 'outputs of the models trained on them, (models, targets)')
-    .option('--seed <seed>', 'of the bootstrap interval', integerAtLeast(0), 0)
-    .option('--json', jsonHelp)
-    .action(action(ldsVerb));
+  registerLds(evaluate);
   evaluate
     .command('accuracy')
     .description('accuracy of logits')
@@ -87,55 +77,6 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
       `floor with so many models: mean ${floor.mean.toFixed(3)}  p95 ${floor.p95.toFixed(3)}\n` +
       (result.numNonFinite > 0 ? `${result.numNonFinite} margins are not finite and were left out\n` : ''),
   );
-}
-
-interface LdsVerbOptions {
-  weights: string;
-  bias: string;
-  masks: string;
-  outputs: string;
-  seed: number;
-  json?: boolean;
-}
-
-async function ldsVerb(options: LdsVerbOptions): Promise<void> {
-  const weights = matrix(await readNpy(options.weights), options.weights);
-  const bias = toFloat32(await readNpy(options.bias));
-  const masks = matrix(await readNpy(options.masks), options.masks);
-  const outputs = matrix(await readNpy(options.outputs), options.outputs);
-  const [numTargets, numTrain, numModels] = [weights.rows, weights.columns, masks.rows];
-  requireEqual(bias.length, numTargets, `biases in ${options.bias}`);
-  requireEqual(masks.columns, numTrain, `train examples in ${options.masks}`);
-  requireEqual(outputs.rows, numModels, `models in ${options.outputs}`);
-  requireEqual(outputs.columns, numTargets, `targets in ${options.outputs}`);
-  const packed = packMasks(Uint8Array.from(masks.values, Number), numModels, numTrain);
-  const predicted = predictDense(weights.values, bias, packed);
-  const score = await lds({ predicted, actual: outputs.values, numModels, numPoints: numTargets }, { seed: options.seed });
-  const { mean, median, low, high, numUndefined } = score;
-  if (options.json) emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined });
-  else {
-    process.stdout.write(
-      `LDS of ${numTargets} targets on ${numModels} held-out models: mean ${mean.toFixed(4)} (95 % ${low.toFixed(4)} to ${high.toFixed(4)}), ` +
-        `median ${median.toFixed(4)}${numUndefined > 0 ? `; ${numUndefined} constant or non-finite targets count as 0` : ''}\n`,
-    );
-  }
-}
-
-/** (numModels, numTargets): bias + sum of the weights of the examples in each mask. */
-function predictDense(weights: Float32Array, bias: Float32Array, masks: ReturnType<typeof packMasks>): Float32Array {
-  const { numModels, numTrain, bits } = masks;
-  const rowBytes = Math.ceil(numTrain / 8);
-  const predicted = new Float32Array(numModels * bias.length);
-  for (let model = 0; model < numModels; model++) {
-    const members = [];
-    for (let j = 0; j < numTrain; j++) if ((bits[model * rowBytes + (j >> 3)]! >> (j & 7)) & 1) members.push(j);
-    for (let target = 0; target < bias.length; target++) {
-      let sum = bias[target]!;
-      for (const j of members) sum += weights[target * numTrain + j]!;
-      predicted[model * bias.length + target] = sum;
-    }
-  }
-  return predicted;
 }
 
 async function accuracyVerb(options: { logits: string; labels: string; json?: boolean }): Promise<void> {
@@ -181,12 +122,4 @@ function matrix(array: NpyArray, file: string): Matrix {
     });
   }
   return { values: toFloat32(array), rows, columns };
-}
-
-function requireEqual(received: number, expected: number, what: string): void {
-  if (received === expected) return;
-  throw new LetheError('LETHE_SHAPE_MISMATCH', 'the files do not fit together', {
-    expected: `${expected} ${what}`,
-    received: String(received),
-  });
 }

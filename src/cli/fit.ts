@@ -1,15 +1,17 @@
 /** lethe fit: datamodels from masks and outputs in files. */
-import path from 'node:path';
-import { packMasks } from '../data/masks.js';
-import { defaultFitOptions, denseWeights, fitDatamodels, holdoutModels } from '../datamodels/fit.js';
-import { didYouMean, ExitCode, LetheError } from '../errors.js';
+import { InvalidArgumentError } from 'commander';
+import { checkOptions } from '../datamodels/check.js';
+import { openDesign } from '../datamodels/design.js';
+import { defaultFitOptions } from '../datamodels/fit.js';
+import { defaultFolds, holdoutModels } from '../datamodels/selection.js';
+import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
-import { encodeDatamodels } from '../store/datamodels.js';
-import { encodeJson } from '../store/json.js';
-import { readNpy, toFloat32, writeNpy } from '../store/npy.js';
-import { publishFile } from '../store/publish.js';
-import type { Datamodels, FitOptions, Masks } from '../types.js';
-import { action, compact, createProgress, emitJson, finiteNumber, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import { FitFolder } from '../store/fitFolder.js';
+import { fitSelections, type FitOptions } from '../types.js';
+import { action, compact, emitJson, finiteNumber, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import { type FitInputs, openFitInputs } from './fitInputs.js';
+import { exportDense, type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
+import { byteSize, defaultMemory } from './memory.js';
 
 interface FitVerbOptions {
   masks: string;
@@ -18,11 +20,17 @@ interface FitVerbOptions {
   estimator: string;
   pathLength: number;
   lambdaMinRatio: number;
+  lambdas?: number[];
   select?: string;
   holdoutFraction: number;
+  folds?: number;
   lambda?: number;
   refit: boolean;
+  standardise?: boolean;
+  rowWeights?: string;
   gapTolerance: number;
+  memory?: number;
+  block?: number;
   device: string;
   threads: number;
   seed: number;
@@ -34,18 +42,37 @@ export function registerFit(program: Command): void {
   const defaults = defaultFitOptions;
   program
     .command('fit')
-    .description('datamodels: one sparse linear regression per output on the subset masks, with a certified duality gap each')
+    .description(
+      'datamodels: one sparse linear regression per output on the subset masks, with a certified duality gap each; ' +
+        'works in blocks of targets that fit in memory, and the same command resumes after an interruption',
+    )
     .requiredOption('--masks <file>', '.npy (models, train examples), bool or uint8: 1 where the model was trained on the example')
-    .requiredOption('--outputs <file>', '.npy (models, targets) or (models, points, classes), float16, float32 or float64')
-    .requiredOption('--out <dir>', 'folder for datamodels.arrow and fit.json')
+    .requiredOption('--outputs <file>', '.npy (models, targets) or (models, points, classes), float16, float32 or float64, of any size')
+    .requiredOption('--out <dir>', 'folder for datamodels.arrow and fit.json; unfinished, it holds the finished blocks')
     .option('--estimator <name>', 'lasso, or marginal (soft-thresholded correlations: one pass)', defaults.estimator)
     .option('--path-length <count>', 'number of lambdas to choose from', integerAtLeast(1), defaults.pathLength)
     .option('--lambda-min-ratio <ratio>', 'smallest lambda as a share of lambda_max', finiteNumber, defaults.lambdaMinRatio)
-    .option('--select <how>', 'holdout: lambda per target by error on held-out models; none: needs --lambda (default: holdout)')
+    .option('--lambdas <list>', 'lambdas to choose from for all targets, such as 0.1,0.05,0.02, instead of the two above', numberList)
+    .option(
+      '--select <how>',
+      'holdout: lambda per target by error on held-out models; kfold: by error over --folds; none: needs --lambda (default: holdout)',
+    )
     .option('--holdout-fraction <share>', 'share of the models that choose lambda', finiteNumber, defaults.holdoutFraction)
+    .option(
+      '--folds <count>',
+      `parts of the models that are held out in turn, with --select kfold (default: ${defaultFolds})`,
+      integerAtLeast(2),
+    )
     .option('--lambda <value>', 'one lambda for all targets', finiteNumber)
     .option('--no-refit', 'keep the fit of the models that are not held out, instead of fitting again on all')
+    .option('--standardise', 'penalise weights in units of the standard deviation of their mask column')
+    .option(
+      '--row-weights <file>',
+      '.npy uint8 (models, targets) or (models, points): 0 leaves the model out for the target, k counts it k times',
+    )
     .option('--gap-tolerance <gap>', 'relative duality gap at which a target is solved', finiteNumber, defaults.gapTolerance)
+    .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
+    .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
     .option('--device <name>', 'auto, cpu or cuda', 'auto')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
@@ -56,58 +83,103 @@ export function registerFit(program: Command): void {
 
 async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const options = fitOptions(verb);
-  const exportFormat = verb.export === undefined ? undefined : oneOf('--export', verb.export, ['npy']);
+  const exportNpy = verb.export !== undefined;
+  oneOf('--export', verb.export ?? 'npy', ['npy']);
   const backend = chooseBackend(verb.device);
-  const { masks, outputs, numTargets, shape } = await readInputs(verb);
-  const progress = createProgress('fit', 'targets');
-  const started = performance.now();
-  const run = {
-    threads: verb.threads,
-    signal: interruptSignal(),
-    onProgress: ({ done, total }: { done: number; total: number }): void => {
-      progress.update(done, total);
-    },
-  };
-  const fitted = await fitDatamodels({ masks, outputs, numTargets }, options, run).finally(() => {
-    progress.stop();
+  const signal = interruptSignal();
+  const inputs = await openFitInputs(verb, signal);
+  try {
+    checkOptions(options, inputs.masks.numModels);
+    const folder = await FitFolder.open(verb.out, commandOf(options, backend, inputs));
+    const { threads } = verb;
+    const design = openDesign(inputs.masks, options, {
+      numTargets: inputs.outputs.numTargets,
+      gramBytes: (verb.memory ?? defaultMemory()) / 3,
+      threads,
+    });
+    const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
+    const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
+    const outcome = (await finishedBefore({ ...run, ...forced })) ?? (await fitAll({ ...run, ...forced }, verb, options, backend));
+    if (verb.json) emitJson('fit', outcome);
+    else report(folder, outcome);
+  } finally {
+    await inputs.close();
+  }
+}
+
+type Summary = FitCounts & { numModels: number; numTrain: number; numTargets: number; backend: string; threads: number };
+/** gram: where this session's Gram counts came from; the numbers do not depend on it. */
+type Outcome = Summary & { seconds: number; secondsPerTarget: number; resumedTargets: number; gram?: string };
+
+/** What an earlier session has finished is not fitted again; only exports that it did not make are. */
+async function finishedBefore({ folder, design, inputs, exportNpy, signal }: FitRun): Promise<Outcome | undefined> {
+  const record = await folder.finishedFit();
+  if (!record) return undefined;
+  const { numTargets } = inputs.outputs;
+  say(`fit: ${folder.datamodelsPath} is finished and whole`);
+  if (exportNpy) await exportDense(folder, numTargets, design.numTrain, signal);
+  await folder.removeBlocks();
+  return { ...(record.summary as unknown as Summary), seconds: 0, secondsPerTarget: 0, resumedTargets: numTargets };
+}
+
+async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, backend: string): Promise<Outcome> {
+  const { folder, design, inputs, signal } = run;
+  const { numModels, numTrain } = design;
+  const { numTargets } = inputs.outputs;
+  const { blocks, fitted, seconds } = await fitTargets(run);
+  const counts = new FitSummary();
+  const datamodels = await folder.assemble(numTrain, blocks, (part) => {
+    requireRunning(signal);
+    counts.add(part);
   });
-  const seconds = (performance.now() - started) / 1000;
-  const summary = {
-    numModels: masks.numModels,
-    numTrain: masks.numTrain,
-    numTargets,
-    ...summarise(fitted),
-    backend,
-    threads: verb.threads || nativeAddon().systemInfo().threads,
-  };
-  await writeResults(verb.out, fitted, exportFormat === 'npy', {
+  if (run.exportNpy) await exportDense(folder, numTargets, numTrain, signal);
+  const threads = verb.threads || nativeAddon().systemInfo().threads;
+  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), backend, threads };
+  await folder.finish({
     document: 'lethe.fit',
     version: 1,
     masks: verb.masks,
     outputs: verb.outputs,
-    outputShape: shape,
+    outputShape: inputs.outputShape,
+    ...(verb.rowWeights === undefined ? {} : { rowWeights: verb.rowWeights }),
     options,
-    holdoutModels: holdoutModels(masks.numModels, options),
-    summary,
+    holdoutModels: holdoutModels(numModels, options),
+    command: commandOf(options, backend, inputs),
+    datamodels,
+    summary: { ...summary },
   });
-  const timed = { ...summary, seconds, secondsPerTarget: numTargets === 0 ? 0 : seconds / numTargets };
-  if (verb.json) emitJson('fit', timed);
-  else report(verb.out, timed);
+  const gram = design.gram();
+  const timed = { seconds, secondsPerTarget: fitted === 0 ? 0 : seconds / fitted, resumedTargets: numTargets - fitted };
+  return { ...summary, ...timed, ...(gram === undefined ? {} : { gram }) };
+}
+
+/** What decides the numbers. Not the threads, the memory or the blocks: results do not depend on them. */
+function commandOf(options: FitOptions, backend: string, inputs: FitInputs): Record<string, unknown> {
+  return { options, backend, ...inputs.identity };
 }
 
 function fitOptions(verb: FitVerbOptions): FitOptions {
-  const { pathLength, lambdaMinRatio, holdoutFraction, refit, gapTolerance, seed, lambda } = verb;
+  const { pathLength, lambdaMinRatio, holdoutFraction, refit, gapTolerance, seed, lambda, lambdas, folds, standardise } = verb;
   return {
     estimator: oneOf('--estimator', verb.estimator, ['lasso', 'marginal']),
     pathLength,
     lambdaMinRatio,
-    select: oneOf('--select', verb.select ?? (lambda === undefined ? 'holdout' : 'none'), ['holdout', 'none']),
+    select: oneOf('--select', verb.select ?? (lambda === undefined ? 'holdout' : 'none'), fitSelections),
     holdoutFraction,
     refit,
     gapTolerance,
     seed,
     ...(lambda === undefined ? {} : { lambda }),
+    ...(lambdas === undefined ? {} : { lambdas: lambdas.sort((a, b) => b - a) }),
+    ...(folds === undefined ? {} : { folds }),
+    ...(standardise === true ? { standardise } : {}),
   };
+}
+
+function numberList(text: string): number[] {
+  const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  if (values.every(Number.isFinite)) return values;
+  throw new InvalidArgumentError(`expected numbers with commas between them, such as 0.1,0.05; received "${text}".`);
 }
 
 /** @throws LETHE_OPTION_UNKNOWN (exit code 2) with the values there are */
@@ -133,107 +205,16 @@ function chooseBackend(device: string): string {
   });
 }
 
-interface Inputs {
-  masks: Masks;
-  /** (numModels, numTargets) */
-  outputs: Float32Array;
-  numTargets: number;
-  shape: number[];
-}
-
-export async function readInputs(verb: Pick<FitVerbOptions, 'masks' | 'outputs'>): Promise<Inputs> {
-  const masks = await readMaskFile(verb.masks);
-  const outputs = await readNpy(verb.outputs);
-  const { dtype, shape } = outputs;
-  if (!dtype.startsWith('float') || (shape.length !== 2 && shape.length !== 3)) {
-    throw new LetheError('LETHE_OUTPUTS_SHAPE', `${verb.outputs} does not hold model outputs`, {
-      expected: 'float16, float32 or float64 of shape (models, targets) or (models, points, classes)',
-      received: `${dtype} of shape (${shape.join(', ')})`,
-    });
-  }
-  if (shape[0] !== masks.numModels) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', 'masks and outputs are of different numbers of models', {
-      expected: `outputs (${masks.numModels}, ...) to match masks (${masks.numModels}, ${masks.numTrain})`,
-      received: `outputs (${shape.join(', ')})`,
-      action: 'Row i of both files must belong to the same model.',
-    });
-  }
-  const numTargets = shape.slice(1).reduce((product, size) => product * size, 1);
-  return { masks, outputs: toFloat32(outputs), numTargets, shape };
-}
-
-async function readMaskFile(file: string): Promise<Masks> {
-  const { dtype, shape, data } = await readNpy(file);
-  if ((dtype !== 'bool' && dtype !== 'uint8') || shape.length !== 2 || !(data instanceof Uint8Array)) {
-    throw new LetheError('LETHE_MASKS_SHAPE', `${file} does not hold masks`, {
-      expected: 'bool or uint8 of shape (models, train examples)',
-      received: `${dtype} of shape (${shape.join(', ')})`,
-      action: 'Write them with numpy.save(file, masks.astype(bool)).',
-    });
-  }
-  if (dtype === 'uint8') {
-    let wrong = 0;
-    while (wrong < data.length && data[wrong]! <= 1) wrong++;
-    if (wrong < data.length) {
-      throw new LetheError('LETHE_MASKS_VALUE', `${file} holds a mask that is neither 0 nor 1`, {
-        expected: '1 where the model was trained on the example, else 0',
-        received: `${data[wrong]!} at element ${wrong}`,
-        action: 'Write them with numpy.save(file, masks.astype(bool)).',
-      });
-    }
-  }
-  return packMasks(data, shape[0]!, shape[1]!);
-}
-
-/** Gaps of targets that have one: the others are counted by status. */
-function summarise({ status, gap, rowStart, numTargets }: Datamodels): {
-  maxRelativeGap: number;
-  numConverged: number;
-  numUnconverged: number;
-  numConstant: number;
-  numNonFinite: number;
-  meanNonzero: number;
-} {
-  const count = (wanted: string): number => status.filter((word) => word === wanted).length;
-  let maxRelativeGap = 0;
-  for (let target = 0; target < numTargets; target++) {
-    if (status[target] !== 'nonfinite') maxRelativeGap = Math.max(maxRelativeGap, gap[target]!);
-  }
-  return {
-    maxRelativeGap,
-    numConverged: count('converged'),
-    numUnconverged: count('unconverged'),
-    numConstant: count('constant'),
-    numNonFinite: count('nonfinite'),
-    meanNonzero: numTargets === 0 ? 0 : rowStart[numTargets]! / numTargets,
-  };
-}
-
-async function writeResults(folder: string, fitted: Datamodels, dense: boolean, description: object): Promise<void> {
-  const { numTargets, numTrain, bias, lambda, gap } = fitted;
-  await publishFile(path.join(folder, 'datamodels.arrow'), encodeDatamodels(fitted));
-  if (dense) {
-    await writeNpy(path.join(folder, 'weights.npy'), [numTargets, numTrain], denseWeights(fitted));
-    await writeNpy(path.join(folder, 'bias.npy'), [numTargets], bias);
-    await writeNpy(path.join(folder, 'lambda.npy'), [numTargets], lambda);
-    await writeNpy(path.join(folder, 'gap.npy'), [numTargets], gap);
-  }
-  await publishFile(path.join(folder, 'fit.json'), encodeJson(description));
-}
-
-function report(
-  folder: string,
-  summary: ReturnType<typeof summarise> & { numTargets: number; seconds: number; secondsPerTarget: number; backend: string },
-): void {
-  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite } = summary;
+function report(folder: FitFolder, outcome: Outcome): void {
+  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite } = outcome;
   say(
-    `${numTargets} datamodels in ${compact(summary.seconds)} s (${(summary.secondsPerTarget * 1000).toPrecision(3)} ms each, ${summary.backend}), ` +
-      `${summary.meanNonzero.toFixed(1)} weights each, largest relative gap ${summary.maxRelativeGap.toExponential(1)}`,
+    `${numTargets} datamodels in ${compact(outcome.seconds)} s (${(outcome.secondsPerTarget * 1000).toPrecision(3)} ms each, ${outcome.backend}), ` +
+      `${outcome.meanNonzero.toFixed(1)} weights each, largest relative gap ${outcome.maxRelativeGap.toExponential(1)}`,
   );
   if (numConverged < numTargets) {
     say(
       `${numConverged} converged, ${numUnconverged} unconverged, ${numConstant} constant, ${numNonFinite} non-finite: see column "status"`,
     );
   }
-  say(`written to ${path.join(folder, 'datamodels.arrow')}`);
+  say(`written to ${folder.datamodelsPath}`);
 }

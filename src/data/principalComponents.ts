@@ -32,7 +32,9 @@ export function principalProjection(matrix: SparseMatrix, component: number): Fl
   for (let iteration = 0; iteration < maxIterations; iteration++) {
     const images = block.map((vector) => project(matrix, means, vector));
     const { values, vectors } = symmetricEigen(images.map((a) => images.map((b) => dot(a, b))));
-    const converged = values.slice(0, component).every((value, k) => Math.abs(value - previous[k]!) <= tolerance * Math.max(values[0]!, 1e-300));
+    const converged = values
+      .slice(0, component)
+      .every((value, k) => Math.abs(value - previous[k]!) <= tolerance * Math.max(values[0]!, 1e-300));
     const rotated = rotate(images, vectors);
     if (converged) return withSign(rotated[component - 1]!);
     previous = values;
@@ -61,7 +63,11 @@ function project({ numRows, rowStart, indices, weights }: SparseMatrix, means: F
 }
 
 /** (W - 1 mean^T)^T u */
-function projectBack({ numRows, numColumns, rowStart, indices, weights }: SparseMatrix, means: Float64Array, image: Float64Array): Float64Array {
+function projectBack(
+  { numRows, numColumns, rowStart, indices, weights }: SparseMatrix,
+  means: Float64Array,
+  image: Float64Array,
+): Float64Array {
   const out = new Float64Array(numColumns);
   let total = 0;
   for (let row = 0; row < numRows; row++) {

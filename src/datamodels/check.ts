@@ -1,51 +1,96 @@
 /** Arguments of a fit, checked before any work. */
 import { LetheError } from '../errors.js';
-import type { FitOptions, Masks } from '../types.js';
+import { fitSelections, type FitOptions, type Masks } from '../types.js';
 
-/** @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2) */
-export function checkFit(masks: Masks, outputs: Float32Array, numTargets: number, options: FitOptions): void {
-  const { numModels, numTrain, bits } = masks;
-  if (!(numModels >= 1 && numTrain >= 1) || bits.length !== numModels * Math.ceil(numTrain / 8)) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', 'the masks are not what they say', {
-      expected: 'at least one model and one train example, and ceil(numTrain / 8) bytes a model',
-      received: `${numModels} models, ${numTrain} examples, ${bits.length} bytes`,
-    });
-  }
-  if (!Number.isSafeInteger(numTargets) || numTargets < 0 || outputs.length !== numModels * numTargets) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', 'outputs do not match the masks', {
-      expected: `(${numModels}, ${numTargets}) = ${numModels * numTargets} values, one row a model`,
-      received: `${outputs.length} values`,
-      action: 'Pass the outputs of exactly the models that the masks describe.',
-    });
-  }
-  checkOptions(options);
+/** @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+export function checkMasks({ numModels, numTrain, bits }: Masks): void {
+  if (numModels >= 1 && numTrain >= 1 && bits.length === numModels * Math.ceil(numTrain / 8)) return;
+  throw new LetheError('LETHE_SHAPE_MISMATCH', 'the masks are not what they say', {
+    expected: 'at least one model and one train example, and ceil(numTrain / 8) bytes a model',
+    received: `${numModels} models, ${numTrain} examples, ${bits.length} bytes`,
+  });
 }
 
-function checkOptions(options: FitOptions): void {
-  const { pathLength, lambdaMinRatio, holdoutFraction, gapTolerance, seed, lambda, select } = options;
+/** outputs: (numModels, numTargets). @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+export function checkOutputs(outputs: Float32Array, numModels: number, numTargets: number): void {
+  if (Number.isSafeInteger(numTargets) && numTargets >= 0 && outputs.length === numModels * numTargets) return;
+  throw new LetheError('LETHE_SHAPE_MISMATCH', 'outputs do not match the masks', {
+    expected: `(${numModels}, ${numTargets}) = ${numModels * numTargets} values, one row a model`,
+    received: `${outputs.length} values`,
+    action: 'Pass the outputs of exactly the models that the masks describe.',
+  });
+}
+
+/**
+ * Targets that share a column of row weights (numModels, columns): one each, or the classes of a point.
+ * @throws LETHE_SHAPE_MISMATCH (exit code 2)
+ */
+export function targetsPerRowWeight(columns: number, numTargets: number, numClasses = 1): number {
+  if (columns === numTargets) return 1;
+  if (columns * numClasses === numTargets) return numClasses;
+  const points = numClasses === 1 ? '' : ` or one a point (${numTargets / numClasses})`;
+  throw new LetheError('LETHE_SHAPE_MISMATCH', 'row weights do not match the outputs', {
+    expected: `one column a target (${numTargets})${points}`,
+    received: `${columns} columns`,
+  });
+}
+
+/** @throws LETHE_FIT_OPTION (exit code 2) */
+export function checkOptions(options: FitOptions, numModels: number): void {
+  const { pathLength, lambdaMinRatio, holdoutFraction, gapTolerance, seed, select, folds } = options;
+  if (!fitSelections.includes(select)) throw wrongOption('select is unknown', fitSelections.join(', '), select);
   require(Number.isSafeInteger(pathLength) && pathLength >= 1, 'pathLength', 'an integer >= 1', pathLength);
   require(lambdaMinRatio > 0 && lambdaMinRatio < 1, 'lambdaMinRatio', 'a number between 0 and 1', lambdaMinRatio);
   require(holdoutFraction > 0 && holdoutFraction < 1, 'holdoutFraction', 'a number between 0 and 1', holdoutFraction);
   require(gapTolerance > 0 && gapTolerance < 1, 'gapTolerance', 'a number between 0 and 1', gapTolerance);
   require(Number.isSafeInteger(seed) && seed >= 0, 'seed', 'an integer >= 0', seed);
-  if (select === 'none') {
-    if (lambda === undefined) {
-      throw new LetheError('LETHE_FIT_OPTION', 'without held-out models nothing chooses lambda', {
-        expected: 'a lambda beside select "none"',
-        received: 'none',
-        action: 'Give a lambda (--lambda 0.002), or select it on held-out models (--select holdout).',
-      });
-    }
-    require(lambda > 0 && Number.isFinite(lambda), 'lambda', 'a finite number > 0', lambda);
-  } else if (lambda !== undefined) {
-    throw new LetheError('LETHE_FIT_OPTION', 'lambda is either given or chosen on held-out models, not both', {
-      expected: 'select "none" beside a lambda',
-      received: `lambda ${lambda} and select "holdout"`,
-      action: 'Leave out one of --lambda and --select holdout.',
-    });
+  if (select === 'kfold') checkFolds(options, numModels);
+  else if (folds !== undefined) {
+    const action = 'Select by k-fold (--select kfold), or leave out --folds.';
+    throw wrongOption('folds are for selection by k-fold only', 'no folds', `${folds} folds and select "${select}"`, action);
+  }
+  checkLambdas(options);
+}
+
+function checkFolds({ folds, refit }: FitOptions, numModels: number): void {
+  if (folds !== undefined) {
+    const most = Math.max(numModels, 2);
+    require(Number.isSafeInteger(folds) && folds >= 2 && folds <= most, 'folds', `an integer from 2 to ${most} (models)`, folds);
+  }
+  if (!refit) {
+    const action = 'Leave out --no-refit, or select on one set of held-out models (--select holdout).';
+    throw wrongOption('k-fold leaves no single fit to keep', 'a refit on all models', 'refit false', action);
   }
 }
 
+function checkLambdas({ select, lambda, lambdas }: FitOptions): void {
+  if (lambdas !== undefined) {
+    if (select === 'none') {
+      const action = 'Give one lambda (--lambda), or select among these (--select holdout or kfold).';
+      throw wrongOption('nothing chooses among the lambdas', 'select "holdout" or "kfold" beside lambdas', 'select "none"', action);
+    }
+    const good = lambdas.length > 0 && lambdas.every((value) => value > 0 && Number.isFinite(value));
+    if (!good || new Set(lambdas).size !== lambdas.length) {
+      throw wrongOption('lambdas are no grid', 'at least one, all different, finite and > 0', `[${lambdas.join(', ')}]`);
+    }
+  }
+  if (select === 'none') {
+    if (lambda === undefined) {
+      const action = 'Give a lambda (--lambda 0.002), or select it on held-out models (--select holdout).';
+      throw wrongOption('without held-out models nothing chooses lambda', 'a lambda beside select "none"', 'none', action);
+    }
+    require(lambda > 0 && Number.isFinite(lambda), 'lambda', 'a finite number > 0', lambda);
+  } else if (lambda !== undefined) {
+    const received = `lambda ${lambda} and select "${select}"`;
+    const action = `Leave out one of --lambda and --select ${select}.`;
+    throw wrongOption('lambda is either given or chosen on held-out models, not both', 'select "none" beside a lambda', received, action);
+  }
+}
+
+function wrongOption(summary: string, expected: string, received: string, action?: string): LetheError {
+  return new LetheError('LETHE_FIT_OPTION', summary, { expected, received, ...(action === undefined ? {} : { action }) });
+}
+
 function require(condition: boolean, name: string, expected: string, received: number): void {
-  if (!condition) throw new LetheError('LETHE_FIT_OPTION', `${name} is out of range`, { expected, received: String(received) });
+  if (!condition) throw wrongOption(`${name} is out of range`, expected, String(received));
 }

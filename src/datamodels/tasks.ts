@@ -6,7 +6,7 @@ import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { encodeNpy } from '../store/npy.js';
 import { readOutputColumns } from '../store/outputColumns.js';
-import type { FitOptions, Plan } from '../types.js';
+import type { FitOptions, Plan, RunOptions } from '../types.js';
 import { fitDatamodels } from './fit.js';
 import { predict } from './predict.js';
 
@@ -77,7 +77,8 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
             unitProgress(context, this.cost),
           );
           const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
-          return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predict(fitted, heldOut)), rows: split.heldOut }];
+          const predicted = await predict(fitted, heldOut, quiet(context));
+          return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predicted), rows: split.heldOut }];
         },
       };
     }),
@@ -142,6 +143,11 @@ function unitProgress(context: TaskContext, cost: number): TaskContext {
       onProgress({ done: (done / total) * cost, total: cost });
     },
   };
+}
+
+/** Predictions are instant beside their fit, whose progress must not begin anew. */
+function quiet({ signal, threads = 0 }: TaskContext): RunOptions {
+  return signal ? { signal, threads } : { threads };
 }
 
 /** [first, ..., end - 1] */

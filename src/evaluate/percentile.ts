@@ -21,10 +21,7 @@ export function summarise(scores: Float64Array, points: Int32Array): SplitSummar
 }
 
 /** Each split by itself, and the average of the three summaries (the paper's first column). */
-export function summariseSplits(
-  scores: Float64Array,
-  splits: Record<SplitName, Int32Array>,
-): Record<SplitName | 'average', SplitSummary> {
+export function summariseSplits(scores: Float64Array, splits: Record<SplitName, Int32Array>): Record<SplitName | 'average', SplitSummary> {
   const of = splitNames.map((name) => summarise(scores, splits[name]));
   const mean = (key: keyof SplitSummary): number => of.reduce((sum, summary) => sum + summary[key], 0) / of.length;
   return {

@@ -121,6 +121,31 @@ export interface NativeSpearmanRequest {
   correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
 }
 
+/** values: as many as are drawn from, with replacement; means: one a resample, filled. */
+export interface NativeBootstrapRequest {
+  values: Float64Array;
+  means: Float64Array;
+  seed: number;
+  threads: number;
+}
+
+/** Datamodels over numTrain examples: `dense`, or rowStart, indices and weights as in Datamodels. */
+export type NativeDatamodels = { bias: Float32Array } & (
+  | { dense: Float32Array } // (numTargets, numTrain)
+  | { rowStart: Float64Array; indices: Int32Array; weights: Float32Array }
+);
+
+export type NativePredictRequest = NativeDatamodels & {
+  numModels: number;
+  numTrain: number;
+  numTargets: number;
+  /** (numModels, ceil(numTrain / 8)) */
+  bits: Uint8Array;
+  isa: IsaName | '';
+  threads: number;
+  predicted: Float32Array; // (numModels, numTargets), filled
+};
+
 export interface NativeDesignRequest {
   isa: IsaName | '';
   threads: number;
@@ -253,5 +278,7 @@ export interface NativeAddon {
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   moments(request: NativeMomentsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  predict(request: NativePredictRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  bootstrapMeans(request: NativeBootstrapRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   spearman(request: NativeSpearmanRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<{ numConstant: number; numNonFinite: number }>;
 }

@@ -1,5 +1,6 @@
-/** Datamodels as an Arrow file: one row a target, sparse weights as lists. */
+/** Datamodels as an Arrow file: one row a target, sparse weights as lists. Read and written whole, or batch by batch. */
 import {
+  AsyncByteQueue,
   Field,
   Float32,
   Int32,
@@ -7,6 +8,7 @@ import {
   makeData,
   RecordBatch,
   RecordBatchFileWriter,
+  RecordBatchReader,
   Schema,
   Struct,
   tableFromIPC,
@@ -15,10 +17,11 @@ import {
 } from 'apache-arrow';
 import type { Data, DataType } from 'apache-arrow';
 import { fitStatuses, type Datamodels, type FitStatus } from '../types.js';
-import { damaged } from './files.js';
+import { cutBatches, joinTargets, type TargetRows } from './datamodelRows.js';
+import { damaged, openForReading, unreadable } from './files.js';
 
-/** No record batch is larger than this, so that 32-bit list offsets suffice everywhere. */
-const batchBytes = 2 ** 28;
+/** No record batch is larger than this (but for a single target), so that a reader needs little memory. */
+const batchBytes = 2 ** 26;
 
 const list = <T extends DataType>(type: T): List<T> => new List(new Field('item', type, false));
 const types = {
@@ -38,53 +41,91 @@ const fields = Object.entries(types).map(([name, type]) => new Field(name, type,
  * indices (list of int32, ascending), weights (list of float32). Equal datamodels give equal bytes.
  */
 export function encodeDatamodels(datamodels: Datamodels, maxBatchBytes = batchBytes): Uint8Array {
-  const schema = new Schema(fields, new Map([['train', String(datamodels.numTrain)]]));
-  const writer = new RecordBatchFileWriter();
-  writer.reset(undefined, schema);
-  const { numTargets, rowStart } = datamodels;
-  for (let from = 0; from < numTargets;) {
-    let to = from + 1;
-    while (to < numTargets && 8 * (rowStart[to + 1]! - rowStart[from]!) + 40 * (to - from) < maxBatchBytes) to++;
-    writer.write(new RecordBatch(schema, encodeBatch(datamodels, from, to)));
-    from = to;
+  const writer = new DatamodelsWriter(datamodels.numTrain, maxBatchBytes);
+  const chunks = [...writer.add(datamodels), ...writer.finish()];
+  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
   }
-  writer.finish();
-  return writer.toUint8Array(true);
+  return bytes;
 }
 
-/** Rows [from, to). */
-function encodeBatch({ bias, lambda, gap, status, rowStart, indices, weights }: Datamodels, from: number, to: number): Data<Struct> {
-  const length = to - from;
-  const first = rowStart[from]!;
-  const end = rowStart[to]!;
-  const floats = (values: Float32Array): Data => makeData({ type: types.bias, data: values.subarray(from, to), nullCount: 0 });
+/**
+ * The same bytes from parts that follow each other, wherever they were cut; holds a record batch and a part at a time.
+ */
+export async function* streamDatamodels(
+  numTrain: number,
+  parts: AsyncIterable<Datamodels>,
+  maxBatchBytes = batchBytes,
+): AsyncGenerator<Uint8Array> {
+  const writer = new DatamodelsWriter(numTrain, maxBatchBytes);
+  for await (const part of parts) yield* writer.add(part);
+  yield* writer.finish();
+}
+
+/** Arrow's writer queues what it writes; this one hands it out after every batch. */
+class ChunkSink extends AsyncByteQueue {
+  private chunks: Uint8Array[] = [];
+
+  override write(value: Uint8Array): void {
+    this.chunks.push(value);
+  }
+
+  take(): Uint8Array[] {
+    const taken = this.chunks;
+    this.chunks = [];
+    return taken;
+  }
+}
+
+class DatamodelsWriter {
+  private readonly sink = new ChunkSink();
+  private readonly writer = new RecordBatchFileWriter();
+  private readonly schema: Schema;
+  private readonly cutter;
+
+  constructor(numTrain: number, maxBatchBytes: number) {
+    this.schema = new Schema(fields, new Map([['train', String(numTrain)]]));
+    this.writer.reset(this.sink, this.schema);
+    this.cutter = cutBatches(maxBatchBytes);
+  }
+
+  *add(part: Datamodels): Generator<Uint8Array> {
+    for (const batch of this.cutter.add(part)) yield* this.write(batch);
+  }
+
+  *finish(): Generator<Uint8Array> {
+    for (const batch of this.cutter.finish()) yield* this.write(batch);
+    this.writer.finish();
+    yield* this.sink.take();
+  }
+
+  private write(batch: TargetRows): Uint8Array[] {
+    this.writer.write(new RecordBatch(this.schema, encodeBatch(batch)));
+    return this.sink.take();
+  }
+}
+
+function encodeBatch({ firstTarget, numTargets, bias, lambda, gap, status, rowStart, indices, weights }: TargetRows): Data<Struct> {
+  const floats = (values: Float32Array): Data => makeData({ type: types.bias, data: values, nullCount: 0 });
   const ints = (value: (row: number) => number): Data =>
-    makeData({ type: types.target, data: Int32Array.from({ length }, (_, row) => value(from + row)), nullCount: 0 });
+    makeData({ type: types.target, data: Int32Array.from({ length: numTargets }, (_, row) => value(row)), nullCount: 0 });
   // a copy for each list: the writer drops a chunk that is the same memory as the one before it
-  const offsets = (): Int32Array => Int32Array.from({ length: length + 1 }, (_, row) => rowStart[from + row]! - first);
+  const offsets = (): Int32Array => Int32Array.from(rowStart);
+  const lists = (type: List, child: Data): Data => makeData({ type, length: numTargets, nullCount: 0, valueOffsets: offsets(), child });
   const children = [
-    ints((row) => row),
+    ints((row) => firstTarget + row),
     floats(bias),
     floats(lambda),
     floats(gap),
-    vectorFromArray(status.slice(from, to), types.status).data[0]!,
+    vectorFromArray(status, types.status).data[0]!,
     ints((row) => rowStart[row + 1]! - rowStart[row]!),
-    makeData({
-      type: types.indices,
-      length,
-      nullCount: 0,
-      valueOffsets: offsets(),
-      child: makeData({ type: new Int32(), data: indices.subarray(first, end), nullCount: 0 }),
-    }),
-    makeData({
-      type: types.weights,
-      length,
-      nullCount: 0,
-      valueOffsets: offsets(),
-      child: makeData({ type: new Float32(), data: weights.subarray(first, end), nullCount: 0 }),
-    }),
+    lists(types.indices, makeData({ type: new Int32(), data: indices, nullCount: 0 })),
+    lists(types.weights, makeData({ type: new Float32(), data: weights, nullCount: 0 })),
   ];
-  return makeData({ type: new Struct(fields), length, nullCount: 0, children });
+  return makeData({ type: new Struct(fields), length: numTargets, nullCount: 0, children });
 }
 
 /**
@@ -92,85 +133,74 @@ function encodeBatch({ bias, lambda, gap, status, rowStart, indices, weights }: 
  * @throws LETHE_ARROW_DAMAGED (exit code 3)
  */
 export function readDatamodels(bytes: Uint8Array, what = 'datamodels'): Datamodels {
-  const batches = openBatches(bytes, what);
-  const numTargets = batches.rows.reduce((sum, { length }) => sum + length, 0);
-  const rowStart = new Float64Array(numTargets + 1);
-  let row = 0;
-  for (const batch of batches.rows) {
-    for (let k = 0; k < batch.length; k++, row++) rowStart[row + 1] = rowStart[row]! + batch.offsets[k + 1]! - batch.offsets[k]!;
-  }
-  const floats = (pick: (batch: Batch) => Float32Array, length: number): Float32Array =>
-    concat(new Float32Array(length), batches.rows.map(pick));
-  return {
-    numTargets,
-    numTrain: batches.numTrain,
-    bias: floats((batch) => batch.bias, numTargets),
-    lambda: floats((batch) => batch.lambda, numTargets),
-    gap: floats((batch) => batch.gap, numTargets),
-    status: batches.rows.flatMap((batch) => batch.status),
-    rowStart,
-    indices: concat(
-      new Int32Array(rowStart[numTargets]!),
-      batches.rows.map((batch) => batch.indices),
-    ),
-    weights: floats((batch) => batch.weights, rowStart[numTargets]!),
-  };
-}
-
-interface Batch {
-  length: number;
-  bias: Float32Array;
-  lambda: Float32Array;
-  gap: Float32Array;
-  status: FitStatus[];
-  offsets: Int32Array; // (length + 1)
-  indices: Int32Array;
-  weights: Float32Array;
-}
-
-function openBatches(bytes: Uint8Array, what: string): { numTrain: number; rows: Batch[] } {
-  const wrong = (expected: string, received: string): Error =>
-    damaged('LETHE_ARROW_DAMAGED', `${what} is no datamodels file`, expected, received, 'Run lethe fit again.');
   let table;
   try {
     table = tableFromIPC(bytes);
   } catch (cause) {
-    throw wrong('an Arrow IPC file', cause instanceof Error ? cause.message : String(cause));
+    throw noDatamodels(what, 'an Arrow IPC file', cause instanceof Error ? cause.message : String(cause));
   }
-  const described = (found: readonly Field[]): string => found.map(({ name, type }) => `${name}: ${String(type)}`).join(', ');
-  if (described(table.schema.fields) !== described(fields)) throw wrong(`columns ${described(fields)}`, described(table.schema.fields));
-  const numTrain = Number(table.schema.metadata.get('train') ?? NaN);
-  if (!Number.isSafeInteger(numTrain)) throw wrong('the number of train examples in the metadata', String(numTrain));
-  const rows = table.batches
-    .filter((batch) => batch.numRows > 0)
-    .map((batch): Batch => {
-      const length = batch.numRows;
-      const floats = (name: string): Float32Array => (batch.getChild(name)!.data[0] as Data<Float32>).values.subarray(0, length);
-      const indices = batch.getChild('indices')!.data[0] as Data<List<Int32>>;
-      const weights = batch.getChild('weights')!.data[0] as Data<List<Float32>>;
-      const status = Array.from(batch.getChild('status')! as Iterable<unknown>, String) as FitStatus[];
-      const unknown = status.find((word) => !fitStatuses.includes(word));
-      if (unknown !== undefined) throw wrong(`a status of ${fitStatuses.join(', ')}`, unknown);
-      const offsets = (indices.valueOffsets as Int32Array).subarray(0, length + 1);
-      return {
-        length,
-        bias: floats('bias'),
-        lambda: floats('lambda'),
-        gap: floats('gap'),
-        status,
-        offsets,
-        indices: (indices.children[0] as Data<Int32>).values.subarray(offsets[0], offsets[length]),
-        weights: (weights.children[0] as Data<Float32>).values.subarray(offsets[0], offsets[length]),
-      };
-    });
-  return { numTrain, rows };
+  const numTrain = trainOf(table.schema, what);
+  return joinTargets(
+    numTrain,
+    table.batches.filter((batch) => batch.numRows > 0).map((batch) => decodeBatch(batch, numTrain, what)),
+  );
 }
 
-function concat<T extends Float32Array | Int32Array>(all: T, parts: T[]): T {
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
+/**
+ * The record batches of a datamodels file, one in memory at a time. The file should be one that Lethe wrote: what is not such a file is
+ * refused, but Arrow's reader does not survive every damage inside one.
+ * @throws LETHE_FILE_MISSING (exit code 2), LETHE_ARROW_DAMAGED (exit code 3), LETHE_FILE_UNREADABLE (exit code 4)
+ */
+export async function* readDatamodelBatches(path: string): AsyncGenerator<Datamodels> {
+  const { handle } = await openForReading(path);
+  try {
+    const reader = await RecordBatchReader.from(handle);
+    await reader.open();
+    const numTrain = trainOf(reader.schema, path);
+    for await (const batch of reader) if (batch.numRows > 0) yield decodeBatch(batch, numTrain, path);
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause) throw 'syscall' in cause ? unreadable(path, cause) : cause;
+    throw noDatamodels(path, 'an Arrow IPC file', cause instanceof Error ? cause.message : String(cause));
+  } finally {
+    await handle.close();
   }
-  return all;
+}
+
+function noDatamodels(what: string, expected: string, received: string): Error {
+  return damaged('LETHE_ARROW_DAMAGED', `${what} is no datamodels file`, expected, received, 'Run lethe fit again.');
+}
+
+/** Checks the columns; gives the number of train examples. */
+function trainOf(schema: Schema, what: string): number {
+  const described = (found: readonly Field[]): string => found.map(({ name, type }) => `${name}: ${String(type)}`).join(', ');
+  if (described(schema.fields) !== described(fields)) {
+    throw noDatamodels(what, `columns ${described(fields)}`, described(schema.fields));
+  }
+  const numTrain = Number(schema.metadata.get('train') ?? NaN);
+  if (!Number.isSafeInteger(numTrain)) throw noDatamodels(what, 'the number of train examples in the metadata', String(numTrain));
+  return numTrain;
+}
+
+/** Views of the batch's memory. */
+function decodeBatch(batch: RecordBatch, numTrain: number, what: string): Datamodels {
+  const length = batch.numRows;
+  const floats = (name: string): Float32Array => (batch.getChild(name)!.data[0] as Data<Float32>).values.subarray(0, length);
+  const indices = batch.getChild('indices')!.data[0] as Data<List<Int32>>;
+  const weights = batch.getChild('weights')!.data[0] as Data<List<Float32>>;
+  const status = Array.from(batch.getChild('status')! as Iterable<unknown>, String) as FitStatus[];
+  const unknown = status.find((word) => !fitStatuses.includes(word));
+  if (unknown !== undefined) throw noDatamodels(what, `a status of ${fitStatuses.join(', ')}`, unknown);
+  const offsets = (indices.valueOffsets as Int32Array).subarray(0, length + 1);
+  const first = offsets[0]!;
+  return {
+    numTargets: length,
+    numTrain,
+    bias: floats('bias'),
+    lambda: floats('lambda'),
+    gap: floats('gap'),
+    status,
+    rowStart: Float64Array.from(offsets, (offset) => offset - first),
+    indices: (indices.children[0] as Data<Int32>).values.subarray(first, offsets[length]),
+    weights: (weights.children[0] as Data<Float32>).values.subarray(first, offsets[length]),
+  };
 }

@@ -70,6 +70,22 @@ export const layout = {
       .join('/')}`,
 } as const;
 
+const blockPattern = /^targets-(\d{9,})-(\d{9,})\.arrow$/;
+
+/** The folder of `lethe fit`; command.json and the blocks lie in `blocks`. */
+export const fitLayout = {
+  datamodels: 'datamodels.arrow',
+  record: 'fit.json',
+  blocks: 'blocks',
+  command: 'command.json',
+  /** Datamodels of targets [first, end), inside the folder of the blocks; names sort by `first`. */
+  block: (first: number, end: number): string => `targets-${String(first).padStart(9, '0')}-${String(end).padStart(9, '0')}.arrow`,
+  blockSpan: (name: string): { first: number; end: number } | undefined => {
+    const [, first, end] = blockPattern.exec(name) ?? [];
+    return first === undefined ? undefined : { first: Number(first), end: Number(end) };
+  },
+} as const;
+
 /** Forget sets cannot have these names: their scores would share a file with something else. */
 export const reservedForgetSetNames: readonly string[] = ['lds'];
 

@@ -5,9 +5,11 @@ export interface Manifest {
   bytes: number;
   sha256: string;
   planHash: string;
-  /** Rows (models) inside and the index of the first, where that means something. */
+  /** Rows (models, targets) inside and the index of the first, where that means something. */
   rows?: number;
   firstRow?: number;
+  /** sha256 of what the artefact was made from, where the plan does not say it all. */
+  inputSha256?: string;
 }
 
 export function encodeManifest(manifest: Manifest): Uint8Array {

@@ -5,7 +5,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { ExitCode, LetheError } from '../errors.js';
 import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
-import { parseNpyHeader, type NpyDtype, type NpyHeader } from './npyHeader.js';
+import { parseNpyHeader, requireRowMajor, type NpyDtype, type NpyHeader } from './npyHeader.js';
 import { publishFile } from './publish.js';
 
 export interface NpyArray {
@@ -32,20 +32,33 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
  * @throws LETHE_FILE_MISSING (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3), LETHE_MEMORY_SHORT (exit code 4)
  */
 export async function readNpy(path: string): Promise<NpyArray> {
-  const { handle, bytes } = await openForReading(path);
+  const { handle, header, dataStart } = await openNpy(path);
   try {
-    const { header, dataStart } = await readHeader(handle, bytes, path);
-    const expected = header.count * header.itemBytes;
-    if (!Number.isSafeInteger(expected) || bytes - dataStart !== expected) {
-      const received = `${bytes - dataStart} bytes`;
-      const shape = header.shape.join(', ');
-      throw damaged('LETHE_NPY_DAMAGED', `${path} does not hold what its header says`, `${expected} bytes for shape (${shape})`, received);
-    }
+    requireRowMajor(header, path);
     return { dtype: header.dtype, shape: header.shape, data: await readData(handle, dataStart, header, path) };
   } catch (cause) {
     throw cause instanceof LetheError ? cause : unreadable(path, cause);
   } finally {
     await handle.close();
+  }
+}
+
+/**
+ * Opens a .npy file whose size agrees with its header, for reading in parts; the caller closes the handle.
+ * @throws LETHE_FILE_MISSING (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3), LETHE_FILE_UNREADABLE (exit code 4)
+ */
+export async function openNpy(path: string): Promise<{ handle: FileHandle; header: NpyHeader; dataStart: number; bytes: number }> {
+  const { handle, bytes } = await openForReading(path);
+  try {
+    const { header, dataStart } = await readHeader(handle, bytes, path);
+    const expected = header.count * header.itemBytes;
+    if (Number.isSafeInteger(expected) && bytes - dataStart === expected) return { handle, header, dataStart, bytes };
+    const received = `${bytes - dataStart} bytes`;
+    const shape = header.shape.join(', ');
+    throw damaged('LETHE_NPY_DAMAGED', `${path} does not hold what its header says`, `${expected} bytes for shape (${shape})`, received);
+  } catch (cause) {
+    await handle.close();
+    throw cause instanceof LetheError ? cause : unreadable(path, cause);
   }
 }
 
@@ -82,7 +95,7 @@ async function readData(handle: FileHandle, start: number, header: NpyHeader, pa
       const data = new Float32Array(allocate(header.count * 4, path));
       await readWindows(handle, start, header, path, (window, at) => {
         const halves = new Uint16Array(window);
-        for (let i = 0; i < halves.length; i++) data[at + i] = halfToFloat(halves[i]!);
+        halvesToFloats(halves, data, at);
       });
       return data;
     }
@@ -142,7 +155,7 @@ async function readWindows(
   }
 }
 
-function requireAll(received: number, expected: number, path: string): void {
+export function requireAll(received: number, expected: number, path: string): void {
   if (received !== expected) {
     throw damaged('LETHE_NPY_DAMAGED', `${path} became shorter while it was read`, `${expected} bytes`, `${received} bytes`);
   }
@@ -156,6 +169,14 @@ export function halfToFloat(half: number): number {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+let halfTable: Float32Array | undefined;
+
+/** data[at + i] = halves[i]. By a table of all 65,536 values: files of outputs have billions. */
+export function halvesToFloats(halves: Uint16Array, data: Float32Array, at: number): void {
+  const table = (halfTable ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half)));
+  for (let i = 0; i < halves.length; i++) data[at + i] = table[halves[i]!]!;
 }
 
 /** Little-endian int64 as pairs of 32-bit halves. */
@@ -216,8 +237,35 @@ function encodeHeader(shape: number[], data: NpyData, bool: boolean): Uint8Array
       received: `${data.length} elements`,
     });
   }
+  return headerOf(shape, descr(data, bool));
+}
+
+/**
+ * Writes a float32 .npy file atomically whose rows arrive in parts: together as many values as `shape` says, or it is refused.
+ * @throws LETHE_SHAPE_MISMATCH (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
+ */
+export async function writeNpyParts(path: string, shape: number[], parts: AsyncIterable<Float32Array>): Promise<void> {
+  const header = headerOf(shape, '<f4');
+  const expected = shape.reduce((product, size) => product * size, 1);
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    yield header;
+    let received = 0;
+    for await (const part of parts) {
+      received += part.length;
+      if (part.byteLength > 0) yield new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+    }
+    if (received === expected) return;
+    throw new LetheError('LETHE_SHAPE_MISMATCH', 'the parts do not fit the shape to write', {
+      expected: `${expected} elements for shape (${shape.join(', ')})`,
+      received: `${received} elements`,
+    });
+  }
+  await publishFile(path, chunks(), header.length + 4 * expected);
+}
+
+function headerOf(shape: number[], type: string): Uint8Array {
   const sizes = shape.length === 1 ? `${shape[0]!},` : shape.join(', ');
-  const text = `{'descr': '${descr(data, bool)}', 'fortran_order': False, 'shape': (${sizes}), }`;
+  const text = `{'descr': '${type}', 'fortran_order': False, 'shape': (${sizes}), }`;
   // data starts at a multiple of 64, as the format asks for
   const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;
   return Uint8Array.from([...magic, 1, 0, length & 255, length >>> 8, ...Buffer.from(text.padEnd(length - 1) + '\n', 'latin1')]);

@@ -9,6 +9,8 @@ export interface NpyHeader {
   /** Product of shape; may be unsafe, compare with the file before use. */
   count: number;
   itemBytes: number;
+  /** Column-major: the first index runs fastest. */
+  fortranOrder: boolean;
 }
 
 const dtypes = new Map<string, [NpyDtype, number]>([
@@ -24,17 +26,21 @@ const maxDimensions = 32;
 const known = 'bool, uint8, int32, int64, float16, float32 or float64, little-endian';
 
 /**
- * @throws LETHE_NPY_DAMAGED for text that is no such header, LETHE_NPY_UNSUPPORTED for dtypes and orders Lethe does not read (exit code 3)
+ * @throws LETHE_NPY_DAMAGED for text that is no such header, LETHE_NPY_UNSUPPORTED for dtypes Lethe does not read (exit code 3)
  */
 export function parseNpyHeader(text: string, path: string): NpyHeader {
   const entries = readEntries(text, path);
   const dtype = readDtype(entries.get('descr')!, path);
-  if (entries.get('fortran_order') === 'True') {
-    const action = 'Save it with numpy.save(path, numpy.ascontiguousarray(array)).';
-    throw damaged('LETHE_NPY_UNSUPPORTED', `${path} is in Fortran order`, 'C order (row-major)', 'fortran_order True', action);
-  }
   const shape = readShape(entries.get('shape')!, path);
-  return { dtype: dtype[0], itemBytes: dtype[1], shape, count: shape.reduce((product, size) => product * size, 1) };
+  const count = shape.reduce((product, size) => product * size, 1);
+  return { dtype: dtype[0], itemBytes: dtype[1], shape, count, fortranOrder: entries.get('fortran_order') === 'True' };
+}
+
+/** @throws LETHE_NPY_UNSUPPORTED (exit code 3) */
+export function requireRowMajor({ fortranOrder }: NpyHeader, path: string): void {
+  if (!fortranOrder) return;
+  const action = 'Save it with numpy.save(path, numpy.ascontiguousarray(array)).';
+  throw damaged('LETHE_NPY_UNSUPPORTED', `${path} is in Fortran order`, 'C order (row-major)', 'fortran_order True', action);
 }
 
 /** key -> value text; a list or nested tuple as descr (structured dtypes) is caught up to its bracket. */

@@ -6,22 +6,13 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 import type { Plan } from '../types.js';
-import { damaged, hashFile, readWhole, sha256 } from './files.js';
+import { type Artefact, ArtefactFolder, readManifest } from './artefacts.js';
+import { readWhole, sha256 } from './files.js';
 import { decodeJson, encodeJson } from './json.js';
 import { isArtefactPath, layout, manifestPath } from './layout.js';
-import { decodeManifest, encodeManifest, type Manifest } from './manifest.js';
+import { decodeManifest } from './manifest.js';
 import { planDifference, planHash } from './planIdentity.js';
-import { isTemporary, makeFolder, publishFile, removeStaleTemporaries } from './publish.js';
-
-/** A file to publish under the run folder, content in order of writing. */
-export interface Artefact {
-  /** Relative to the run folder, from store/layout.ts. */
-  path: string;
-  content: Uint8Array | AsyncIterable<Uint8Array>;
-  /** Number of rows (models) inside and the first model's index, where that means something. */
-  rows?: number;
-  firstRow?: number;
-}
+import { isTemporary, makeFolder, removeStaleTemporaries } from './publish.js';
 
 export interface RunFolder {
   readonly root: string;
@@ -87,92 +78,17 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-class Run implements RunFolder {
+class Run extends ArtefactFolder implements RunFolder {
   readonly planHash: string;
-  /** artefact -> stat signature of the file that was found whole in this process: hashing 5 GB takes seconds. */
-  private readonly whole = new Map<string, string>();
 
   constructor(
-    readonly root: string,
+    root: string,
     readonly plan: Plan,
   ) {
-    this.planHash = planHash(plan);
+    const hash = planHash(plan);
+    super(root, hash, isArtefactPath, 'Run: lethe run with the same plan; only what is missing is made anew.');
+    this.planHash = hash;
   }
-
-  async isDone(artefact: string): Promise<boolean> {
-    const manifest = await readManifest(this.root, artefact);
-    if (manifest?.planHash !== this.planHash) return false;
-    const signature = await this.signature(artefact, manifest);
-    if (signature === undefined) return false;
-    if (this.whole.get(artefact) === signature) return true;
-    const found = await hashFile(path.join(this.root, artefact));
-    if (found?.sha256 !== manifest.sha256) return false;
-    this.whole.set(artefact, signature);
-    return true;
-  }
-
-  async read(artefact: string): Promise<Uint8Array> {
-    const again = `Run: lethe run with the same plan; only what is missing is made anew.`;
-    const manifest = await readManifest(this.root, artefact);
-    const content = manifest && (await readWhole(path.join(this.root, artefact)));
-    if (!content) {
-      const received = manifest === undefined ? 'no readable manifest' : 'no file';
-      throw damaged(
-        'LETHE_ARTEFACT_MISSING',
-        `${path.join(this.root, artefact)} is not finished`,
-        'an artefact with its manifest',
-        received,
-        again,
-      );
-    }
-    const reason = difference(manifest, this.planHash, { bytes: content.length, sha256: sha256(content) });
-    if (reason)
-      throw damaged('LETHE_ARTEFACT_DAMAGED', `${path.join(this.root, artefact)} is damaged`, reason.expected, reason.received, again);
-    return content;
-  }
-
-  async publish(artefacts: Artefact[], expectedBytes?: number): Promise<void> {
-    for (const artefact of artefacts) {
-      if (!isArtefactPath(artefact.path)) {
-        throw new LetheError('LETHE_NAME_INVALID', 'this is no place for an artefact', { received: JSON.stringify(artefact.path) });
-      }
-      this.whole.delete(artefact.path);
-      const published = await publishFile(path.join(this.root, artefact.path), artefact.content, expectedBytes);
-      const { rows, firstRow } = artefact;
-      const manifest = { ...published, planHash: this.planHash, ...(rows === undefined ? {} : { rows }) };
-      await publishFile(
-        path.join(this.root, manifestPath(artefact.path)),
-        encodeManifest(firstRow === undefined ? manifest : { ...manifest, firstRow }),
-      );
-      const signature = await this.signature(artefact.path, published);
-      if (signature !== undefined) this.whole.set(artefact.path, signature);
-    }
-  }
-
-  /** Undefined when the file is not there or has another size than expected. */
-  private async signature(artefact: string, expected: { bytes: number; sha256: string }): Promise<string | undefined> {
-    const stat = await fs.stat(path.join(this.root, artefact), { bigint: true }).catch(() => undefined);
-    if (stat?.size !== BigInt(expected.bytes)) return undefined;
-    return `${stat.ino.toString()} ${stat.mtimeNs.toString()} ${stat.ctimeNs.toString()} ${expected.sha256}`;
-  }
-}
-
-/** The manifest of an artefact; undefined when there is none or it is damaged. */
-export async function readManifest(root: string, artefact: string): Promise<Manifest | undefined> {
-  const bytes = await readWhole(path.join(root, manifestPath(artefact)));
-  return bytes && decodeManifest(bytes);
-}
-
-/** What a file should be and what it is; undefined when they agree. */
-export function difference(
-  manifest: Manifest,
-  plan: string,
-  found: { bytes: number; sha256: string },
-): { expected: string; received: string } | undefined {
-  if (manifest.planHash !== plan) return { expected: `plan ${plan.slice(0, 12)}`, received: `plan ${manifest.planHash.slice(0, 12)}` };
-  if (manifest.bytes !== found.bytes) return { expected: `${manifest.bytes} bytes`, received: `${found.bytes} bytes` };
-  if (manifest.sha256 === found.sha256) return undefined;
-  return { expected: `sha256 ${manifest.sha256}`, received: `sha256 ${found.sha256}` };
 }
 
 /** Compares the plan on disk with the given one, writes what is missing, and gives the plan that holds. */

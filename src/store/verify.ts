@@ -1,11 +1,12 @@
 /** Checks a whole run folder against its manifests: `lethe verify`. */
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import { difference, readManifest } from './artefacts.js';
 import { hashFile, readWhole } from './files.js';
 import { decodeSealed } from './json.js';
 import { isArtefactPath, isReportPath, layout, manifestedArtefact, manifestPath } from './layout.js';
 import { isTemporary } from './publish.js';
-import { difference, readManifest, type RunFolder } from './run.js';
+import type { RunFolder } from './run.js';
 
 export interface RunHealth {
   /** Files whose content was checked, and their bytes. */

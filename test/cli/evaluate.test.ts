@@ -1,6 +1,12 @@
+import fs from 'node:fs';
 import path from 'node:path';
 import { registerEvaluate } from '../../src/cli/evaluate.js';
+import { denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
+import { predict } from '../../src/datamodels/predict.js';
+import { lds } from '../../src/evaluate/lds.js';
+import { encodeDatamodels } from '../../src/store/datamodels.js';
 import { readNpy, writeNpy } from '../../src/store/npy.js';
+import { randomProblem } from '../datamodels/problem.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 import { runVerb } from './runVerb.js';
 
@@ -52,6 +58,32 @@ it('lds: a perfect datamodel scores 1', async () => {
   const args = ['--weights', file('w.npy'), '--bias', file('b.npy'), '--masks', file('m.npy'), '--outputs', file('y.npy')];
   const { document } = await run('lds', ...args);
   expect(document).toMatchObject({ mean: 1, median: 1, numTargets: 2, numModels: 4 });
+});
+
+it('lds: datamodels.arrow and dense weights score the same, in any dtype; three dimensions are targets in order', async () => {
+  const { masks, outputs } = randomProblem(60, 25, 12, 8);
+  const fitted = await fitDatamodels({ masks, outputs, numTargets: 12 });
+  const held = randomProblem(31, 25, 12, 8);
+  fs.writeFileSync(file('fit.arrow'), encodeDatamodels(fitted, 300));
+  await writeNpy(file('hm.npy'), [31, 25], held.dense);
+  await writeNpy(file('hy.npy'), [31, 4, 3], Float64Array.from(held.outputs));
+  await writeNpy(file('hw.npy'), [12, 25], denseWeights(fitted));
+  await writeNpy(file('hb.npy'), [12], fitted.bias);
+  const common = ['lds', '--masks', file('hm.npy'), '--outputs', file('hy.npy'), '--threads', '1'];
+  const sparse = await run(...common, '--datamodels', file('fit.arrow'));
+  const full = await run(...common, '--weights', file('hw.npy'), '--bias', file('hb.npy'), '--memory', '256MiB');
+  const direct = await lds({ predicted: await predict(fitted, held.masks), actual: held.outputs, numModels: 31, numPoints: 12 });
+  const { mean, median, low, high } = direct;
+  expect(sparse.document).toMatchObject({ mean, median, low, high, numTargets: 12, numModels: 31 });
+  expect(full.document['mean']).toBeCloseTo(mean, 10);
+  const cases: [string[], string][] = [
+    [[...common, '--datamodels', file('fit.arrow'), '--bias', file('hb.npy')], 'LETHE_OPTION_MISSING'],
+    [common, 'LETHE_OPTION_MISSING'],
+    [[...common, '--weights', file('hw.npy'), '--bias', file('hb.npy'), '--memory', '1MiB'], 'LETHE_MEMORY_LIMIT'],
+    [[...common, '--datamodels', file('fit.arrow'), '--outputs', file('y.npy')], 'LETHE_SHAPE_MISMATCH'],
+    [[...common, '--datamodels', file('hw.npy')], 'LETHE_ARROW_DAMAGED'],
+  ];
+  for (const [args, expected] of cases) expect((await run(...args)).document['code']).toBe(expected);
 });
 
 it('accuracy: mean over models', async () => {

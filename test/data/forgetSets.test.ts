@@ -64,7 +64,9 @@ function randomMatrix(numRows: number, numColumns: number): number[][] {
   const u = Array.from({ length: 3 }, () => Array.from({ length: numRows }, () => random.normal()));
   const v = Array.from({ length: 3 }, () => Array.from({ length: numColumns }, () => random.normal()));
   return Array.from({ length: numRows }, (_, i) =>
-    Array.from({ length: numColumns }, (__, j) => [5, 3, 2].reduce((sum, s, k) => sum + s * u[k]![i]! * v[k]![j]!, 4 + 0.1 * random.normal())),
+    Array.from({ length: numColumns }, (__, j) =>
+      [5, 3, 2].reduce((sum, s, k) => sum + s * u[k]![i]! * v[k]![j]!, 4 + 0.1 * random.normal()),
+    ),
   );
 }
 

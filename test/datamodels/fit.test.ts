@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import fs from 'node:fs';
 import path from 'node:path';
 import { packMasks } from '../../src/data/masks.js';
-import { defaultFitOptions, denseWeights, fitDatamodels, holdoutModels } from '../../src/datamodels/fit.js';
+import { defaultFitOptions, denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
+import { holdoutModels } from '../../src/datamodels/selection.js';
 import type { Datamodels, FitOptions } from '../../src/types.js';
 import { lambdaMax, objective, optimum, randomProblem, type Problem } from './problem.js';
 
@@ -95,7 +96,7 @@ describe('fitDatamodels with selection', () => {
     const truth = randomProblem(1000, 30, 20, 12);
     const fitted = await fitDatamodels(truth);
     expect(fitted.status.every((status) => status === 'converged')).toBe(true);
-    const predicted = predict(fitted, truth.masks);
+    const predicted = await predict(fitted, truth.masks);
     let rest = 0;
     let spread = 0;
     for (let target = 0; target < 20; target++) {

@@ -106,7 +106,13 @@ describe('klom', () => {
   });
 
   it('refuses shapes that do not fit', async () => {
-    const input = { oracleMargins: new Float32Array(5), unlearnedMargins: new Float32Array(6), numOracles: 2, numUnlearned: 2, numPoints: 3 };
+    const input = {
+      oracleMargins: new Float32Array(5),
+      unlearnedMargins: new Float32Array(6),
+      numOracles: 2,
+      numUnlearned: 2,
+      numPoints: 3,
+    };
     await expect(klom(input)).rejects.toThrow('LETHE_SHAPE_MISMATCH: oracle margins');
   });
 });

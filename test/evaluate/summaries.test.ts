@@ -45,7 +45,8 @@ describe('lds', () => {
     const column = fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 7, maxLength: 7 });
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(column, column), { minLength: 1, maxLength: 5 }), async (points) => {
-        const stack = (side: 0 | 1): Float32Array => Float32Array.from({ length: 7 * points.length }, (_, k) => points[k % points.length]![side][Math.floor(k / points.length)]!);
+        const stack = (side: 0 | 1): Float32Array =>
+          Float32Array.from({ length: 7 * points.length }, (_, k) => points[k % points.length]![side][Math.floor(k / points.length)]!);
         const expected = points.map(([a, b]) => naiveSpearman(a, b)).map((value) => (Number.isNaN(value) ? 0 : value));
         const result = await lds({ predicted: stack(0), actual: stack(1), numModels: 7, numPoints: points.length });
         expect(result.mean).toBeCloseTo(expected.reduce((s, v) => s + v, 0) / expected.length, 10);

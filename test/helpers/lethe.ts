@@ -10,7 +10,10 @@ export interface LetheResult {
   stderr: string;
 }
 
-export function startLethe(args: string[], environment: Record<string, string> = {}): { child: ChildProcess; result: Promise<LetheResult> } {
+export function startLethe(
+  args: string[],
+  environment: Record<string, string> = {},
+): { child: ChildProcess; result: Promise<LetheResult> } {
   const child = spawn(process.execPath, [path.join(compiled(), 'cli', 'main.js'), ...args], {
     env: { ...process.env, LETHE_DATA: '', NO_COLOR: '1', NODE_OPTIONS: '', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "lethe/evaluate.h"
+#include "lethe/random.h"
 #include "reference/evaluate_reference.h"
 
 using namespace lethe;
@@ -132,6 +133,26 @@ void marginsAgainstReference() {
          "a label out of range is refused");
 }
 
+// Enough models for the counting sort; both zeros are equal, infinities are refused, extremes keep their order.
+void ranksOfManyModels() {
+  const int64_t models = 700, points = 9;
+  std::mt19937 random(17);
+  Guarded<float> a(models * points), b(models * points);
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const int64_t point = i % points;
+    a[i] = point < 3 ? gaussian(random, false) : point < 6 ? integer(random, false) * (random() % 2 ? 1.f : -1.f) : extreme(random, false);
+    b[i] = point % 3 == 2 ? integer(random, true) : gaussian(random, true) + a[i] * 1e-3f;
+  }
+  Guarded<double> correlation(points);
+  int64_t constant = -1, bad = -1, wrong = 0;
+  spearman(a.data(), b.data(), models, points, points, 2, correlation.data(), constant, bad, {});
+  for (int64_t p = 0; p < points; ++p) {
+    wrong += !(std::fabs(correlation[p] - reference::spearman(column(a, models, points, p), column(b, models, points, p))) <= 1e-12);
+  }
+  expect(wrong == 0 && constant == 0 && bad == 0, "spearman of many models agrees with ranks by counting");
+  expect(correlation.guardsIntact(), "ranks of many models: guard words");
+}
+
 void ranksAndMoments() {
   const int64_t models = 37, points = 130;
   std::mt19937 random(13);
@@ -165,6 +186,26 @@ void ranksAndMoments() {
   expect(correlation.guardsIntact() && mean.guardsIntact() && variance.guardsIntact() && nonFinite.guardsIntact(), "ranks, moments: guard words");
 }
 
+// Against the definition with the same random streams; other threads and fewer resamples give the same bits.
+void bootstrap() {
+  const int64_t count = 37, resamples = 20;
+  Guarded<double> values(count), means(resamples), fewer(7);
+  for (int64_t i = 0; i < count; ++i) values[i] = std::sin(static_cast<double>(i));
+  const Status status = bootstrapMeans(values.data(), count, resamples, 5, 3, means.data(), {});
+  int64_t wrong = status.ok() ? 0 : 1;
+  for (int64_t k = 0; k < resamples; ++k) {
+    Random random(5, Purpose::bootstrap, 2, static_cast<uint32_t>(k));
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += values[random.below(37)];
+    wrong += means[k] != sum / 37;
+  }
+  bootstrapMeans(values.data(), count, 7, 5, 1, fewer.data(), {});
+  for (int64_t k = 0; k < 7; ++k) wrong += fewer[k] != means[k];
+  expect(wrong == 0 && means[0] != means[1], "bootstrap means are those of the definition");
+  expect(means.guardsIntact() && fewer.guardsIntact(), "bootstrap: guard words");
+  expect(bootstrapMeans(values.data(), 0, 7, 5, 1, fewer.data(), {}).code == "LETHE_ARGUMENT_INVALID", "no values are refused");
+}
+
 }  // namespace
 
 int main() {
@@ -179,5 +220,7 @@ int main() {
   klomClosedForms();
   marginsAgainstReference();
   ranksAndMoments();
+  ranksOfManyModels();
+  bootstrap();
   return finish();
 }

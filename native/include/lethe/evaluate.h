@@ -54,6 +54,10 @@ Status moments(const float* margins, int64_t models, int64_t points, int threads
 Status spearman(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, int threads, double* correlation,
                 int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control);
 
+// means: (resamples), each the mean of `count` draws with replacement from values (count), 1 <= count < 2^32. Resample k has its own
+// random stream (seed, bootstrap, 2, k): independent of threads and of the number of resamples. Progress is in resamples.
+Status bootstrapMeans(const double* values, int64_t count, int64_t resamples, uint64_t seed, int threads, double* means, const TaskControl& control);
+
 // ---------------------------------------------------------------- kernels
 
 // The backend contract of KLOM: histograms of columns. Kernels run on the calling thread, allocate nothing and check nothing.

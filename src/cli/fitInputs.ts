@@ -1,0 +1,102 @@
+/** The files of lethe fit, opened and checked; large ones are read by columns later. */
+import { readMaskFile } from '../data/maskFile.js';
+import type { OutputBlocks, RowWeightBlocks } from '../datamodels/blocks.js';
+import { targetsPerRowWeight } from '../datamodels/check.js';
+import { LetheError } from '../errors.js';
+import { sha256 } from '../store/files.js';
+import { NpyFile } from '../store/npyFile.js';
+import type { Masks } from '../types.js';
+
+export interface FitInputs {
+  masks: Masks;
+  outputs: OutputBlocks & { numClasses: number };
+  outputShape: readonly number[];
+  rowWeights?: RowWeightBlocks;
+  /** Bytes that reading an output takes above the 4 of its value, and a byte for a row weight. */
+  extraBytes: number;
+  /** What tells these inputs from others, for the folder of the fit; not their paths and times. */
+  identity: Record<string, unknown>;
+  close(): Promise<void>;
+}
+
+/**
+ * Masks are identified by their sha256; outputs and row weights by NpyFile.fingerprint(), which finds other files at once, while the
+ * sha256 of the columns of every finished block finds single values that changed.
+ * @throws LETHE_FILE_MISSING, LETHE_MASKS_SHAPE, LETHE_MASKS_VALUE, LETHE_OUTPUTS_SHAPE, LETHE_ROW_WEIGHTS_SHAPE, LETHE_SHAPE_MISMATCH
+ * (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3)
+ */
+export async function openFitInputs(
+  paths: { masks: string; outputs: string; rowWeights?: string },
+  signal: AbortSignal,
+): Promise<FitInputs> {
+  const masks = await readMaskFile(paths.masks, signal);
+  const { numModels, numTrain } = masks;
+  const files: NpyFile[] = [];
+  const close = async (): Promise<void> => {
+    for (const file of files) await file.close();
+  };
+  try {
+    const outputs = await NpyFile.open(paths.outputs);
+    files.push(outputs);
+    checkOutputs(outputs, masks);
+    const numClasses = Math.max(outputs.shape[2] ?? 1, 1);
+    const identity: FitInputs['identity'] = {
+      masks: { numModels, numTrain, sha256: sha256(masks.bits) },
+      outputs: { dtype: outputs.dtype, shape: outputs.shape, fingerprint: await outputs.fingerprint() },
+    };
+    const inputs = { masks, outputs: outputBlocks(outputs, numClasses), outputShape: outputs.shape, identity, close };
+    if (paths.rowWeights === undefined) return { ...inputs, extraBytes: outputs.extraBytes };
+    const weights = await NpyFile.open(paths.rowWeights);
+    files.push(weights);
+    identity['rowWeights'] = { shape: weights.shape, fingerprint: await weights.fingerprint() };
+    const rowWeights = rowWeightBlocks(weights, outputs, numClasses);
+    return { ...inputs, rowWeights, extraBytes: outputs.extraBytes + 1 + weights.extraBytes };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function outputBlocks(file: NpyFile, numClasses: number): FitInputs['outputs'] {
+  return {
+    numModels: file.rows,
+    numTargets: file.columns,
+    numClasses,
+    read: async (first, end) => (await file.readColumns(first, end)) as Float32Array,
+  };
+}
+
+function rowWeightBlocks(file: NpyFile, outputs: NpyFile, numClasses: number): RowWeightBlocks {
+  const { dtype, shape, rows, columns, path } = file;
+  if (dtype !== 'uint8' && dtype !== 'bool') {
+    throw new LetheError('LETHE_ROW_WEIGHTS_SHAPE', `${path} does not hold row weights`, {
+      expected: 'uint8 or bool of shape (models, targets) or (models, points)',
+      received: `${dtype} of shape (${shape.join(', ')})`,
+      action: 'Write them with numpy.save(file, weights.astype(numpy.uint8)).',
+    });
+  }
+  requireModels(rows, outputs.rows, 'row weights', shape);
+  return {
+    targetsPerRowWeight: targetsPerRowWeight(columns, outputs.columns, numClasses),
+    read: async (first, end) => (await file.readColumns(first, end)) as Uint8Array,
+  };
+}
+
+function checkOutputs({ dtype, shape, rows, path }: NpyFile, { numModels }: Masks): void {
+  if (!dtype.startsWith('float') || (shape.length !== 2 && shape.length !== 3)) {
+    throw new LetheError('LETHE_OUTPUTS_SHAPE', `${path} does not hold model outputs`, {
+      expected: 'float16, float32 or float64 of shape (models, targets) or (models, points, classes)',
+      received: `${dtype} of shape (${shape.join(', ')})`,
+    });
+  }
+  requireModels(rows, numModels, 'outputs', shape);
+}
+
+function requireModels(received: number, numModels: number, what: string, shape: readonly number[]): void {
+  if (received === numModels) return;
+  throw new LetheError('LETHE_SHAPE_MISMATCH', `masks and ${what} are of different numbers of models`, {
+    expected: `${what} (${numModels}, ...) to match the ${numModels} masks`,
+    received: `${what} (${shape.join(', ')})`,
+    action: 'Row i of both files must belong to the same model.',
+  });
+}

@@ -1,0 +1,151 @@
+/** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
+import { LetheError, requireRunning } from '../errors.js';
+import type { Datamodels, RunOptions } from '../types.js';
+import { checkOutputs } from './check.js';
+import type { Design, DesignBlock } from './design.js';
+import { toDatamodels } from './fit.js';
+
+/** Outputs of all models, readable by columns. */
+export interface OutputBlocks {
+  numModels: number;
+  numTargets: number;
+  /** Targets are point * numClasses + class; absent: 1. */
+  numClasses?: number;
+  /** (numModels, end - first) targets [first, end) */
+  read(first: number, end: number): Promise<Float32Array>;
+}
+
+/** Row weights of a fit by blocks (see FitInput). */
+export interface RowWeightBlocks {
+  /** 1, or numClasses: blocks then hold whole points. */
+  targetsPerRowWeight: number;
+  /** (numModels, end - first) columns [first, end), a column for each `targetsPerRowWeight` targets */
+  read(first: number, end: number): Promise<Uint8Array>;
+}
+
+/** Targets [first, end). */
+export interface Span {
+  first: number;
+  end: number;
+}
+
+export interface BlockedInput {
+  outputs: OutputBlocks;
+  rowWeights?: RowWeightBlocks;
+  /** What to fit, in this order: planBlocks(). */
+  blocks: Span[];
+}
+
+export interface FittedBlock extends Span {
+  datamodels: Datamodels;
+  /** What it was fitted on. */
+  input: DesignBlock;
+}
+
+/**
+ * fitDatamodels() for each block: the same bytes as for all targets at once. `onBlock` is awaited before the next block is read, so one
+ * block is in memory at a time; it may keep or publish it. Progress counts the targets of all given blocks.
+ * @throws LETHE_SHAPE_MISMATCH (exit code 2), LETHE_TASK_ABORTED (75)
+ */
+export async function fitBlocks(
+  design: Design,
+  { outputs, rowWeights, blocks }: BlockedInput,
+  { onBlock, onProgress, signal, threads = 0 }: RunOptions & { onBlock: (block: FittedBlock) => Promise<void> },
+): Promise<void> {
+  const total = blocks.reduce((sum, { first, end }) => sum + end - first, 0);
+  let before = 0;
+  for (const { first, end } of blocks) {
+    requireRunning(signal);
+    const block = await readBlock(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, { first, end });
+    requireRunning(signal);
+    const base = before;
+    const fits = await design.fit(block, {
+      threads,
+      ...(signal ? { signal } : {}),
+      onProgress: ({ done }) => onProgress?.({ done: base + done, total }),
+    });
+    await onBlock({ first, end, input: block, datamodels: toDatamodels(fits, end - first, design.numTrain) });
+    before += end - first;
+  }
+}
+
+/** What one block is fitted on. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+export async function readBlock(
+  numModels: number,
+  { outputs, rowWeights }: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
+  { first, end }: Span,
+): Promise<DesignBlock> {
+  const values = await outputs.read(first, end);
+  checkOutputs(values, numModels, end - first);
+  const targetsPerRowWeight = rowWeights?.targetsPerRowWeight ?? 1;
+  const weights = await rowWeights?.read(first / targetsPerRowWeight, end / targetsPerRowWeight);
+  return { outputs: values, numTargets: end - first, ...(weights ? { rowWeights: weights } : {}), targetsPerRowWeight };
+}
+
+/** What is left beside the finished spans (sorted, not overlapping), cut into blocks of at most `targetsPerBlock`. */
+export function planBlocks(numTargets: number, targetsPerBlock: number, finished: readonly Span[] = []): Span[] {
+  const blocks: Span[] = [];
+  let from = 0;
+  for (const { first, end } of [...finished, { first: numTargets, end: numTargets }]) {
+    for (; from < first; from = Math.min(from + targetsPerBlock, first)) {
+      blocks.push({ first: from, end: Math.min(from + targetsPerBlock, first) });
+    }
+    from = end;
+  }
+  return blocks;
+}
+
+/** A block that is lost when the fit is stopped should not be hours of work. */
+const mostTargets = 4096;
+
+export interface MemorySizes {
+  numModels: number;
+  numTrain: number;
+  numTargets: number;
+  numClasses: number;
+  /** Design.memoryBytes */
+  designBytes: number;
+  /** Bytes that reading an output takes above the 4 of its value, and a byte for a row weight. */
+  extraBytes: number;
+}
+
+export interface MemoryPlan {
+  targetsPerBlock: number;
+  /** Upper bound of the memory that a fit with such blocks takes. */
+  memoryBytes: number;
+}
+
+/**
+ * The largest blocks of whole points that fit into `limitBytes`, or blocks of `targetsPerBlock` where that is given. Weights are
+ * counted as if no target were sparse: at most min(models, train examples) of them, held twice by the solver and twice on the way out.
+ * @throws LETHE_MEMORY_LIMIT, LETHE_FIT_OPTION (exit code 2)
+ */
+export function planMemory(sizes: MemorySizes, limitBytes: number, targetsPerBlock?: number): MemoryPlan {
+  const { numModels, numTrain, numTargets, numClasses } = sizes;
+  const fixed = processBytes + 2 * numModels * Math.ceil(numTrain / 8) + sizes.designBytes + assemblyBytes;
+  const perTarget = numModels * (4 + sizes.extraBytes) + 4 * 8 * Math.min(numModels, numTrain) + 256;
+  if (targetsPerBlock !== undefined) {
+    if (targetsPerBlock % numClasses !== 0) {
+      throw new LetheError('LETHE_FIT_OPTION', 'a block holds whole points', {
+        expected: `a multiple of the ${numClasses} classes`,
+        received: `${targetsPerBlock} targets`,
+      });
+    }
+    return { targetsPerBlock, memoryBytes: fixed + Math.min(targetsPerBlock, numTargets) * perTarget };
+  }
+  const points = Math.floor((limitBytes - fixed) / (perTarget * numClasses));
+  if (points < 1) {
+    throw new LetheError('LETHE_MEMORY_LIMIT', 'the memory does not suffice for a fit of one point', {
+      expected: `at least ${fixed + perTarget * numClasses} bytes`,
+      received: `${limitBytes} bytes`,
+      action: 'Raise --memory, or use a machine with more of it.',
+    });
+  }
+  const most = Math.max(1, Math.floor(Math.min(mostTargets, Math.max(numTargets, 1)) / numClasses));
+  const block = Math.min(points, most) * numClasses;
+  return { targetsPerBlock: block, memoryBytes: fixed + block * perTarget };
+}
+
+/** Node with its libraries, and a record batch on its way from the blocks into the result. */
+const processBytes = 2 ** 27;
+const assemblyBytes = 2 ** 28;

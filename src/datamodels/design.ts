@@ -1,0 +1,103 @@
+/** The design that all targets of a fit share: the only place that calls the addon's solver. */
+import { abortFlag, nativeAddon } from '../native/addon.js';
+import type { NativeDesign, NativeFits } from '../native/types.js';
+import type { FitOptions, Masks, RunOptions } from '../types.js';
+import { checkMasks, checkOptions } from './check.js';
+import { foldsOf } from './selection.js';
+
+/** Targets of one call. */
+export interface DesignBlock {
+  /** (numModels, numTargets) */
+  outputs: Float32Array;
+  numTargets: number;
+  /** (numModels, numTargets / targetsPerRowWeight) */
+  rowWeights?: Uint8Array;
+  targetsPerRowWeight: number;
+}
+
+export interface Design {
+  numModels: number;
+  numTrain: number;
+  /** A target's fit depends on its own column only. Progress counts targets. @throws LETHE_TASK_ABORTED */
+  fit(block: DesignBlock, run?: RunOptions): Promise<NativeFits>;
+  /** Upper bound of what the solver holds beside a block's outputs and results. */
+  memoryBytes: number;
+  /** Where the Gram counts of the fits so far came from; undefined before the first. */
+  gram(): NativeDesign['gram'] | undefined;
+}
+
+export interface DesignOptions {
+  /** That will be fitted in all: tables of Gram counts pay for many only. */
+  numTargets: number;
+  /** Memory for these tables. */
+  gramBytes?: number;
+  /** 0: all allowed. */
+  threads?: number;
+}
+
+/** Bits and tables are made at the first fit. @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2) */
+export function openDesign(
+  masks: Masks,
+  options: FitOptions,
+  { numTargets, gramBytes = 2 ** 30, threads = 0 }: DesignOptions,
+): Design {
+  checkMasks(masks);
+  checkOptions(options, masks.numModels);
+  const { numModels, numTrain, bits } = masks;
+  const fold = foldsOf(numModels, options);
+  let opened: Promise<NativeDesign> | undefined;
+  let gram: NativeDesign['gram'] | undefined;
+  const open = (signal: AbortSignal | undefined): Promise<NativeDesign> =>
+    nativeAddon().openDesign(
+      {
+        isa: '',
+        threads,
+        numModels,
+        numTrain,
+        numTargets,
+        bits,
+        estimator: options.estimator,
+        fold,
+        lambdas: Float64Array.from(options.lambdas ?? []).sort((a, b) => b - a),
+        standardise: options.standardise ?? false,
+        pathLength: options.pathLength,
+        lambdaMinRatio: options.lambdaMinRatio,
+        refit: options.refit,
+        // one model leaves nothing to hold out: every target is constant, whatever lambda
+        lambda: options.lambda ?? Number.MIN_VALUE,
+        gapTolerance: options.gapTolerance,
+        gramBytes: Math.floor(gramBytes),
+      },
+      undefined,
+      abortFlag(signal),
+    );
+  return {
+    numModels,
+    numTrain,
+    memoryBytes: solverBytes(masks, Math.max(...fold, -1) + 2, gramBytes, threads || nativeAddon().systemInfo().threads),
+    gram: () => gram,
+    async fit(block, { onProgress, signal } = {}) {
+      opened ??= open(signal);
+      const design = await opened;
+      gram = design.gram;
+      return nativeAddon().fitDatamodels(
+        { ...block, design: design.handle },
+        (done, total) => onProgress?.({ done, total }),
+        abortFlag(signal),
+      );
+    },
+  };
+}
+
+/** Targets of a worker (native/core/lasso.cpp), and a generous working set. */
+const inFlight = 48;
+const workingSet = 1024;
+
+/** Bits in two orders, Gram tables of each set of models, and what every worker keeps of its targets. */
+function solverBytes({ numModels, numTrain }: Masks, subsets: number, gramBytes: number, threads: number): number {
+  const bits = 2 * numTrain * Math.ceil(numModels / 64 + subsets) * 8;
+  const tables = Math.min(2 * numTrain * numTrain * subsets, gramBytes);
+  const set = Math.min(workingSet, numTrain, numModels);
+  const worker = (numModels + numTrain) * 160 + inFlight * (40 * numModels + 12 * numTrain + 4 * set * set);
+  return bits + tables + threads * worker;
+}

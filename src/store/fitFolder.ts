@@ -1,0 +1,163 @@
+/**
+ * The folder of `lethe fit`. While it works, `blocks/` holds command.json (what is fitted), a datamodels file for each finished block
+ * of targets and their manifests; at the end datamodels.arrow is made of them, fit.json is written last and `blocks/` goes.
+ */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { LetheError } from '../errors.js';
+import type { Datamodels } from '../types.js';
+import { ArtefactFolder } from './artefacts.js';
+import { encodeDatamodels, readDatamodelBatches, readDatamodels, streamDatamodels } from './datamodels.js';
+import { hashFile, readWhole, sha256 } from './files.js';
+import { decodeJson, decodeSealed, encodeJson, encodeSealed, formatJson } from './json.js';
+import { fitLayout } from './layout.js';
+import { planDifference } from './planIdentity.js';
+import { publishFile, removeStaleTemporaries } from './publish.js';
+
+/** Everything that decides the numbers of a fit, and nothing else: options, and what tells its inputs from others. */
+export type FitCommand = Record<string, unknown>;
+
+export interface BlockSpan {
+  first: number;
+  end: number;
+}
+
+export interface FinishedBlock extends BlockSpan {
+  bytes: number;
+  /** sha256 of the block's outputs when it was fitted. */
+  inputSha256: string;
+}
+
+/** fit.json: the command, what the fit came to, and the file it describes. */
+export interface FitRecord {
+  command: FitCommand;
+  summary: Record<string, unknown>;
+  datamodels: { bytes: number; sha256: string };
+  [fact: string]: unknown;
+}
+
+export class FitFolder {
+  private readonly blocks: ArtefactFolder;
+
+  private constructor(
+    readonly root: string,
+    private readonly command: FitCommand,
+  ) {
+    const again = 'Run the same lethe fit again: only what is missing is fitted.';
+    const place = (name: string): boolean => fitLayout.blockSpan(name) !== undefined;
+    this.blocks = new ArtefactFolder(path.join(root, fitLayout.blocks), sha256(formatJson(command)), place, again);
+  }
+
+  /**
+   * Nothing is written before the first block is published.
+   * @throws LETHE_FIT_CHANGED (exit code 2) when the folder belongs to another command
+   */
+  static async open(root: string, command: FitCommand): Promise<FitFolder> {
+    const folder = new FitFolder(path.resolve(root), command);
+    const finished = (await folder.record())?.command;
+    if (finished) requireSame(folder.root, finished, command);
+    const sealed = await readWhole(path.join(folder.blocks.root, fitLayout.command));
+    const started = sealed && (decodeSealed(sealed) as FitCommand | undefined);
+    // a damaged command.json is harmless: blocks of another command are not taken for finished
+    if (started) requireSame(folder.root, started, command);
+    if (await isFolder(folder.blocks.root)) await removeStaleTemporaries(folder.root);
+    return folder;
+  }
+
+  /** The finished fit; undefined when there is none, or its datamodels are not what it says. */
+  async finishedFit(): Promise<FitRecord | undefined> {
+    const record = await this.record();
+    const found = record?.datamodels && (await hashFile(this.datamodelsPath));
+    return found?.sha256 === record?.datamodels.sha256 ? record : undefined;
+  }
+
+  /** Blocks that are whole, in order; of blocks that overlap the first. */
+  async finishedBlocks(): Promise<FinishedBlock[]> {
+    const names = await fs.readdir(this.blocks.root).catch(() => []);
+    const found: FinishedBlock[] = [];
+    for (const name of names.sort()) {
+      const span = fitLayout.blockSpan(name);
+      if (!span || span.first < (found.at(-1)?.end ?? 0)) continue;
+      const manifest = await this.blocks.finished(name);
+      if (manifest?.inputSha256 !== undefined) found.push({ ...span, bytes: manifest.bytes, inputSha256: manifest.inputSha256 });
+    }
+    return found;
+  }
+
+  /** @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4) */
+  async publishBlock({ first, end }: BlockSpan, datamodels: Datamodels, inputSha256: string): Promise<FinishedBlock> {
+    const commandFile = path.join(this.blocks.root, fitLayout.command);
+    if (!(await readWhole(commandFile))) await publishFile(commandFile, encodeSealed(this.command));
+    const content = encodeDatamodels(datamodels);
+    await this.blocks.publish([{ path: fitLayout.block(first, end), content, rows: end - first, firstRow: first, inputSha256 }]);
+    return { first, end, bytes: content.length, inputSha256 };
+  }
+
+  /**
+   * Makes datamodels.arrow of all blocks: the same bytes for every cut. `onPart` sees each block's datamodels on their way.
+   * @throws LETHE_ARTEFACT_MISSING, LETHE_ARTEFACT_DAMAGED (exit code 3), LETHE_DISK_FULL (exit code 4)
+   */
+  async assemble(
+    numTrain: number,
+    blocks: readonly FinishedBlock[],
+    onPart: (part: Datamodels) => void,
+  ): Promise<{ bytes: number; sha256: string }> {
+    const { blocks: folder } = this;
+    async function* parts(): AsyncGenerator<Datamodels> {
+      for (const { first, end } of blocks) {
+        const name = fitLayout.block(first, end);
+        const part = readDatamodels(await folder.read(name), name);
+        onPart(part);
+        yield part;
+      }
+    }
+    const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
+    return publishFile(this.datamodelsPath, streamDatamodels(numTrain, parts()), bytes);
+  }
+
+  /** The datamodels of the finished file, batch by batch. */
+  datamodels(): AsyncGenerator<Datamodels> {
+    return readDatamodelBatches(this.datamodelsPath);
+  }
+
+  /** Writes fit.json: from now on the fit is finished, and the blocks are not needed. */
+  async finish(record: FitRecord): Promise<void> {
+    await publishFile(path.join(this.root, fitLayout.record), encodeJson(record));
+    await this.removeBlocks();
+  }
+
+  /** Also what a kill between fit.json and the end has left. */
+  async removeBlocks(): Promise<void> {
+    await fs.rm(this.blocks.root, { recursive: true, force: true });
+  }
+
+  get datamodelsPath(): string {
+    return path.join(this.root, fitLayout.datamodels);
+  }
+
+  private async record(): Promise<FitRecord | undefined> {
+    const bytes = await readWhole(path.join(this.root, fitLayout.record));
+    try {
+      const record = bytes && (decodeJson(bytes, fitLayout.record) as Partial<FitRecord>);
+      return record?.command && record.datamodels ? (record as FitRecord) : undefined;
+    } catch {
+      return undefined; // a damaged description: the fit is made again
+    }
+  }
+}
+
+async function isFolder(name: string): Promise<boolean> {
+  return (await fs.stat(name).catch(() => undefined))?.isDirectory() === true;
+}
+
+function requireSame(root: string, before: FitCommand, given: FitCommand): void {
+  const lines = planDifference(before, given);
+  if (lines.length === 0) return;
+  const shown = lines.slice(0, 20).map((line) => `\n  ${line}`);
+  const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
+  throw new LetheError('LETHE_FIT_CHANGED', `${root} belongs to another fit`, {
+    expected: 'the same options and inputs',
+    received: `${lines.length} difference${lines.length === 1 ? '' : 's'} (there -> given):${shown.join('')}${more}\n`,
+    action: 'Give the changed fit another --out, or remove that folder.',
+  });
+}
