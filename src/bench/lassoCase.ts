@@ -2,7 +2,8 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { selectRows } from '../data/masks.js';
-import { defaultFitOptions, holdoutModels } from '../datamodels/fit.js';
+import { defaultFitOptions } from '../datamodels/fit.js';
+import { holdoutModels } from '../datamodels/selection.js';
 import type { Datamodels, FitOptions, Masks } from '../types.js';
 import { lambdaMax, targetColumn } from './certificate.js';
 import { type FitFiles, writeFitFiles } from './fits.js';

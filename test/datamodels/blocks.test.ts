@@ -67,7 +67,7 @@ describe('fitBlocks', () => {
     // backwards: the order does not matter either
     const blocks = planBlocks(23, size).reverse();
     await fitBlocks(
-      openDesign(problem.masks, defaultFitOptions),
+      openDesign(problem.masks, defaultFitOptions, { numTargets: 23 }),
       { outputs: blocksOf(problem), blocks },
       {
         threads: 2,
@@ -81,7 +81,7 @@ describe('fitBlocks', () => {
   });
 
   it('refuses a reader that gives too little, and stops when told to', async () => {
-    const design = openDesign(problem.masks, defaultFitOptions);
+    const design = openDesign(problem.masks, defaultFitOptions, { numTargets: 23 });
     const onBlock = (): Promise<void> => Promise.resolve();
     const outputs = { ...blocksOf(problem), read: () => Promise.resolve(new Float32Array(7)) };
     await expect(fitBlocks(design, { outputs, blocks: [{ first: 0, end: 5 }] }, { onBlock })).rejects.toMatchObject({
