@@ -77,7 +77,7 @@ function estimate(half, full, rates) {
   const exponent = Math.log2(growth);
   const factor = Math.sqrt((paper.numModels * paper.numTrain) / (full.numModels * full.numTrain));
   const coreHours = (power) => (full.cpuSecondsPerTarget * factor ** power * paper.numTargets) / 3600;
-  const sweep = rates.find(({ kernel }) => kernel === 'X^T R');
+  const sweep = rates.find(({ kernel }) => kernel === 'X^T R, 16 bits');
   return {
     ...paper,
     coreHours: coreHours(exponent),

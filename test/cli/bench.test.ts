@@ -45,7 +45,7 @@ describe('lethe bench lasso', () => {
       }
       expect(result.maxRelativeGap).toBeLessThanOrEqual(1.02e-4);
     }
-    expect(document.kernels.length).toBe(4);
+    expect(document.kernels.length).toBe(5);
     expect(JSON.parse(fs.readFileSync(out, 'utf8'))).toEqual(document);
   });
 
