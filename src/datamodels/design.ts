@@ -36,11 +36,7 @@ export interface DesignOptions {
 }
 
 /** Bits and tables are made at the first fit. @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2) */
-export function openDesign(
-  masks: Masks,
-  options: FitOptions,
-  { numTargets, gramBytes = 2 ** 30, threads = 0 }: DesignOptions,
-): Design {
+export function openDesign(masks: Masks, options: FitOptions, { numTargets, gramBytes = 2 ** 30, threads = 0 }: DesignOptions): Design {
   checkMasks(masks);
   checkOptions(options, masks.numModels);
   const { numModels, numTrain, bits } = masks;

@@ -20,7 +20,13 @@ it('checks and rates every kernel of every instruction set', async () => {
   const rates = await kernelRates(availableIsas);
   for (const isa of availableIsas) {
     const kernels = rates.filter(({ backend }) => backend === `cpu-${isa}`);
-    expect(kernels.map(({ kernel }) => kernel)).toEqual(['X^T R, 32 bits', 'X^T R, 16 bits', 'residual', 'Gram counts', 'coordinate descent']);
+    expect(kernels.map(({ kernel }) => kernel)).toEqual([
+      'X^T R, 32 bits',
+      'X^T R, 16 bits',
+      'residual',
+      'Gram counts',
+      'coordinate descent',
+    ]);
     for (const { rate, shareOfPeak } of kernels) {
       expect(rate).toBeGreaterThan(0);
       expect(shareOfPeak).toBeGreaterThan(0);
