@@ -80,7 +80,7 @@ double measurePeak(Isa isa) {  // GF/s, median of 7
     double flops = 0;
     const double start = seconds();
 #if defined(__x86_64__)
-    if (isa == Isa::avx512) sink = peakAvx512(), flops = 24 * 16 * 2.0 * kPeakLoops;
+    if (isa >= Isa::avx512) sink = peakAvx512(), flops = 24 * 16 * 2.0 * kPeakLoops;
     if (isa == Isa::avx2) sink = peakAvx2(), flops = 12 * 8 * 2.0 * kPeakLoops;
 #endif
     if (isa == Isa::portable) sink = peakPortable(), flops = 12 * 4 * 2.0 * kPeakLoops;

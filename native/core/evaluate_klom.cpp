@@ -16,7 +16,7 @@ HistogramKernels histogramKernels_avx512();
 
 const HistogramKernels& histogramKernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) {
+  if (isa >= Isa::avx512) {
     static const HistogramKernels table = histogramKernels_avx512();
     return table;
   }

@@ -207,7 +207,7 @@ DesignInfo describeDesign(const LassoDesign& design) {
   info.bytes = design.bytes();
   // a path usually ends with a working set of less than a third of the models
   const int64_t rows = design.columns().rows, n = design.columns().columns, set = std::min(rows / 3, n);
-  info.bytesPerThread = (rows + n) * 80 + kInFlight * (rows * 40 + n * 12 + set * set * (entryBytes == 1 ? 1 : 2) * 2);
+  info.bytesPerThread = (rows + n) * 80 + design.kernels().passScratchBytes(rows) + kInFlight * (rows * 40 + n * 12 + set * set * (entryBytes == 1 ? 1 : 2) * 2);
   return info;
 }
 

@@ -7,8 +7,8 @@
 namespace lethe {
 
 PassRunner::PassRunner(const LassoDesign& design)
-    : design_(design), values_(design.columns().rows * kPassBytes), sums_(design.columns().columns * kPassBytes), tables_(kTableBytes),
-      hits_(design.columns().columns) {}
+    : design_(design), values_(design.columns().rows * kPassBytes), sums_(design.columns().columns * kPassBytes),
+      scratch_(design.kernels().passScratchBytes(design.columns().rows)), hits_(design.columns().columns) {}
 
 int64_t PassRunner::extent(const std::vector<TargetSolver*>& targets) const {
   int64_t rows = 0;
@@ -25,7 +25,7 @@ void PassRunner::exact(const std::vector<TargetSolver*>& targets, std::vector<do
     next += lanes.back().limbs;
   }
   design_.kernels().exactSums(design_.blocks(), extent(targets), reinterpret_cast<const int32_t*>(values_.data()),
-                              reinterpret_cast<int32_t*>(sums_.data()), tables_.data());
+                              reinterpret_cast<int32_t*>(sums_.data()), scratch_.data());
   largest.assign(targets.size(), 0.0);
   // column blocks keep the sums in the first-level cache while the targets read their lanes
   constexpr int64_t kBlock = 128;
@@ -109,7 +109,7 @@ void PassRunner::screen(const std::vector<TargetSolver*>& targets, std::vector<s
     thresholds[k] = static_cast<int16_t>(std::clamp(target.screenFloor() * inverse, 1.0, 32767.0));
   }
   int16_t* sums = reinterpret_cast<int16_t*>(sums_.data());
-  design_.kernels().screenSums(design_.blocks(), extent(targets), values, sums, tables_.data());
+  design_.kernels().screenSums(design_.blocks(), extent(targets), values, sums, scratch_.data());
   const int64_t hits = design_.kernels().screen(design_.columns().columns, sums, thresholds, hits_.data());
   found.resize(targets.size());
   for (std::vector<int32_t>& list : found) list.clear();

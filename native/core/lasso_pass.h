@@ -31,8 +31,8 @@ class PassRunner {
   double dequantise(TargetSolver& target, const Lane& lane, int64_t from, int64_t to);
 
   const LassoDesign& design_;
-  AlignedVector<uint8_t> values_, sums_, tables_;  // (rows), (columns) lines, kTableBytes
-  std::vector<ScreenHit> hits_;                                          // (columns)
+  AlignedVector<uint8_t> values_, sums_, scratch_;  // (rows), (columns) lines, passScratchBytes
+  std::vector<ScreenHit> hits_;                     // (columns)
 };
 
 }  // namespace lethe

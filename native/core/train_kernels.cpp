@@ -33,7 +33,7 @@ LETHE_TRAIN_TABLE(avx512)
 
 const TrainKernels& trainKernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) {
+  if (isa >= Isa::avx512) {
     static const TrainKernels table = table_avx512();
     return table;
   }

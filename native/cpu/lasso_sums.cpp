@@ -61,7 +61,6 @@ template <typename Element>
 void maskedSums(const BitBlocks& x, int64_t rows, const Element* values, Element* sums, void* scratch) {
   constexpr int64_t kLine = kPassBytes / sizeof(Element);
   constexpr int64_t kTile = 2048;  // columns whose sums stay in the second-level cache while the row blocks pass
-  static_assert(kTableBytes == kGroups * kEntries * kPassBytes);
   Element* tables = static_cast<Element*>(scratch);
   for (int64_t begin = 0; begin < x.columns; begin += kTile) {
     const int64_t end = begin + kTile < x.columns ? begin + kTile : x.columns;
@@ -72,12 +71,14 @@ void maskedSums(const BitBlocks& x, int64_t rows, const Element* values, Element
   }
 }
 
-void exactSums(const BitBlocks& x, int64_t rows, const int32_t* values, int32_t* sums, void* tables) {
-  maskedSums(x, rows, reinterpret_cast<const uint32_t*>(values), reinterpret_cast<uint32_t*>(sums), tables);
+int64_t passScratchBytes(int64_t) { return kGroups * kEntries * kPassBytes; }
+
+void exactSums(const BitBlocks& x, int64_t rows, const int32_t* values, int32_t* sums, void* scratch) {
+  maskedSums(x, rows, reinterpret_cast<const uint32_t*>(values), reinterpret_cast<uint32_t*>(sums), scratch);
 }
 
-void screenSums(const BitBlocks& x, int64_t rows, const int16_t* values, int16_t* sums, void* tables) {
-  maskedSums(x, rows, reinterpret_cast<const uint16_t*>(values), reinterpret_cast<uint16_t*>(sums), tables);
+void screenSums(const BitBlocks& x, int64_t rows, const int16_t* values, int16_t* sums, void* scratch) {
+  maskedSums(x, rows, reinterpret_cast<const uint16_t*>(values), reinterpret_cast<uint16_t*>(sums), scratch);
 }
 
 int64_t screen(int64_t columns, const int16_t* sums, const int16_t* thresholds, ScreenHit* hits) {
@@ -109,6 +110,7 @@ int64_t screen(int64_t columns, const int16_t* sums, const int16_t* thresholds, 
 }  // namespace
 
 void LETHE_PER_ISA(addLassoSums)(LassoKernels& table) {
+  table.passScratchBytes = passScratchBytes;
   table.exactSums = exactSums;
   table.screenSums = screenSums;
   table.screen = screen;

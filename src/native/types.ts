@@ -1,7 +1,7 @@
 /** The addon's functions as TypeScript sees them; each binding file in native/addon states the same signature. */
 import type { KlomOptions, NetSpec, ParameterTensor, TrainJob } from '../types.js';
 
-export type IsaName = 'portable' | 'avx2' | 'avx512';
+export type IsaName = 'portable' | 'avx2' | 'avx512' | 'amx';
 
 export interface SystemInfo {
   isa: IsaName;

@@ -1,4 +1,4 @@
-// Which instruction-set build of the kernels runs. LETHE_ISA=portable|avx2|avx512 caps it, so that every path is testable.
+// Which instruction-set build of the kernels runs. LETHE_ISA=portable|avx2|avx512|amx caps it, so that every path is testable.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,7 +7,8 @@
 
 namespace lethe {
 
-enum class Isa { portable, avx2, avx512 };
+// Ascending: a level has the instructions of those before it, and runs their kernels where it has none of its own.
+enum class Isa { portable, avx2, avx512, amx };
 
 const char* isaName(Isa isa);
 

@@ -26,7 +26,6 @@ struct BitBlocks {
 constexpr int64_t kPassBytes = 64;
 constexpr int64_t kExactLanes = kPassBytes / sizeof(int32_t);   // residuals of an exact pass
 constexpr int64_t kScreenLanes = kPassBytes / sizeof(int16_t);  // residuals of a screening pass
-constexpr int64_t kTableBytes = 16 * 16 * kPassBytes;           // scratch of a pass
 
 // Columns of a screening pass that at least one lane is interested in.
 struct ScreenHit {
@@ -48,12 +47,15 @@ struct DescentSet {
 
 struct LassoKernels {
   // sums[j, l] = sum of values[i, l] over the rows i < rows whose bit is set in column j: X^T R for all lanes at once, modulo 2^32.
-  // rows: a multiple of 64. values: (rows, kExactLanes), sums: (columns, kExactLanes) overwritten, tables: (kTableBytes) scratch; all
+  // rows: a multiple of 64. values: (rows, kExactLanes), sums: (columns, kExactLanes) overwritten, scratch: (passScratchBytes(rows)); all
   // 64-byte aligned.
-  void (*exactSums)(const BitBlocks& x, int64_t rows, const int32_t* values, int32_t* sums, void* tables);
+  void (*exactSums)(const BitBlocks& x, int64_t rows, const int32_t* values, int32_t* sums, void* scratch);
 
   // The same modulo 2^16 for twice as many lanes; sums are right where the true sum lies between -2^15 and 2^15 - 1.
-  void (*screenSums)(const BitBlocks& x, int64_t rows, const int16_t* values, int16_t* sums, void* tables);
+  void (*screenSums)(const BitBlocks& x, int64_t rows, const int16_t* values, int16_t* sums, void* scratch);
+
+  // Grows with the rows, or does not depend on them.
+  int64_t (*passScratchBytes)(int64_t rows);
 
   // Lists the columns j with |sums[j, l]| >= thresholds[l] for some lane l, in order. sums: (columns, kScreenLanes), thresholds > 0:
   // (kScreenLanes), hits: (columns). Returns their number.

@@ -1,0 +1,17 @@
+#include "lethe/amx_peak.h"
+
+#include "lethe/isa.h"
+
+namespace lethe {
+
+// Defined in native/cpu/amx.
+double amxInt8Peak();
+
+double measureAmxInt8Peak() {
+#if defined(__x86_64__)
+  if (availableIsas().back() == Isa::amx) return amxInt8Peak();
+#endif
+  return 0;
+}
+
+}  // namespace lethe
