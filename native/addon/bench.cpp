@@ -23,6 +23,7 @@ Napi::Value measurePeaksBinding(const Napi::CallbackInfo& info) {
       [=](Napi::Env env) {
         Napi::Object result = Napi::Object::New(env);
         result.Set("fmaGflops", peaks->fmaGflops);
+        result.Set("amxInt8Tops", peaks->amxInt8Tops);
         result.Set("popcountGwords", peaks->popcountGwords);
         result.Set("copyGbytes", peaks->copyGbytes);
         result.Set("copyCachedGbytes", peaks->copyCachedGbytes);

@@ -42,10 +42,10 @@ std::string shapeOf(int64_t a, int64_t b) { return std::to_string(a) + " x " + s
 
 // X^T R for all lanes of a pass: 2 operations a row, column and lane, as a matrix product would do.
 template <typename Element, typename Sums>
-bool rateSums(Workload& load, const std::string& name, const Peaks& peaks, KernelRate& result, Sums sumsOf) {
+bool rateSums(Workload& load, const std::string& name, int64_t scratchBytes, const Peaks& peaks, KernelRate& result, Sums sumsOf) {
   constexpr int64_t kLanes = kPassBytes / static_cast<int64_t>(sizeof(Element));
   AlignedVector<Element> values(kRows * kLanes), sums(kColumns * kLanes);
-  AlignedVector<uint8_t> tables(kTableBytes);
+  AlignedVector<uint8_t> tables(scratchBytes);
   for (Element& value : values) value = static_cast<Element>(load.random.next());
   const auto work = [&] { sumsOf(load.blocks, kRows, values.data(), sums.data(), tables.data()); };
   work();
@@ -58,16 +58,18 @@ bool rateSums(Workload& load, const std::string& name, const Peaks& peaks, Kerne
   }
   result = {name, shapeOf(kRows, kColumns) + " x " + std::to_string(kLanes), "GF-equivalent/s", 0, 0};
   result.rate = 2e-9 * static_cast<double>(kRows * kColumns * kLanes) / medianSeconds(work);
-  result.shareOfPeak = result.rate / peaks.fmaGflops;
+  // an AMX kernel multiplies every byte of a value
+  result.shareOfPeak = peaks.amxInt8Tops > 0 ? result.rate * static_cast<double>(sizeof(Element)) / (1000 * peaks.amxInt8Tops)
+                                             : result.rate / peaks.fmaGflops;
   return true;
 }
 
 bool rateExact(Workload& load, const LassoKernels& kernels, const Peaks& peaks, KernelRate& result) {
-  return rateSums<int32_t>(load, "X^T R, 32 bits", peaks, result, kernels.exactSums);
+  return rateSums<int32_t>(load, "X^T R, 32 bits", kernels.passScratchBytes(kRows), peaks, result, kernels.exactSums);
 }
 
 bool rateScreen(Workload& load, const LassoKernels& kernels, const Peaks& peaks, KernelRate& result) {
-  return rateSums<int16_t>(load, "X^T R, 16 bits", peaks, result, kernels.screenSums);
+  return rateSums<int16_t>(load, "X^T R, 16 bits", kernels.passScratchBytes(kRows), peaks, result, kernels.screenSums);
 }
 
 // y - X w: one double addition a row and active column; the peak counts two operations on twice as many fp32 lanes.

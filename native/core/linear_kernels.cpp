@@ -11,7 +11,7 @@ LinearKernels linearKernels_avx512();
 
 const LinearKernels& linearKernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) {
+  if (isa >= Isa::avx512) {
     static const LinearKernels table = linearKernels_avx512();
     return table;
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/stopwatch.h"
+#include "lethe/amx_peak.h"
 
 namespace lethe {
 
@@ -19,7 +20,7 @@ namespace {
 
 PeakKernels kernelsOf(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return peakKernels_avx512();
+  if (isa >= Isa::avx512) return peakKernels_avx512();
   if (isa == Isa::avx2) return peakKernels_avx2();
 #endif
   static_cast<void>(isa);
@@ -65,6 +66,7 @@ Peaks measurePeaks(Isa isa) {
     b[i] = static_cast<uint64_t>(i + 1) * 0xC2B2AE3D27D4EB4Full;
   }
   volatile int64_t counted = 0;
+  if (isa == Isa::amx) peaks.amxInt8Tops = measureAmxInt8Peak();
   peaks.popcountGwords = static_cast<double>(kWords) / fastest([&] { counted = kernels.popcount(a.data(), b.data(), kWords); }) * 1e-9;
   peaks.copyGbytes = copyRate(kernels, kLarge);
   peaks.copyCachedGbytes = copyRate(kernels, secondLevelCache() / 4);

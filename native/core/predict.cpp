@@ -19,7 +19,7 @@ PredictKernels predictKernels_avx512();
 
 const PredictKernels& predictKernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) {
+  if (isa >= Isa::avx512) {
     static const PredictKernels table = predictKernels_avx512();
     return table;
   }

@@ -205,6 +205,8 @@ export interface NativeFits {
 /** Measured limits of one core; a byte copied counts once, GF/s and Gword/s are for the instruction set asked for. */
 export interface NativePeaks {
   fmaGflops: number;
+  /** 0 without AMX. */
+  amxInt8Tops: number;
   popcountGwords: number;
   copyGbytes: number;
   copyCachedGbytes: number;

@@ -84,7 +84,7 @@ void testSums(const std::string& name, Bits& x, int64_t rows, Kernel kernel, Ran
   const std::vector<Element> before(values.data(), values.data() + values.size());
   for (Isa isa : availableIsas()) {
     Placed<Element> sums(n * kLanes, 0);
-    Placed<uint8_t> tables(kTableBytes, 0);
+    Placed<uint8_t> tables(lassoKernels(isa).passScratchBytes(rows), 0);
     for (int64_t k = 0; k < sums.size(); ++k) sums[k] = 77;  // overwritten, not added to
     (lassoKernels(isa).*kernel)(x.blocksView(), rows, values.data(), sums.data(), tables.data());
     expect(std::memcmp(sums.data(), expected.data(), expected.size() * sizeof(Unsigned)) == 0, name + on(isa) + sizes(rows, n));

@@ -8,6 +8,7 @@ namespace lethe {
 
 struct Peaks {
   double fmaGflops = 0;         // fp32 multiply-adds in registers, two operations each (portable: separate multiply and add)
+  double amxInt8Tops = 0;       // 10^12 int8 multiplications and additions, 0 without AMX
   double popcountGwords = 0;    // 64-bit words of AND and population count, in the first-level cache
   double copyGbytes = 0;        // copy between buffers far larger than the caches; a copied byte counts once
   double copyCachedGbytes = 0;  // copy within half of the second-level cache
