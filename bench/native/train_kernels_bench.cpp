@@ -203,8 +203,8 @@ class Net {
     pooledGradient_ = image(x.h / 2, x.c, 0);
     pooled_ = true;
     argmax_.resize(static_cast<size_t>(n_ * y.h * y.w * y.c));
-    ops.push_back({"max pool", 0, [this, x, y] { k_.maxPool(x, 2, y, argmax_.data()); }, {}});
-    backward_.push_back({"max pool backward", 0, [this, dx] { k_.maxPoolBackward(pooledGradient_, 2, argmax_.data(), dx); }, {}});
+    ops.push_back({"max pool", 0, [this, x, y] { k_.maxPool({2, 2, 0}, x, y, argmax_.data()); }, {}});
+    backward_.push_back({"max pool backward", 0, [this, dx] { k_.maxPoolBackward({2, 2, 0}, pooledGradient_, argmax_.data(), dx); }, {}});
     layers.back()->dy.data = dx.data;
     return y;
   }

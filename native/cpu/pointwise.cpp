@@ -36,6 +36,17 @@ void add(const ImageView& a, const ImageView& b, const ImageView& y) {
   });
 }
 
+void addRelu(const ImageView& a, const ImageView& b, const ImageView& y) {
+  eachRow(y, [&](int64_t i, int64_t row) {
+    const float *left = a.pixel(i, row, 0), *right = b.pixel(i, row, 0);
+    float* out = y.pixel(i, row, 0);
+    for (int64_t k = 0; k < y.w * y.c; ++k) {
+      const float sum = left[k] + right[k];
+      out[k] = sum < 0 ? 0 : sum;  // NaN stays NaN
+    }
+  });
+}
+
 constexpr int64_t kGatherChannels = 16;  // channels whose constants are prepared together
 
 void gatherImages(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y) {
@@ -63,6 +74,7 @@ void LETHE_PER_ISA(addPointwiseKernels)(TrainKernels& table) {
   table.relu = relu;
   table.reluBackward = reluBackward;
   table.add = add;
+  table.addRelu = addRelu;
   table.gatherImages = gatherImages;
 }
 

@@ -45,9 +45,11 @@ LayerSpec head(const char* name, const char* input, bool bias) {
   return spec;
 }
 
-LayerSpec pool(const char* name, const char* input) {
+LayerSpec pool(const char* name, const char* input, int64_t size, int64_t stride, int64_t pad) {
   LayerSpec spec = layer(LayerOp::maxPool, name, {input});
-  spec.size = 2;
+  spec.size = size;
+  spec.stride = stride;
+  spec.pad = pad;
   return spec;
 }
 
@@ -69,11 +71,25 @@ NetSpec residualNet() {
 NetSpec tangledNet() {
   NetSpec net{"tangled", 8, 8, 2, 3, {}};
   net.layers = {layer(LayerOp::batchNorm, "n0", {"image"}), conv("c1", "n0", 4, 3, 1, 1), conv("c2", "image", 4, 1, 1, 0),
-                layer(LayerOp::add, "s1", {"c1", "c2"}), layer(LayerOp::relu, "r1", {"s1"}), pool("p1", "r1"),
+                layer(LayerOp::add, "s1", {"c1", "c2"}), layer(LayerOp::relu, "r1", {"s1"}), pool("p1", "r1", 2, 2, 0),
                 conv("c3", "p1", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::add, "s2", {"n3", "p1"}),
                 layer(LayerOp::add, "s3", {"s2", "s2"}), layer(LayerOp::relu, "r3", {"s3"}), conv("c4", "r3", 6, 3, 2, 1),
                 layer(LayerOp::batchNorm, "n4", {"c4"}), layer(LayerOp::relu, "r4", {"n4"}), conv("c5", "p1", 6, 1, 2, 0),
                 layer(LayerOp::add, "s4", {"r4", "c5"}), layer(LayerOp::globalAveragePool, "pool", {"s4"}), head("logits", "pool", true)};
+  return net;
+}
+
+// The shape of ResNet-18 on an odd size: 7 x 7 stem of stride 2, overlapping pool, ReLU after the sums, a projected shortcut. The last
+// sum makes the second block share its gradient with an earlier layer.
+NetSpec basicBlockNet() {
+  NetSpec net{"basic blocks", 19, 14, 3, 3, {}};
+  net.layers = {conv("c0", "image", 4, 7, 2, 3), layer(LayerOp::batchNorm, "n0", {"c0"}), layer(LayerOp::relu, "r0", {"n0"}), pool("p0", "r0", 3, 2, 1),
+                conv("c1", "p0", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n1", {"c1"}), layer(LayerOp::relu, "r1", {"n1"}),
+                conv("c2", "r1", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n2", {"c2"}), layer(LayerOp::add, "s2", {"n2", "p0"}), layer(LayerOp::relu, "r2", {"s2"}),
+                conv("c6", "r2", 6, 3, 2, 1), conv("c3", "r2", 6, 3, 2, 1), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::relu, "r3", {"n3"}),
+                conv("c4", "r3", 6, 3, 1, 1), layer(LayerOp::batchNorm, "n4", {"c4"}), conv("c5", "r2", 6, 1, 2, 0), layer(LayerOp::batchNorm, "n5", {"c5"}),
+                layer(LayerOp::add, "s5", {"n4", "n5"}), layer(LayerOp::relu, "r5", {"s5"}), layer(LayerOp::add, "s6", {"r5", "c6"}),
+                layer(LayerOp::globalAveragePool, "pool", {"s6"}), head("logits", "pool", true)};
   return net;
 }
 
@@ -352,7 +368,7 @@ int main() {
   sgd.weightDecay = 5e-4f;
   adam.kind = Optimizer::Kind::adam;
   adam.epsilon = 1e-3f;  // large enough that gradients of rounding size do not become steps of full size
-  for (const NetSpec& net : {residualNet(), tangledNet()}) {
+  for (const NetSpec& net : {residualNet(), tangledNet(), basicBlockNet()}) {
     Case test(net);
     for (const Objective& objective : objectives()) {
       for (const bool train : {true, false}) {
