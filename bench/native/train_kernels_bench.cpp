@@ -156,7 +156,7 @@ class Net {
     pixels_.resize(static_cast<size_t>(n_) * 4 * 3072);
     for (uint8_t& p : pixels_) p = static_cast<uint8_t>(random_());
     for (int64_t i = 0; i < n_; ++i) index_.push_back(static_cast<int32_t>(random_() % static_cast<uint64_t>(n_ * 4)));
-    ops.push_back({"gather", 0, [this] { k_.gatherImages(pixels_.data(), index_.data(), mean_, std_, input_); }, {}});
+    ops.push_back({"gather", 0, [this] { k_.gatherImages(pixels_.data(), index_.data(), nullptr, mean_, std_, input_); }, {}});
   }
   ImageView conv(const ImageView& x, const ConvShape& s, int64_t border) {
     layers.push_back(std::make_unique<Layer>());

@@ -264,10 +264,13 @@ void adamStep(int64_t step, double learningRate, double beta1, double beta2, dou
 }
 
 Tensor gatherImages(const std::vector<uint8_t>& pixels, const std::vector<int32_t>& index, const Values& mean, const Values& std,
-                    int64_t height, int64_t width, int64_t channels) {
+                    int64_t height, int64_t width, int64_t channels, const std::vector<ImagePlacement>& placements) {
   Tensor y(static_cast<int64_t>(index.size()), height, width, channels);
   each(y, [&](int64_t i, int64_t py, int64_t px, int64_t c) {
-    const int64_t source = ((index[static_cast<size_t>(i)] * height + py) * width + px) * channels + c;
+    const ImagePlacement place = placements.empty() ? ImagePlacement{} : placements[static_cast<size_t>(i)];
+    const int64_t row = py + place.down, column = (place.flip ? width - 1 - px : px) + place.right;
+    if (row < 0 || row >= height || column < 0 || column >= width) return;
+    const int64_t source = ((index[static_cast<size_t>(i)] * height + row) * width + column) * channels + c;
     y.at(i, py, px, c) = (pixels[static_cast<size_t>(source)] / 255.0 - mean[static_cast<size_t>(c)]) / std[static_cast<size_t>(c)];
   });
   return y;

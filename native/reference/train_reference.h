@@ -52,7 +52,8 @@ void sgdStep(double learningRate, double momentum, double weightDecay, const Val
 void adamStep(int64_t step, double learningRate, double beta1, double beta2, double epsilon, double weightDecay, const Values& gradient,
               Values& first, Values& second, Values& parameter);
 
+// placements: one an image, or empty.
 Tensor gatherImages(const std::vector<uint8_t>& pixels, const std::vector<int32_t>& index, const Values& mean, const Values& std,
-                    int64_t height, int64_t width, int64_t channels);
+                    int64_t height, int64_t width, int64_t channels, const std::vector<ImagePlacement>& placements = {});
 
 }  // namespace lethe::reference

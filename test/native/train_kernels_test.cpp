@@ -98,9 +98,18 @@ void checkPointwise(const TrainKernels& kernels, const Size& s, const std::strin
   for (int64_t i = 0; i < s.n; ++i) index.push_back(static_cast<int32_t>(random() % 7));
   const Values mean = randomValues(random, s.c, 0.5, 0.1), std = positive(random, s.c);
   Guarded<float> fMean = guarded(mean), fStd = guarded(std);
-  kernels.gatherImages(pixels.data(), index.data(), fMean.data(), fStd.data(), y.view);
+  kernels.gatherImages(pixels.data(), index.data(), nullptr, fMean.data(), fStd.data(), y.view);
   near(y.tensor().data, reference::gatherImages(pixels, index, mean, std, s.h, s.w, s.c).data, 1e-6, name + " gather");
   expect(y.intact(), name + " gather wrote outside");
+  for (const int32_t reach : {0, 1, 3, 40}) {  // 40: images that are shifted out of view
+    std::vector<ImagePlacement> placements;
+    const auto offset = [&] { return static_cast<int32_t>(random() % static_cast<unsigned>(2 * reach + 1)) - reach; };
+    for (int64_t i = 0; i < s.n; ++i) placements.push_back({offset(), offset(), i % 2 == 0});
+    kernels.gatherImages(pixels.data(), index.data(), placements.data(), fMean.data(), fStd.data(), y.view);
+    near(y.tensor().data, reference::gatherImages(pixels, index, mean, std, s.h, s.w, s.c, placements).data, 1e-6,
+         name + " gather placed within " + std::to_string(reach));
+    expect(y.intact(), name + " placed gather wrote outside");
+  }
 }
 
 void checkMaxPool(const TrainKernels& kernels, const Size& s, const PoolShape& shape, const std::string& isa) {

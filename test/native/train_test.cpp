@@ -164,7 +164,7 @@ void checkGradients(Case& test, const Objective& objective, bool train, Isa isa)
   double loss = 0;
   for (int repeat = 0; repeat < 2; ++repeat) {  // the second time with dirty buffers
     parameters = test.flat;
-    kernels.gatherImages(test.pixels.data(), test.points.data(), test.mean.data(), test.std.data(), runner.image(n));
+    kernels.gatherImages(test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data(), runner.image(n));
     runner.forward(n, train, parameters.data());
     loss = kernels.loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(), test.targets.data(), runner.logitsGradient());
     runner.backward(n, train, parameters.data(), gradient.data());
@@ -214,13 +214,15 @@ void checkReference(const Case& test, const Objective& objective, bool train) {
   }
 }
 
-// Two weighted terms and a second pass, every batch a whole index set, so that the order of the shuffle does not matter.
+// Two weighted terms with augmented images and a second pass, every batch a whole index set.
 TrainJob twoTermJob(const Case& test, const Optimizer& optimizer) {
   PassTerm forget{test.points.data(), 3, test.targets.data(), {0, 0, 1, -0.5f, 2}, 0.6f, 3};
   PassTerm retain{test.points.data() + 3, 4, nullptr, {1, 0.1f, 0, 0, 1}, 1.3f, 4};
   TrainJob job;
   job.epochs = 4;
-  job.passes = {{{forget, retain}, 3, true}, {{retain}, INT64_MAX, false}};
+  job.seed = 21;
+  job.modelIndex = 4;
+  job.passes = {{{forget, retain}, 3, true, {2, true}}, {{retain}, INT64_MAX, false, {}}};
   job.optimizer = optimizer;
   job.schedule = {Schedule::Kind::triangle, 0.05, 1, 1, {}};
   job.initialParameters = test.flat.data();
@@ -232,14 +234,31 @@ struct ReferenceTrainer {
   Parameters parameters, first, second;
   int64_t steps = 0;
 
-  Parameters term(const PassTerm& from, bool train) {
+  // Placements by row of the term, from the words that core/sampler.h promises.
+  static std::vector<ImagePlacement> placements(const TrainJob& job, const Augmentation& augmentation, const PassTerm& from, uint32_t stream) {
+    Sampler order(from.count, from.count, 0, Random(job.seed, Purpose::shuffle, job.modelIndex, stream));
+    Random words(job.seed, Purpose::augment, job.modelIndex, stream);
+    std::vector<ImagePlacement> result(static_cast<size_t>(from.count));
+    const double padding = static_cast<double>(augmentation.cropPadding);
+    const auto offset = [&] { return static_cast<int32_t>(std::floor(words.next() * (2 * padding + 1) * 0x1p-32) - padding); };
+    for (int64_t k = 0; k < from.count; ++k) {
+      ImagePlacement& place = result[static_cast<size_t>(order.draw())];
+      place.down = offset();
+      place.right = offset();
+      place.flip = words.next() >= 0x80000000u && augmentation.flip;
+      words.next();
+    }
+    return result;
+  }
+
+  Parameters term(const PassTerm& from, bool train, const std::vector<ImagePlacement>& places) {
     const size_t start = static_cast<size_t>(from.indices - test.points.data()), count = static_cast<size_t>(from.count);
     std::vector<int32_t> index(test.points.begin() + static_cast<int64_t>(start), test.points.begin() + static_cast<int64_t>(start + count));
     std::vector<int32_t> labels(test.labels.begin() + static_cast<int64_t>(start), test.labels.begin() + static_cast<int64_t>(start + count));
     const Values targets = from.targets ? Values(from.targets, from.targets + from.count * test.net.numClasses) : Values{};
     NetReference model(test.net);
     const Tensor images = reference::gatherImages(test.pixels, index, Values(test.mean.begin(), test.mean.end()), Values(test.std.begin(), test.std.end()),
-                                                  test.net.height, test.net.width, test.net.channels);
+                                                  test.net.height, test.net.width, test.net.channels, places);
     const Values logits = model.forward(images, train, parameters).data;
     Values dLogits;
     reference::loss(from.objective, from.weight, from.count, test.net.numClasses, logits, labels, targets, dLogits);
@@ -250,11 +269,13 @@ struct ReferenceTrainer {
     for (int64_t epoch = 0; epoch < job.epochs; ++epoch) {
       const double active = epoch < job.passes[0].activeEpochs ? 2 : 1;
       double step = 0;
-      for (const Pass& pass : job.passes) {
+      for (size_t p = 0; p < job.passes.size(); ++p) {
+        const Pass& pass = job.passes[p];
         if (epoch >= pass.activeEpochs) continue;
         Parameters gradient;
-        for (const PassTerm& from : pass.terms) {
-          for (const auto& [name, values] : term(from, pass.trainBatchNorm)) {
+        for (size_t t = 0; t < pass.terms.size(); ++t) {
+          const uint32_t stream = static_cast<uint32_t>(256 * epoch) + static_cast<uint32_t>(16 * p + t);
+          for (const auto& [name, values] : term(pass.terms[t], pass.trainBatchNorm, placements(job, pass.augmentation, pass.terms[t], stream))) {
             Values& sum = gradient[name];
             sum.resize(values.size());
             for (size_t k = 0; k < values.size(); ++k) sum[k] += values[k];
@@ -314,7 +335,7 @@ void checkSingleValueNorm() {
   const TrainKernels& kernels = trainKernels(availableIsas().back());
   NetRunner runner(test.plan, kernels, 1, true);
   std::vector<float> gradient(static_cast<size_t>(test.plan.layout.numTrainable));
-  kernels.gatherImages(test.pixels.data(), test.points.data(), test.mean.data(), test.std.data(), runner.image(1));
+  kernels.gatherImages(test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data(), runner.image(1));
   runner.forward(1, true, test.flat.data());
   kernels.loss({1, 0, 0, 0, 1}, 1, 1, 3, runner.logits(), test.labels.data(), nullptr, runner.logitsGradient());
   runner.backward(1, true, test.flat.data(), gradient.data());
@@ -345,6 +366,28 @@ void checkSchedules() {
   expect(near(learningRate({Schedule::Kind::exponential, 1, 0, 0.95, {}}, 2.9, 9), 0.95 * 0.95), "exponential moves once an epoch");
   const Schedule steps{Schedule::Kind::steps, 1, 0, 0.1, {3, 5}};
   expect(near(learningRate(steps, 2.99, 9), 1) && near(learningRate(steps, 3, 9), 0.1) && near(learningRate(steps, 5.5, 9), 0.01), "steps");
+}
+
+void checkPlacer() {
+  const auto places = [](const Augmentation& augmentation) {
+    Placer placer(augmentation, Random(3, Purpose::augment, 1, 2));
+    std::vector<ImagePlacement> result;
+    for (int k = 0; k < 2000; ++k) result.push_back(placer.next());
+    return result;
+  };
+  const std::vector<ImagePlacement> both = places({2, true}), crops = places({2, false});
+  int counts[5][5] = {}, flips = 0;
+  bool same = true;
+  for (size_t k = 0; k < both.size(); ++k) {
+    same = same && both[k].down == crops[k].down && both[k].right == crops[k].right && !crops[k].flip;
+    if (std::abs(both[k].down) <= 2 && std::abs(both[k].right) <= 2) ++counts[both[k].down + 2][both[k].right + 2];
+    flips += both[k].flip;
+  }
+  int total = 0, least = 2000;
+  for (const auto& row : counts)
+    for (int count : row) total += count, least = std::min(least, count);
+  expect(same, "crops do not depend on flips");
+  expect(total == 2000 && least > 40 && std::abs(flips - 1000) < 110, "offsets cover [-2, 2] and half of the images are flipped");
 }
 
 void checkSampler() {
@@ -385,5 +428,6 @@ int main() {
   checkRefusals();
   checkSchedules();
   checkSampler();
+  checkPlacer();
   return finish();
 }

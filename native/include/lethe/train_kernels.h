@@ -34,6 +34,13 @@ struct PoolShape {
   int64_t size = 0, stride = 0, pad = 0;
 };
 
+// A crop of a padded image, then a flip: pixel (y, x) of the result is pixel (y + down, (flip ? w - 1 - x : x) + right) of the image, and
+// outside the image zero after normalisation, which is the mean colour.
+struct ImagePlacement {
+  int32_t down = 0, right = 0;
+  bool flip = false;
+};
+
 // One loss covers every objective of the method: per example with logits z (classes), label y, targets t (classes),
 //   crossEntropy * CE_{labelSmoothing}(z, y) + matchLogits * mean_c (z_c - t_c)^2 + distill * T^2 * KL(softmax(t / T) || softmax(z / T)).
 // Negative weights ascend (gradient ascent, SCRUB's forget pass). The step's loss is the mean over the batch.
@@ -93,7 +100,9 @@ struct TrainKernels {
                    const float* gradient, float* first, float* second, float* parameter);
 
   // y interior [i] = (pixels[index[i]] / 255 - mean) / std per channel. pixels: (N, h, w, c) uint8 row-major; index: (y.n).
-  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y);
+  // placements: (y.n), or null: images as they are.
+  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const ImagePlacement* placements, const float* mean, const float* std,
+                       const ImageView& y);
 };
 
 // Kernels of one instruction set; the level must be available (resolveIsa).
