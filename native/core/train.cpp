@@ -169,8 +169,6 @@ Status forwardMany(const ForwardRequest& request, const TaskControl& control) {
       });
 }
 
-Precision defaultPrecision(Isa isa) { return isa == Isa::amx ? Precision::bf16 : Precision::fp32; }
-
 Status describeNet(const NetSpec& net, Isa isa, Precision precision, int64_t batchSize, NetDescription& description) {
   NetPlan plan;
   const Status status = compileNet(net, precision, plan);

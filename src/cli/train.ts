@@ -10,7 +10,7 @@ import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Schedule, TrainRecipe } from '../types.js';
-import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import { action, Command, emitJson, finiteNumber, integerAtLeast, type PrecisionOption, precisionOption, interruptSignal, say } from './common.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
 interface TrainVerbOptions {
@@ -36,6 +36,7 @@ interface TrainVerbOptions {
   masks?: string;
   out: string;
   threads: number;
+  precision: PrecisionOption;
   json?: boolean;
 }
 
@@ -66,6 +67,7 @@ export function registerTrain(program: Command): void {
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .addOption(precisionOption())
     .option('--json', 'print a JSON document to stdout')
     .action(action(trainVerb));
 }
@@ -82,7 +84,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const { height, width, channels, numClasses, numTrain } = dataset;
   const net = buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = new NativeEngine();
+  const engine = new NativeEngine({ precision: options.precision });
   const summaries = await makeModels({
     engine,
     net,

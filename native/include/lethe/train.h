@@ -116,7 +116,4 @@ struct NetDescription {
 
 Status describeNet(const NetSpec& net, Isa isa, Precision precision, int64_t batchSize, NetDescription& description);
 
-// What 'auto' stands for: bf16 where a level has tile products of it, fp32 elsewhere.
-Precision defaultPrecision(Isa isa);
-
 }  // namespace lethe
