@@ -5,11 +5,13 @@ import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { NativeEngine } from '../engines/native.js';
 import { LetheError } from '../errors.js';
 import { buildNet } from '../models/index.js';
+import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
+import { sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
-import type { Schedule, TrainRecipe } from '../types.js';
+import type { Schedule, TrainJob, TrainRecipe } from '../types.js';
 import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
@@ -32,6 +34,7 @@ interface TrainVerbOptions {
   flip?: boolean;
   models: string;
   seed: number;
+  init?: string;
   indices?: string;
   masks?: string;
   out: string;
@@ -62,6 +65,7 @@ export function registerTrain(program: Command): void {
     .option('--flip', 'augmentation: random horizontal flips')
     .option('--models <range>', 'how many models, or which: 4-7; each has its own random numbers', '1')
     .option('--seed <number>', 'seed of all random numbers', integerAtLeast(0), 0)
+    .option('--init <file>', '.safetensors every model starts from, instead of random weights')
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
@@ -83,15 +87,20 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const net = buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
   const subset = await readSubset(options, numTrain, models.end);
   const engine = new NativeEngine();
+  const initial = options.init === undefined ? undefined : (await readCheckpoint(options.init, engine.parameters(net))).parameters;
+  const jobOf = (model: number): TrainJob => ({
+    ...trainingJob(recipe, options.seed, model, subset(model)),
+    ...(initial ? { initialParameters: initial } : {}),
+  });
   const summaries = await makeModels({
     engine,
     net,
     dataset,
-    jobs: (first, end) => Promise.resolve(numbers(first, end).map((model) => trainingJob(recipe, options.seed, model, subset(model)))),
+    jobs: (first, end) => Promise.resolve(numbers(first, end).map(jobOf)),
     models,
     out: options.out,
     splits: splitsOf(numTrain, dataset.numValidation),
-    metadata: { net: net.name, dataset: dataset.sha256, seed: String(options.seed) },
+    metadata: { ...factsMetadata(net, dataset), seed: String(options.seed) },
     label: 'models',
     threads: options.threads,
     signal: interruptSignal(),
@@ -101,6 +110,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     net: net.name,
     recipe,
     seed: options.seed,
+    ...(initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {}),
     engine: engine.describe(),
     models: summaries,
   };
