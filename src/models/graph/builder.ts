@@ -9,6 +9,7 @@ export class GraphBuilder {
   readonly constants: OnnxConstant[] = [];
   readonly inputs: OnnxValue[] = [];
   private readonly constantNames = new Map<string, string>();
+  private readonly wholeNumbers = new Map<string, number[]>();
   private count = 0;
 
   constructor(readonly provider: Provider) {}
@@ -52,13 +53,30 @@ export class GraphBuilder {
     return this.constant([values.length], BigInt64Array.from(values, BigInt));
   }
 
+  /** A constant under its own name. */
+  store(constant: OnnxConstant): Value {
+    this.constants.push(constant);
+    if (constant.values instanceof BigInt64Array) this.wholeNumbers.set(constant.name, Array.from(constant.values, Number));
+    return { name: constant.name, shape: constant.shape };
+  }
+
+  /** Content of a constant of whole numbers; undefined for anything else. */
+  integersOf(value: Value | undefined): number[] | undefined {
+    return value && this.wholeNumbers.get(value.name);
+  }
+
+  /** Zeros in the shape of x, also where that is known only when the graph runs. */
+  zerosLike(x: Value): Value {
+    return this.node('ConstantOfShape', [this.node('Shape', [x], [x.shape.length])], x.shape);
+  }
+
   /** Equal small constants are stored once. */
   private constant(shape: number[], values: Float32Array | BigInt64Array): Value {
     const key = values.length <= 16 ? `${values instanceof Float32Array ? 'f' : 'i'}${shape.join('x')}:${values.join()}` : undefined;
     let name = key === undefined ? undefined : this.constantNames.get(key);
     if (name === undefined) {
       name = this.fresh('Constant');
-      this.constants.push({ name, shape, values });
+      this.store({ name, shape, values });
       if (key !== undefined) this.constantNames.set(key, name);
     }
     return { name, shape };
