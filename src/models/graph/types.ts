@@ -16,10 +16,10 @@ export interface GraphParameter {
   /** As the ONNX operator wants it: Conv (out, in, kernel, kernel). */
   shape: number[];
   trainable: boolean;
-  /** Inputs that one output sums over, for the initialisation; 0: `start` holds the values to begin with. */
+  /** Inputs that one output sums over, for the initialisation; 0: every element starts as `start`. */
   fanIn: number;
-  /** Value of every element where fanIn is 0; an imported graph may give all of them: (size). */
-  start: number | Float32Array;
+  /** Value of every element where fanIn is 0. */
+  start: number;
 }
 
 /** A network as standard ONNX operators: one image input, one output of logits (n, classes), parameters by name. */
@@ -35,6 +35,8 @@ export interface ForwardGraph {
   /** Name of the value that holds the logits. */
   logits: string;
   numClasses: number;
+  /** The graph normalises its images itself: it wants pixels on the 0..1 scale. */
+  normalises: boolean;
 }
 
 /** Which kernels the graph may use: the CUDA provider has no BatchNormalization in training mode and no indices of MaxPool. */
