@@ -156,7 +156,7 @@ class Net {
     pixels_.resize(static_cast<size_t>(n_) * 4 * 3072);
     for (uint8_t& p : pixels_) p = static_cast<uint8_t>(random_());
     for (int64_t i = 0; i < n_; ++i) index_.push_back(static_cast<int32_t>(random_() % static_cast<uint64_t>(n_ * 4)));
-    ops.push_back({"gather", 0, [this] { k_.gatherImages(pixels_.data(), index_.data(), mean_, std_, input_); }, {}});
+    ops.push_back({"gather", 0, [this] { k_.gatherImages(pixels_.data(), index_.data(), nullptr, mean_, std_, input_); }, {}});
   }
   ImageView conv(const ImageView& x, const ConvShape& s, int64_t border) {
     layers.push_back(std::make_unique<Layer>());
@@ -203,8 +203,8 @@ class Net {
     pooledGradient_ = image(x.h / 2, x.c, 0);
     pooled_ = true;
     argmax_.resize(static_cast<size_t>(n_ * y.h * y.w * y.c));
-    ops.push_back({"max pool", 0, [this, x, y] { k_.maxPool(x, 2, y, argmax_.data()); }, {}});
-    backward_.push_back({"max pool backward", 0, [this, dx] { k_.maxPoolBackward(pooledGradient_, 2, argmax_.data(), dx); }, {}});
+    ops.push_back({"max pool", 0, [this, x, y] { k_.maxPool({2, 2, 0}, x, y, argmax_.data()); }, {}});
+    backward_.push_back({"max pool backward", 0, [this, dx] { k_.maxPoolBackward({2, 2, 0}, pooledGradient_, argmax_.data(), dx); }, {}});
     layers.back()->dy.data = dx.data;
     return y;
   }

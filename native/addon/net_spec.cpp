@@ -33,6 +33,8 @@ static LayerSpec layerSpec(const Napi::Object& from) {
     layer.momentum = static_cast<float>(numberProperty(from, "momentum"));
   } else if (layer.op == LayerOp::maxPool) {
     layer.size = countProperty(from, "size");
+    layer.stride = property(from, "stride").IsUndefined() ? layer.size : countProperty(from, "stride");
+    layer.pad = property(from, "pad").IsUndefined() ? 0 : countProperty(from, "pad");
   } else if (layer.op == LayerOp::linear) {
     layer.outFeatures = countProperty(from, "outFeatures");
     layer.bias = booleanProperty(from, "bias");

@@ -57,6 +57,10 @@ struct Reader {
     Pass pass;
     if (!property(from, "activeEpochs").IsUndefined()) pass.activeEpochs = countProperty(from, "activeEpochs");
     pass.trainBatchNorm = stringProperty(from, "batchNorm") == "train";
+    if (!property(from, "augment").IsUndefined()) {
+      const Napi::Object augment = property(from, "augment").As<Napi::Object>();
+      pass.augmentation = {countProperty(augment, "cropPadding"), booleanProperty(augment, "flip")};
+    }
     const Napi::Array terms = property(from, "terms").As<Napi::Array>();
     for (uint32_t i = 0; i < terms.Length(); ++i) pass.terms.push_back(term(terms.Get(i).As<Napi::Object>(), numClasses));
     return pass;

@@ -38,6 +38,8 @@ class Compiler {
     return count;
   }
 
+  static bool takesRelu(const LayerSpec& layer) { return layer.op == LayerOp::batchNorm || layer.op == LayerOp::add; }
+
   void makeSteps() {
     std::vector<int> valueOf(net_.layers.size(), -1);  // -1: fused into the step before
     plan_.buffers.push_back({net_.height, net_.width, net_.channels, 0});
@@ -45,8 +47,7 @@ class Compiler {
     for (size_t i = 0; i < net_.layers.size(); ++i) {
       const LayerSpec& layer = net_.layers[i];
       const int64_t from = inputIndex(net_, layer.inputs[0]);
-      if (layer.op == LayerOp::relu && from >= 0 && net_.layers[static_cast<size_t>(from)].op == LayerOp::batchNorm &&
-          uses(static_cast<size_t>(from)) == 1) {
+      if (layer.op == LayerOp::relu && from >= 0 && takesRelu(net_.layers[static_cast<size_t>(from)]) && uses(static_cast<size_t>(from)) == 1) {
         valueOf[i] = valueOf[static_cast<size_t>(from)];
         plan_.steps[static_cast<size_t>(valueOf[i]) - 1].relu = true;
         continue;
@@ -80,6 +81,8 @@ class Compiler {
     } else if (layer.op == LayerOp::linear) {
       step.weight = offset(".weight");
       if (layer.bias) step.bias = offset(".bias");
+    } else if (layer.op == LayerOp::maxPool) {
+      step.pool = {layer.size, layer.stride, layer.pad};
     } else if (layer.op == LayerOp::batchNorm) {
       step.weight = offset(".gamma");
       step.bias = offset(".beta");
@@ -143,11 +146,12 @@ class Compiler {
     if (static_cast<size_t>(buffer) >= plan_.numActivations) --references_[static_cast<size_t>(buffer)];
   }
 
-  void flowTo(PlanStep& step, int k, std::vector<int>& gradientOf) {
+  // dy: the gradient that an addition hands to its inputs.
+  void flowTo(PlanStep& step, int k, int dy, std::vector<int>& gradientOf) {
     int& existing = gradientOf[static_cast<size_t>(step.in[k])];
     const bool shares = step.layer.op == LayerOp::add;
     if (shares && existing < 0) {
-      existing = step.gradient;
+      existing = dy;
       if (static_cast<size_t>(existing) >= plan_.numActivations) ++references_[static_cast<size_t>(existing)];
       return;
     }
@@ -165,11 +169,19 @@ class Compiler {
       PlanStep& step = plan_.steps[i];
       if (!step.backward) continue;
       step.gradient = gradientOf[static_cast<size_t>(step.out)];
+      int dy = step.gradient;
+      if (step.layer.op == LayerOp::add && step.relu) {
+        if (references_[static_cast<size_t>(dy)] > 1) {
+          release(dy);
+          dy = takeBuffer(step.out);
+        }
+        step.masked = dy;
+      }
       for (int k = 0; k < 2; ++k) {
         // a norm's backward always writes its input gradient, also where nobody needs it
-        if (step.in[k] >= 0 && (needsGradient(step.in[k]) || step.layer.op == LayerOp::batchNorm)) flowTo(step, k, gradientOf);
+        if (step.in[k] >= 0 && (needsGradient(step.in[k]) || step.layer.op == LayerOp::batchNorm)) flowTo(step, k, dy, gradientOf);
       }
-      release(step.gradient);
+      release(dy);
     }
   }
 

@@ -22,16 +22,18 @@ struct GradientFlow {
 
 struct PlanStep {
   LayerSpec layer;
-  bool relu = false;         // batchNorm followed by ReLU runs as one step
+  bool relu = false;         // batchNorm or add followed by ReLU runs as one step
   int in[2] = {-1, -1};      // activation buffers
   int out = -1;
   ConvShape conv;
+  PoolShape pool;
   int64_t weight = -1, bias = -1;  // offsets into the parameters: weight and bias, or gamma and beta
   int64_t runningMean = -1, runningVariance = -1;
   int64_t statistics = -1;   // offset of this norm's (5, c) statistics: mean, variance, inverseStd, scale, shift
   int64_t argmax = 0;        // bytes per image before this step's argmax
   bool backward = false;     // something trainable lies at or before this step
   int gradient = -1;         // buffer of the gradient with respect to the output
+  int masked = -1;           // add with ReLU: buffer of the gradient with respect to the sum, `gradient` itself where nobody shares it
   GradientFlow flow[2];
 };
 

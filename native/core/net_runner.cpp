@@ -84,8 +84,8 @@ void NetRunner::forwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm
     case LayerOp::conv: kernels_.convForward(step.conv, x, parameters + step.weight, y, scratch_); break;
     case LayerOp::batchNorm: normForward(step, n, trainBatchNorm, parameters); break;
     case LayerOp::relu: kernels_.relu(x, y); break;
-    case LayerOp::add: kernels_.add(x, view(step.in[1], n), y); break;
-    case LayerOp::maxPool: kernels_.maxPool(x, step.layer.size, y, argmax); break;
+    case LayerOp::add: (step.relu ? kernels_.addRelu : kernels_.add)(x, view(step.in[1], n), y); break;
+    case LayerOp::maxPool: kernels_.maxPool(step.pool, x, y, argmax); break;
     case LayerOp::globalMaxPool: kernels_.globalMaxPool(x, y.data, reinterpret_cast<int32_t*>(argmax)); break;
     case LayerOp::globalAveragePool: kernels_.globalAveragePool(x, y.data); break;
     case LayerOp::linear:
@@ -140,7 +140,12 @@ void NetRunner::backward(int64_t n, bool trainBatchNorm, const float* parameters
 }
 
 void NetRunner::backwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
-  const ImageView x = view(step.in[0], n), dy = view(step.gradient, n);
+  const ImageView x = view(step.in[0], n);
+  ImageView dy = view(step.gradient, n);
+  if (step.masked >= 0) {
+    kernels_.reluBackward(view(step.out, n), dy, view(step.masked, n));
+    dy = view(step.masked, n);
+  }
   if (step.layer.op == LayerOp::conv) kernels_.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
   if (step.layer.op == LayerOp::linear) {
     kernels_.linearBackward(n, x.c, dy.c, x.data, parameters + step.weight, dy.data, gradient + step.weight,
@@ -169,7 +174,7 @@ void NetRunner::inputGradient(const PlanStep& step, const ImageView& dy, const I
   switch (step.layer.op) {
     case LayerOp::conv: kernels_.convInputGradient(step.conv, dy, parameters + step.weight, dx, scratch_); break;
     case LayerOp::relu: kernels_.reluBackward(view(step.out, dy.n), dy, dx); break;
-    case LayerOp::maxPool: kernels_.maxPoolBackward(dy, step.layer.size, argmax, dx); break;
+    case LayerOp::maxPool: kernels_.maxPoolBackward(step.pool, dy, argmax, dx); break;
     case LayerOp::globalMaxPool: kernels_.globalMaxPoolBackward(dy.data, reinterpret_cast<const int32_t*>(argmax), dx); break;
     case LayerOp::globalAveragePool: kernels_.globalAveragePoolBackward(dy.data, dx); break;
     case LayerOp::scale: {

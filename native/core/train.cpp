@@ -15,7 +15,7 @@ namespace lethe {
 namespace {
 
 constexpr size_t kMaxPasses = 16, kMaxTerms = 16;  // what the shuffle streams have room for
-constexpr int64_t kMaxEpochs = 1 << 24, kMaxBatch = 1 << 24;
+constexpr int64_t kMaxEpochs = 1 << 24, kMaxBatch = 1 << 24, kMaxCropPadding = 1 << 16;
 
 Status invalidJob(const std::string& where, const std::string& text) { return Status::error("LETHE_JOB_INVALID", where + ": " + text); }
 
@@ -65,6 +65,9 @@ Status checkJob(const TrainJob& job, const TrainRequest& request) {
     const Pass& pass = job.passes[p];
     if (pass.terms.empty() || pass.terms.size() > kMaxTerms) {
       return invalidJob(where + ", pass " + std::to_string(p), "expected 1.." + std::to_string(kMaxTerms) + " terms.");
+    }
+    if (pass.augmentation.cropPadding < 0 || pass.augmentation.cropPadding > kMaxCropPadding) {
+      return invalidJob(where + ", pass " + std::to_string(p), "expected a cropPadding of 0..65536.");
     }
     for (size_t t = 0; t < pass.terms.size(); ++t) {
       const Status status = checkTerm(where + ", pass " + std::to_string(p) + ", term " + std::to_string(t), pass.terms[t], request.data.numPoints);

@@ -28,6 +28,8 @@ interface TrainVerbOptions {
   schedule: string;
   peakEpoch?: number;
   labelSmoothing: number;
+  cropPadding: number;
+  flip?: boolean;
   models: string;
   seed: number;
   indices?: string;
@@ -56,6 +58,8 @@ export function registerTrain(program: Command): void {
     .option('--schedule <kind>', 'triangle, cosine or constant', 'triangle')
     .option('--peak-epoch <epoch>', 'where the learning rate peaks (default: 5/24 of the epochs)', finiteNumber)
     .option('--label-smoothing <share>', 'label smoothing', finiteNumber, 0)
+    .option('--crop-padding <pixels>', 'augmentation: random crops of images padded by so many pixels', integerAtLeast(0), 0)
+    .option('--flip', 'augmentation: random horizontal flips')
     .option('--models <range>', 'how many models, or which: 4-7; each has its own random numbers', '1')
     .option('--seed <number>', 'seed of all random numbers', integerAtLeast(0), 0)
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
@@ -118,7 +122,9 @@ function recipeOf(options: TrainVerbOptions): TrainRecipe {
     constant: { kind: 'constant', learningRate },
   };
   const schedule = Object.hasOwn(schedules, options.schedule) ? schedules[options.schedule] : undefined;
-  if (schedule) return { epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing };
+  const { cropPadding, flip = false } = options;
+  const augment = cropPadding > 0 || flip ? { augment: { cropPadding, flip } } : {};
+  if (schedule) return { epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing, ...augment };
   throw new LetheError('LETHE_OPTION_INVALID', 'there is no such schedule', {
     expected: Object.keys(schedules).join(', '),
     received: JSON.stringify(options.schedule),

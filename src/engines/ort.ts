@@ -146,7 +146,10 @@ export class OrtEngine implements Engine {
   private problem(net: NetSpec, dataset: Dataset): OrtProblem {
     const { graph, tensors } = this.graphOf(net);
     const { pixels, labels, height, width, channels } = dataset;
-    const { mean, std } = graph.normalises ? { mean: dataset.mean.map(() => 0), std: dataset.std.map(() => 1) } : dataset;
+    const { mean, std } = dataset;
+    const scaled = graph.normalises
+      ? { levels: imageLevels([...mean].fill(0), [...std].fill(1)), outside: Float32Array.from(mean) }
+      : { levels: imageLevels(mean, std), outside: new Float32Array(channels) };
     const order = new Int32Array(numParameters(tensors));
     for (const { offset, shape } of tensors) {
       // ONNX files have ONNX's order already
@@ -161,7 +164,7 @@ export class OrtEngine implements Engine {
       graph,
       provider: this.provider,
       order,
-      images: { pixels: sharedCopy(pixels), labels, height, width, channels, levels: imageLevels(mean, std) },
+      images: { pixels: sharedCopy(pixels), labels, height, width, channels, ...scaled },
     };
   }
 

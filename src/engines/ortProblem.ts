@@ -2,6 +2,7 @@
 import type { ForwardGraph, Provider } from '../models/graph/types.js';
 import { sizeOf } from '../models/graph/types.js';
 import { Purpose, Random } from '../native/random.js';
+import type { Placement } from './sampler.js';
 
 export interface OrtImages {
   /** (numPoints, height, width, channels), shared by all workers. */
@@ -12,6 +13,8 @@ export interface OrtImages {
   channels: number;
   /** (channels, 256): what a byte becomes. */
   levels: Float32Array;
+  /** (channels): the mean colour, for places outside an augmented image. */
+  outside: Float32Array;
 }
 
 export interface OrtProblem {
@@ -35,15 +38,35 @@ export function imageLevels(mean: number[], std: number[]): Float32Array {
   return levels;
 }
 
-/** Writes points as (points, channels, height, width). */
-export function gatherImages({ pixels, height, width, channels, levels }: OrtImages, points: Int32Array, target: Float32Array): void {
+/** Writes points as (points, channels, height, width); `placements` are theirs, absent: images as they are. */
+export function gatherImages(images: OrtImages, points: Int32Array, target: Float32Array, placements?: Placement[]): void {
+  const perImage = images.height * images.width * images.channels;
+  points.forEach((point, i) => {
+    const pixels = images.pixels.subarray(point * perImage, (point + 1) * perImage);
+    const planes = target.subarray(i * perImage, (i + 1) * perImage);
+    const placement = placements?.[i];
+    if (placement) placeImage(images, pixels, planes, placement);
+    else copyImage(images, pixels, planes);
+  });
+}
+
+function copyImage({ height, width, channels, levels }: OrtImages, pixels: Uint8Array, planes: Float32Array): void {
   const area = height * width;
-  for (let i = 0; i < points.length; i++) {
-    const from = points[i]! * area * channels;
-    for (let c = 0; c < channels; c++) {
-      const to = (i * channels + c) * area;
-      const row = c * 256;
-      for (let p = 0, at = from + c; p < area; p++, at += channels) target[to + p] = levels[row + pixels[at]!]!;
+  for (let c = 0; c < channels; c++) {
+    for (let p = 0, at = c; p < area; p++, at += channels) planes[c * area + p] = levels[c * 256 + pixels[at]!]!;
+  }
+}
+
+/** Pixel (y, x) is pixel (y + down, (flip ? width - 1 - x : x) + right) of the image. */
+function placeImage(images: OrtImages, pixels: Uint8Array, planes: Float32Array, { down, right, flip }: Placement): void {
+  const { height, width, channels, levels, outside } = images;
+  for (let c = 0, to = 0; c < channels; c++) {
+    for (let y = down; y < height + down; y++) {
+      for (let x = 0; x < width; x++, to++) {
+        const column = (flip ? width - 1 - x : x) + right;
+        const inside = y >= 0 && y < height && column >= 0 && column < width;
+        planes[to] = inside ? levels[c * 256 + pixels[(y * width + column) * channels + c]!]! : outside[c]!;
+      }
     }
   }
 }

@@ -4,7 +4,7 @@ import type { LossParts } from '../models/graph/loss.js';
 import type { Pass, PassTerm, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { allFinite, fromGraph, gatherImages, initialParameters, toGraph } from './ortProblem.js';
 import { floats, type ModelVectors, type OrtSessions, type StepSession, type TermFeed } from './ortSession.js';
-import { examplesPerEpoch, learningRate, plannedImages, type Sampler, stepsPerEpoch, termSampler } from './sampler.js';
+import { examplesPerEpoch, learningRate, plannedImages, type Placer, type Sampler, stepsPerEpoch, termPlacer, termSampler } from './sampler.js';
 
 export interface TrainerEvents {
   aborted(): boolean;
@@ -96,12 +96,16 @@ class Training {
     for (const [p, pass] of job.passes.entries()) {
       if (!active[p]) continue;
       const runner = new PassRunner(this.sessions, job, pass, await this.sessions.step(this.stepKind(pass)));
-      const samplers = pass.terms.map((_, term) => termSampler(job, { epoch, pass: p, term }));
-      while (samplers[0]!.remaining > 0) {
+      const sources = pass.terms.map((_, term): Source => {
+        const place = { epoch, pass: p, term };
+        return { sampler: termSampler(job, place), placer: termPlacer(job, place) };
+      });
+      const walk = sources[0]!.sampler;
+      while (walk.remaining > 0) {
         if (this.events.aborted()) return true;
-        const walked = Math.min(pass.terms[0]!.batchSize, samplers[0]!.remaining);
+        const walked = Math.min(pass.terms[0]!.batchSize, walk.remaining);
         const rate = learningRate(job.schedule, epoch + step++ / steps, job.epochs);
-        const loss = await this.runStep(runner, samplers, rate);
+        const loss = await this.runStep(runner, sources, rate);
         if (!Number.isFinite(loss)) return false;
         mean.loss += loss * walked;
         mean.images += walked;
@@ -111,8 +115,8 @@ class Training {
     return allFinite(floats(this.current.parameters)) && allFinite(floats(this.current.state));
   }
 
-  private async runStep(runner: PassRunner, samplers: Sampler[], rate: number): Promise<number> {
-    const { loss, images } = await runner.step(this.current, this.next, samplers, rate, ++this.optimizerSteps);
+  private async runStep(runner: PassRunner, sources: Source[], rate: number): Promise<number> {
+    const { loss, images } = await runner.step(this.current, this.next, sources, rate, ++this.optimizerSteps);
     [this.current, this.next] = [this.next, this.current];
     if (runner.pass.batchNorm === 'eval') [this.current.state, this.next.state] = [this.next.state, this.current.state];
     this.gradientImages += images;
@@ -131,6 +135,12 @@ function lossParts({ objective }: PassTerm): LossParts {
     matchLogits: (objective.matchLogits ?? 0) !== 0,
     distill: (objective.distill ?? 0) !== 0,
   };
+}
+
+/** Which examples of a term come next, and how their images are placed. */
+interface Source {
+  sampler: Sampler;
+  placer: Placer | undefined;
 }
 
 /** Buffers and feeds of one pass. */
@@ -152,13 +162,13 @@ class PassRunner {
   async step(
     from: ModelVectors,
     to: ModelVectors,
-    samplers: Sampler[],
+    sources: Source[],
     rate: number,
     optimizerStep: number,
   ): Promise<{ loss: number; images: number }> {
     const { terms } = this.pass;
-    const counts = terms.map(({ batchSize }, t) => (t === 0 ? Math.min(batchSize, samplers[0]!.remaining) : batchSize));
-    const feeds = this.buffers.map((buffers, t) => buffers.fill(samplers[t]!, counts[t]!));
+    const counts = terms.map(({ batchSize }, t) => (t === 0 ? Math.min(batchSize, sources[0]!.sampler.remaining) : batchSize));
+    const feeds = this.buffers.map((buffers, t) => buffers.fill(sources[t]!, counts[t]!));
     const numbers = [...updateNumbers(this.job, rate, optimizerStep), ...terms.flatMap((term, t) => lossNumbers(term, counts[t]!))];
     const loss = await this.session.run(from, to, new Tensor('float32', Float32Array.from(numbers), [numbers.length]), feeds);
     return { loss, images: counts.reduce((sum, count) => sum + count, 0) };
@@ -200,7 +210,7 @@ class TermBuffers {
   }
 
   /** The next `count` examples. */
-  fill(sampler: Sampler, count: number): TermFeed {
+  fill({ sampler, placer }: Source, count: number): TermFeed {
     const { images, graph } = this.sessions.problem;
     const { indices, targets, objective } = this.term;
     const classes = graph.numClasses;
@@ -215,7 +225,8 @@ class TermBuffers {
       }
       if (this.targets.length > 0) this.targets.set(targets!.subarray(row * classes, (row + 1) * classes), i * classes);
     }
-    gatherImages(images, this.points.subarray(0, count), this.images);
+    const placements = placer && Array.from({ length: count }, () => placer.next());
+    gatherImages(images, this.points.subarray(0, count), this.images, placements);
     const perImage = images.height * images.width * images.channels;
     const rows = (values: Float32Array): Tensor => new Tensor('float32', values.subarray(0, count * classes), [count, classes]);
     return {

@@ -1,6 +1,6 @@
 /** The order of a pass and the learning rate of a step: twins of native/core/sampler.h, trainer.cpp and schedule.cpp, draw for draw. */
 import { Purpose, Random } from '../native/random.js';
-import type { Pass, PassTerm, Schedule, TrainJob } from '../types.js';
+import type { Augmentation, Pass, PassTerm, Schedule, TrainJob } from '../types.js';
 
 /** Walks through the first `always` rows and `sample` of the others, drawn without replacement, in a fresh order each time round. */
 export class Sampler {
@@ -36,13 +36,58 @@ export class Sampler {
   }
 }
 
+/** Where an image is cut from its padded self, and whether it is mirrored: ImagePlacement in native/include/lethe/train_kernels.h. */
+export interface Placement {
+  down: number;
+  right: number;
+  flip: boolean;
+}
+
+/** Placements in the order in which an epoch draws images: four words of the stream for each, see native/core/sampler.h. */
+export class Placer {
+  constructor(
+    private readonly random: Random,
+    private readonly augmentation: Augmentation,
+  ) {}
+
+  next(): Placement {
+    const down = this.offset(this.random.next());
+    const right = this.offset(this.random.next());
+    const side = this.random.next();
+    this.random.next();
+    return { down, right, flip: this.augmentation.flip && side >= 2 ** 31 };
+  }
+
+  private offset(word: number): number {
+    const { cropPadding } = this.augmentation;
+    return Math.floor((word * (2 * cropPadding + 1)) / 2 ** 32) - cropPadding;
+  }
+}
+
+/** Position of a term in a job. */
+export interface TermPlace {
+  epoch: number;
+  pass: number;
+  term: number;
+}
+
 /** One random stream for every (epoch, pass, term). */
-export function termSampler(job: TrainJob, place: { epoch: number; pass: number; term: number }): Sampler {
+function streamOf({ epoch, pass, term }: TermPlace): number {
+  return (epoch * 256 + pass * 16 + term) % 2 ** 32;
+}
+
+/** Undefined where images are taken as they are. */
+export function termPlacer(job: TrainJob, place: TermPlace): Placer | undefined {
+  const { augment } = job.passes[place.pass]!;
+  if (!augment || (augment.cropPadding === 0 && !augment.flip)) return undefined;
+  return new Placer(new Random(job.seed, Purpose.augment, job.modelIndex, streamOf(place)), augment);
+}
+
+export function termSampler(job: TrainJob, place: TermPlace): Sampler {
   const term = job.passes[place.pass]!.terms[place.term]!;
-  const stream = (place.epoch * 256 + place.pass * 16 + place.term) % 2 ** 32;
   const always = term.samplePerEpoch === undefined ? term.indices.length : (term.alwaysIncluded ?? 0);
   const sample = examplesPerEpoch(term) - always;
-  return new Sampler(new Random(job.seed, Purpose.shuffle, job.modelIndex, stream), { count: term.indices.length, always, sample });
+  return new Sampler(new Random(job.seed, Purpose.shuffle, job.modelIndex, streamOf(place)), { count: term.indices.length, always, sample });
 }
 
 /** Examples that one epoch takes from a term: its sample, or all of it. */

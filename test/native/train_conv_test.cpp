@@ -25,9 +25,9 @@ std::vector<Case> cases() {
   const int64_t channels[] = {1, 3, 7, 8, 10, 16, 31, 32, 64}, sizes[] = {1, 2, 3, 4, 5, 6, 8, 9, 12, 13, 16, 17, 32, 33};
   std::mt19937 random(1);
   std::vector<Case> result;
-  for (int64_t kernel : {1, 3, 5})
+  for (int64_t kernel : {1, 3, 5, 7})
     for (int64_t stride : {1, 2, 3})
-      for (int64_t pad : {0, 1, 2})
+      for (int64_t pad : {0, 1, 2, 3})
         for (int tries = 0, kept = 0; kept < 14 && tries < 10000; ++tries) {
           const ConvShape shape{channels[random() % 9], channels[random() % 9], kernel, stride, pad};
           const Case one{shape, random() % 2 ? 3 : 1, sizes[random() % 14], sizes[random() % 14], kept % 4 == 3};
@@ -45,6 +45,11 @@ std::vector<Case> cases() {
   result.push_back({{8, 16, 5, 2, 2}, 2, 32, 32, false});
   result.push_back({{32, 64, 3, 1, 1}, 2, 16, 16, false});
   result.push_back({{64, 32, 3, 1, 0}, 5, 8, 8, false});
+  for (int64_t side : {16, 21}) {  // the strided layers of ResNet-18 at an eighth of its width
+    result.push_back({{3, 8, 7, 2, 3}, 2, side, side + 1, false});
+    result.push_back({{8, 16, 1, 2, 0}, 2, side, side + 1, false});
+    result.push_back({{8, 16, 3, 2, 1}, 2, side, side + 1, false});
+  }
   return result;
 }
 

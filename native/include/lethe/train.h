@@ -32,10 +32,17 @@ struct PassTerm {
   int64_t samplePerEpoch = -1, alwaysIncluded = 0;
 };
 
+// Random crops of the image padded by cropPadding on all sides, and horizontal flips of every second image.
+struct Augmentation {
+  int64_t cropPadding = 0;
+  bool flip = false;
+};
+
 struct Pass {
   std::vector<PassTerm> terms;
   int64_t activeEpochs = INT64_MAX;
   bool trainBatchNorm = true;
+  Augmentation augmentation;  // of the images of all terms
 };
 
 struct Optimizer {

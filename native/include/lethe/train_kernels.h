@@ -29,6 +29,18 @@ struct ConvShape {
   int64_t inChannels = 0, outChannels = 0, kernel = 0, stride = 1, pad = 0;
 };
 
+// Square windows, size <= 16 and 2 * pad <= size: every window holds pixels of the image. Output size is (h + 2*pad - size) / stride + 1.
+struct PoolShape {
+  int64_t size = 0, stride = 0, pad = 0;
+};
+
+// A crop of a padded image, then a flip: pixel (y, x) of the result is pixel (y + down, (flip ? w - 1 - x : x) + right) of the image, and
+// outside the image zero after normalisation, which is the mean colour.
+struct ImagePlacement {
+  int32_t down = 0, right = 0;
+  bool flip = false;
+};
+
 // One loss covers every objective of the method: per example with logits z (classes), label y, targets t (classes),
 //   crossEntropy * CE_{labelSmoothing}(z, y) + matchLogits * mean_c (z_c - t_c)^2 + distill * T^2 * KL(softmax(t / T) || softmax(z / T)).
 // Negative weights ascend (gradient ascent, SCRUB's forget pass). The step's loss is the mean over the batch.
@@ -57,12 +69,13 @@ struct TrainKernels {
                             const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const ImageView& dx);
 
   void (*relu)(const ImageView& x, const ImageView& y);
-  void (*reluBackward)(const ImageView& y, const ImageView& dy, const ImageView& dx);  // mask from the output y
+  void (*reluBackward)(const ImageView& y, const ImageView& dy, const ImageView& dx);  // mask from the output y; dx may be dy
   void (*add)(const ImageView& a, const ImageView& b, const ImageView& y);  // y may be a or b
-  // Non-overlapping size x size max; h and w multiples of size, size <= 16. NaN wins.
-  // argmax: (n, h/size, w/size, c), index ky * size + kx, first maximum wins.
-  void (*maxPool)(const ImageView& x, int64_t size, const ImageView& y, uint8_t* argmax);
-  void (*maxPoolBackward)(const ImageView& dy, int64_t size, const uint8_t* argmax, const ImageView& dx);  // overwrites dx interior
+  void (*addRelu)(const ImageView& a, const ImageView& b, const ImageView& y);  // y = relu(a + b)
+  // Padding never wins, NaN does. argmax: (n, y.h, y.w, c), index ky * size + kx in the window, first maximum wins.
+  void (*maxPool)(const PoolShape&, const ImageView& x, const ImageView& y, uint8_t* argmax);
+  // Overwrites the interior of dx: each pixel takes the gradients of all windows that chose it.
+  void (*maxPoolBackward)(const PoolShape&, const ImageView& dy, const uint8_t* argmax, const ImageView& dx);
   // y: (n, c). argmax: (n, c), index y * w + x, first maximum wins; NaN wins over numbers.
   void (*globalMaxPool)(const ImageView& x, float* y, int32_t* argmax);
   void (*globalMaxPoolBackward)(const float* dy, const int32_t* argmax, const ImageView& dx);  // overwrites dx interior
@@ -87,7 +100,9 @@ struct TrainKernels {
                    const float* gradient, float* first, float* second, float* parameter);
 
   // y interior [i] = (pixels[index[i]] / 255 - mean) / std per channel. pixels: (N, h, w, c) uint8 row-major; index: (y.n).
-  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y);
+  // placements: (y.n), or null: images as they are.
+  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const ImagePlacement* placements, const float* mean, const float* std,
+                       const ImageView& y);
 };
 
 // Kernels of one instruction set; the level must be available (resolveIsa).

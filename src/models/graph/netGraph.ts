@@ -74,9 +74,11 @@ function addLayer(layer: LayerSpec, nodes: OnnxNode[], constants: OnnxConstant[]
       add('BatchNormalization', parts, { epsilon: { float: layer.epsilon }, momentum: { float: 1 - layer.momentum } });
       return;
     }
-    case 'maxPool':
-      add('MaxPool', [], { kernel_shape: [layer.size, layer.size], strides: [layer.size, layer.size] });
+    case 'maxPool': {
+      const { size, stride = size, pad = 0 } = layer;
+      add('MaxPool', [], { kernel_shape: [size, size], strides: [stride, stride], pads: [pad, pad, pad, pad] });
       return;
+    }
     case 'linear': {
       const [rows, product, shape] = [`${layer.name}.rows`, `${layer.name}.product`, `${layer.name}.shape`];
       nodes.push({ operator: 'Flatten', inputs, outputs: [rows], attributes: { axis: 1 } });
