@@ -62,8 +62,8 @@ export class OrtEngine implements Engine {
 
   describe(): Record<string, string | number> {
     const { isa, threads } = nativeAddon().systemInfo();
-    const onnxruntime = `onnxruntime-${onnxruntimeVersion()}-${this.provider}`;
-    return { engine: this.name, isa: `${isa}, ${onnxruntime}`, precision: 'fp32', threads: this.threads || threads };
+    const onnxruntime = env.versions.node ?? env.versions.common;
+    return { engine: this.name, isa, precision: 'fp32', threads: this.threads || threads, onnxruntime, device: this.provider };
   }
 
   /** @throws LETHE_NET_INVALID names the layer that does not fit; LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED */
@@ -195,10 +195,6 @@ function imported(bytes: Uint8Array, net: NetSpec): { graph: ForwardGraph; tenso
 
 function numParameters(tensors: ParameterTensor[]): number {
   return tensors.reduce((sum, { size }) => sum + size, 0);
-}
-
-function onnxruntimeVersion(): string {
-  return env.versions.node ?? env.versions.common;
 }
 
 function requireProvider(provider: Provider): void {
