@@ -122,7 +122,10 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
 }
 
 /** The network, and for --initial file the parameters every model starts from. */
-async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<{ net: NetSpec; start: { initialParameters?: Float32Array } }> {
+async function networkOf(
+  options: TrainVerbOptions,
+  dataset: Dataset,
+): Promise<{ net: NetSpec; start: { initialParameters?: Float32Array } }> {
   const { height, width, channels, numClasses } = dataset;
   if (options.netFile === undefined) {
     return { net: buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses }), start: {} };
@@ -130,6 +133,12 @@ async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<{
   const bytes = await readWhole(options.netFile);
   if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
   const net = netFromOnnx(bytes, path.basename(options.netFile));
+  if (net.numClasses !== numClasses) {
+    throw new LetheError('LETHE_NET_INVALID', `${options.netFile} is a network for other data`, {
+      expected: `${numClasses} classes, those of ${dataset.name}`,
+      received: String(net.numClasses),
+    });
+  }
   return { net, start: options.initial === 'file' ? { initialParameters: importOnnx(bytes, net.name).parameters } : {} };
 }
 

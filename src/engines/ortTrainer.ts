@@ -4,7 +4,16 @@ import type { LossParts } from '../models/graph/loss.js';
 import type { Pass, PassTerm, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { allFinite, fromGraph, gatherImages, initialParameters, toGraph } from './ortProblem.js';
 import { floats, type ModelVectors, type OrtSessions, type StepSession, type TermFeed } from './ortSession.js';
-import { examplesPerEpoch, learningRate, plannedImages, type Placer, type Sampler, stepsPerEpoch, termPlacer, termSampler } from './sampler.js';
+import {
+  examplesPerEpoch,
+  learningRate,
+  plannedImages,
+  type Placer,
+  type Sampler,
+  stepsPerEpoch,
+  termPlacer,
+  termSampler,
+} from './sampler.js';
 
 export interface TrainerEvents {
   aborted(): boolean;

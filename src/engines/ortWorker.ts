@@ -24,9 +24,7 @@ export type OrtValue = TrainResult | Float32Array;
 
 /** Worker to engine. */
 export type OrtAnswer =
-  | { kind: 'progress'; images: number }
-  | { kind: 'done'; value: OrtValue }
-  | { kind: 'failed'; code: string | undefined; message: string };
+  { kind: 'progress'; images: number } | { kind: 'done'; value: OrtValue } | { kind: 'failed'; code: string | undefined; message: string };
 
 const progressEveryMs = 50;
 let sessions: OrtSessions | undefined;

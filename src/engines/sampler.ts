@@ -87,7 +87,11 @@ export function termSampler(job: TrainJob, place: TermPlace): Sampler {
   const term = job.passes[place.pass]!.terms[place.term]!;
   const always = term.samplePerEpoch === undefined ? term.indices.length : (term.alwaysIncluded ?? 0);
   const sample = examplesPerEpoch(term) - always;
-  return new Sampler(new Random(job.seed, Purpose.shuffle, job.modelIndex, streamOf(place)), { count: term.indices.length, always, sample });
+  return new Sampler(new Random(job.seed, Purpose.shuffle, job.modelIndex, streamOf(place)), {
+    count: term.indices.length,
+    always,
+    sample,
+  });
 }
 
 /** Examples that one epoch takes from a term: its sample, or all of it. */

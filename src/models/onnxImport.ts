@@ -66,7 +66,10 @@ function checkNode(node: OnnxNode, opset: number): void {
   ruleOf(node);
   const { operator, attributes = {} } = node;
   if (opset < softmaxOpset && operator.endsWith('Softmax') && attributes['axis'] !== -1 && attributes['axis'] !== 1) {
-    throw unsupportedPart(`${operator} along axis 1 or -1 below operator set ${softmaxOpset}`, `axis ${JSON.stringify(attributes['axis'])}`);
+    throw unsupportedPart(
+      `${operator} along axis 1 or -1 below operator set ${softmaxOpset}`,
+      `axis ${JSON.stringify(attributes['axis'])}`,
+    );
   }
 }
 

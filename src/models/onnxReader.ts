@@ -96,7 +96,7 @@ function readNode(bytes: Uint8Array, model: Required<OnnxModel>): void {
     return;
   }
   for (const { name: key, value } of attributes) {
-    if (value === undefined || (typeof value === 'object' && 'values' in value)) throw unsupportedPart('plain attributes', `"${key}" of "${name}"`);
+    if (value === undefined || isTensor(value)) throw unsupportedPart('plain attributes', `"${key}" of "${name}"`);
     Object.defineProperty(node.attributes, key, { value, enumerable: true });
   }
   model.nodes.push(node);
@@ -108,6 +108,10 @@ function constantOf(name: string, value: OnnxAttribute | OnnxConstant | undefine
   if (typeof value === 'object' && 'float' in value) return { name, shape: [], values: Float32Array.of(value.float) };
   if (typeof value === 'object') return { ...value, name };
   throw unsupportedPart('constants of numbers', `constant "${name}"`);
+}
+
+function isTensor(value: OnnxAttribute | OnnxConstant): value is OnnxConstant {
+  return typeof value === 'object' && 'shape' in value;
 }
 
 /** An attribute of a kind that no operator here has is undefined. */

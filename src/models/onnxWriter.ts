@@ -123,7 +123,12 @@ function nodeMessage({ operator, inputs, outputs, attributes = {} }: OnnxNode): 
   const message = new Message();
   for (const input of inputs) message.text(1, input);
   for (const output of outputs) message.text(2, output);
-  message.text(3, outputs.find((output) => output !== '')!).text(4, operator);
+  message
+    .text(
+      3,
+      outputs.find((output) => output !== '')!,
+    )
+    .text(4, operator);
   for (const [name, value] of Object.entries(attributes)) {
     const attribute = new Message().text(1, name);
     if (typeof value === 'number') attribute.integer(3, value).integer(20, attributeType.integer);

@@ -52,7 +52,7 @@ function varint(bytes: Uint8Array, from: number): [bigint, number] {
 export function integersIn(value: Field['value']): bigint[] {
   if (typeof value === 'bigint') return [BigInt.asIntN(64, value)];
   const values: bigint[] = [];
-  for (let at = 0; at < value.length; ) {
+  for (let at = 0; at < value.length;) {
     const [item, next] = varint(value, at);
     values.push(BigInt.asIntN(64, item));
     at = next;

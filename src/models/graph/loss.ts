@@ -37,9 +37,7 @@ export function loss(g: GraphBuilder, logits: Value, parts: LossParts, inputs: L
     ...(parts.distill ? [distill(g, logits, inputs)] : []),
   ];
   const none = { loss: g.scalar(0), gradient: g.multiply(logits, g.scalar(0)) };
-  return terms.length === 0
-    ? none
-    : terms.reduce((a, b) => ({ loss: g.add(a.loss, b.loss), gradient: g.add(a.gradient, b.gradient) }));
+  return terms.length === 0 ? none : terms.reduce((a, b) => ({ loss: g.add(a.loss, b.loss), gradient: g.add(a.gradient, b.gradient) }));
 }
 
 function total(g: GraphBuilder, x: Value): Value {

@@ -38,7 +38,16 @@ function sgd(g: GraphBuilder, numbers: Value[], { parameters, moments, gradient 
 }
 
 function adam(g: GraphBuilder, numbers: Value[], { parameters, moments, gradient }: State): Update {
-  const [rate, beta1, rest1, beta2, rest2, root, epsilon, weightDecay] = numbers as [Value, Value, Value, Value, Value, Value, Value, Value];
+  const [rate, beta1, rest1, beta2, rest2, root, epsilon, weightDecay] = numbers as [
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+  ];
   const slope = g.add(gradient, g.multiply(parameters, weightDecay));
   const first = g.add(g.multiply(moments[0]!, beta1), g.multiply(slope, rest1));
   const second = g.add(g.multiply(moments[1]!, beta2), g.multiply(g.multiply(slope, slope), rest2));

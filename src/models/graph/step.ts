@@ -152,7 +152,9 @@ function parameterValues(g: GraphBuilder, graph: ForwardGraph, flat: Value, stat
 }
 
 function flatState(g: GraphBuilder, graph: ForwardGraph, values: Map<string, Value>): Value {
-  const parts = graph.parameters.filter(({ trainable }) => !trainable).map(({ name, shape }) => g.reshape(values.get(name)!, [sizeOf(shape)]));
+  const parts = graph.parameters
+    .filter(({ trainable }) => !trainable)
+    .map(({ name, shape }) => g.reshape(values.get(name)!, [sizeOf(shape)]));
   return g.concatenate(parts, 0);
 }
 

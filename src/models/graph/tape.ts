@@ -88,7 +88,8 @@ function found(values: Map<string, Value>, name: string, node: OnnxNode): Value 
 function logitsOf(g: GraphBuilder, graph: ForwardGraph, values: Map<string, Value>): Value {
   const logits = values.get(graph.logits);
   const sides = logits?.shape.slice(1).filter((side) => side !== 1) ?? [];
-  if (logits?.shape[0] === 'n' && sides.length <= 1 && (sides[0] ?? 1) === graph.numClasses) return g.reshape(logits, ['n', graph.numClasses]);
+  if (logits?.shape[0] === 'n' && sides.length <= 1 && (sides[0] ?? 1) === graph.numClasses)
+    return g.reshape(logits, ['n', graph.numClasses]);
   throw new LetheError('LETHE_ONNX_UNSUPPORTED', `network "${graph.name}" does not give logits of the data set's classes`, {
     expected: `an output (batch, ${graph.numClasses})`,
     received: logits ? `"${graph.logits}" (${logits.shape.join(', ')})` : `no value "${graph.logits}"`,

@@ -15,7 +15,13 @@ export const normRules: Record<string, Rule> = {
   BatchNormalization: {
     forward: (g, node) => {
       const epsilon = float(node, 'epsilon', 1e-5);
-      const [x, gamma, beta, runningMean, runningVariance] = [0, 1, 2, 3, 4].map((i) => input(node, i)) as [Value, Value, Value, Value, Value];
+      const [x, gamma, beta, runningMean, runningVariance] = [0, 1, 2, 3, 4].map((i) => input(node, i)) as [
+        Value,
+        Value,
+        Value,
+        Value,
+        Value,
+      ];
       const made = node.trainBatchNorm
         ? withBatchStatistics(g, node, epsilon)
         : {

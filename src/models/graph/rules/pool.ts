@@ -51,7 +51,15 @@ export const poolRules: Record<string, Rule> = {
       const x = input(node, 0);
       const axes = meanAxes(g, node);
       const mean = g.mean(x, axes);
-      return { output: integer(node, 'keepdims', 1) !== 0 ? mean : g.reshape(mean, x.shape.filter((_, axis) => !axes.includes(axis))) };
+      return {
+        output:
+          integer(node, 'keepdims', 1) !== 0
+            ? mean
+            : g.reshape(
+                mean,
+                x.shape.filter((_, axis) => !axes.includes(axis)),
+              ),
+      };
     },
     backward: (g, node, dy) => {
       const x = input(node, 0);
@@ -107,7 +115,11 @@ function place(g: GraphBuilder, values: Value, tap: [number, number], window: Wi
   const [n, c] = values.shape as [Dim, Dim];
   const { stride, output } = window;
   const sides = paddedImage(window);
-  const apart = g.pad(g.reshape(values, [n, c, output[0], 1, output[1], 1]), [0, 0, 0, 0, 0, 0], [0, 0, 0, stride[0] - 1, 0, stride[1] - 1]);
+  const apart = g.pad(
+    g.reshape(values, [n, c, output[0], 1, output[1], 1]),
+    [0, 0, 0, 0, 0, 0],
+    [0, 0, 0, stride[0] - 1, 0, stride[1] - 1],
+  );
   const wide = g.reshape(apart, [n, c, output[0] * stride[0], output[1] * stride[1]]);
   const extent = [0, 1].map((axis) => (output[axis]! - 1) * stride[axis]! + 1);
   const rest = [0, 1].map((axis) => sides[axis]! - tap[axis]! - extent[axis]!);
@@ -133,5 +145,8 @@ function shares(window: Window, withPadding: boolean): Float32Array {
     const places = Array.from({ length: kernel[axis] }, (_, k) => at * stride[axis] - before[axis] + k * dilation[axis]);
     return withPadding ? kernel[axis] : places.filter((place) => place >= 0 && place < image[axis]).length;
   };
-  return Float32Array.from({ length: output[0] * output[1] }, (_, i) => 1 / (inside(0, Math.floor(i / output[1])) * inside(1, i % output[1])));
+  return Float32Array.from(
+    { length: output[0] * output[1] },
+    (_, i) => 1 / (inside(0, Math.floor(i / output[1])) * inside(1, i % output[1])),
+  );
 }

@@ -21,7 +21,8 @@ export function windowOf(node: RuleNode, kernelShape: number[]): Window {
   const padding = text(node, 'auto_pad', 'NOTSET');
   if (padding !== 'NOTSET' && padding !== 'VALID') throw unsupported(node, 'explicit pads', `auto_pad ${padding}`);
   const kernel = integers(node, 'kernel_shape', kernelShape);
-  if (x.shape.length !== 4 || kernel.length !== 2) throw unsupported(node, 'images (n, channels, height, width)', `${x.shape.length} dimensions`);
+  if (x.shape.length !== 4 || kernel.length !== 2)
+    throw unsupported(node, 'images (n, channels, height, width)', `${x.shape.length} dimensions`);
   const stride = integers(node, 'strides', [1, 1]);
   const dilation = integers(node, 'dilations', [1, 1]);
   const pads = padding === 'VALID' ? [0, 0, 0, 0] : integers(node, 'pads', [0, 0, 0, 0]);
@@ -62,8 +63,5 @@ export function transposedAttributes(window: Window): Record<string, number[]> {
 
 /** Positions of the window's elements, row by row: where each begins in the padded image. */
 export function taps({ kernel, dilation }: Window): [number, number][] {
-  return Array.from({ length: kernel[0] * kernel[1] }, (_, k) => [
-    Math.floor(k / kernel[1]) * dilation[0],
-    (k % kernel[1]) * dilation[1],
-  ]);
+  return Array.from({ length: kernel[0] * kernel[1] }, (_, k) => [Math.floor(k / kernel[1]) * dilation[0], (k % kernel[1]) * dilation[1]]);
 }
