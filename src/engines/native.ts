@@ -2,7 +2,7 @@ import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
-import { checkDataset, checkJobs, checkPoints } from './check.js';
+import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.js';
 
 export interface NativeEngineOptions {
   /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
@@ -32,14 +32,20 @@ export class NativeEngine implements Engine {
 
   /** @throws LETHE_NET_INVALID names the layer that does not fit. */
   parameters(net: NetSpec): ParameterTensor[] {
-    return nativeAddon().describeNet(net, 1).parameters;
+    return this.describeNet(net, 1).parameters;
   }
 
   /**
    * Facts of a network for planning: number of parameters, multiply-adds of one image, memory of one model in training.
-   * @throws LETHE_NET_INVALID names the layer that does not fit.
+   * @throws LETHE_NET_INVALID names the layer that does not fit; LETHE_NET_UNSUPPORTED for an ONNX file.
    */
   describeNet(net: NetSpec, batchSize: number): NetDescription {
+    if (net.onnx) {
+      throw new LetheError('LETHE_NET_UNSUPPORTED', `the native engine does not train ONNX files ("${net.name}")`, {
+        expected: 'a network of layers',
+        action: 'Use --engine ort.',
+      });
+    }
     return nativeAddon().describeNet(net, batchSize);
   }
 
@@ -102,14 +108,7 @@ export class NativeEngine implements Engine {
     const { numParameters } = this.describeNet(net, 1);
     checkDataset(net, dataset);
     checkPoints('points', points, dataset);
-    parameters.forEach((values, model) => {
-      if (values.length !== numParameters) {
-        throw new LetheError('LETHE_JOB_INVALID', `parameters of model ${model}`, {
-          expected: `${numParameters} values for network "${net.name}"`,
-          received: String(values.length),
-        });
-      }
-    });
+    checkParameters(net, parameters, numParameters);
     const logits = new Float32Array(parameters.length * points.length * net.numClasses);
     await nativeAddon().forwardMany(
       { ...this.common(net, dataset, options), parameters, points, logits },
