@@ -1,11 +1,12 @@
 /** The options that choose an engine, the same for every verb that trains or evaluates networks. */
 import { Option } from 'commander';
-import { deviceNames, type DeviceName, type EngineName, engineNames } from '../engines/index.js';
+import { deviceNames, type DeviceName, type EngineName, engineNames, type PrecisionChoice, precisionNames } from '../engines/index.js';
 import type { Command } from './common.js';
 
 export interface EngineFlags {
   engine: EngineName;
   device: DeviceName;
+  precision: PrecisionChoice;
 }
 
 export function engineOptions(command: Command): Command {
@@ -15,5 +16,10 @@ export function engineOptions(command: Command): Command {
         .choices(engineNames)
         .default('native'),
     )
-    .addOption(new Option('--device <name>', 'where --engine ort trains').choices(deviceNames).default('cpu'));
+    .addOption(new Option('--device <name>', 'where --engine ort trains').choices(deviceNames).default('cpu'))
+    .addOption(
+      new Option('--precision <name>', 'of the native engine; auto: bf16 where the processor has AMX, fp32 elsewhere')
+        .choices(precisionNames)
+        .default('auto'),
+    );
 }

@@ -178,7 +178,7 @@ export class OrtEngine implements Engine {
 }
 
 function layered(net: NetSpec): { graph: ForwardGraph; tensors: ParameterTensor[] } {
-  const tensors = nativeAddon().describeNet(net, 1).parameters;
+  const tensors = nativeAddon().describeNet(net, '', 'fp32', 1).parameters;
   return { graph: netGraph(net, tensors), tensors };
 }
 
