@@ -85,8 +85,8 @@ void convWeightGradient(const ConvShape& shape, const ImageOf<Bf16>& x, const Im
     packImages(shape, panels, x, dy, first, images, xPanel, dyPanel);
     for (int64_t kh = 0; kh < shape.kernel; ++kh) {
       const int64_t row = Panels::rowsBefore(shape, dy.h, kh % shape.stride) + kh / shape.stride;
-      const Visit visit{xPanel + row * panels.rowPairs * panels.run, dyPanel, dWeight + kh * panels.run * shape.outChannels, images,
-                        panels.pairs, panels.xWords(), panels.dyWords(), panels.run, panels.channels, shape.outChannels};
+      const Visit visit{xPanel + row * panels.rowPairs * panels.xPair, dyPanel, dWeight + kh * panels.run * shape.outChannels, images,
+                        panels.pairs, panels.xWords(), panels.dyWords(), panels.xPair, panels.dyPair, shape.outChannels};
       eachChannelBlock(shape.outChannels, [&](auto channels) { column(visit, channels, panels.run); });
     }
   }

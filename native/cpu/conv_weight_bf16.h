@@ -10,6 +10,7 @@ namespace {
 // Sizes in words of 32 bits: pairs. Input rows are sorted by row % stride, so that the rows that meet one kernel row follow each other.
 struct Panels {
   int64_t rowPairs, run, channels;  // rowPairs: of a row of the output, ceil(w / 2); channels: of the output, padded
+  int64_t xPair, dyPair;            // from one pair of pixels to the next
   int64_t pairs, rows;              // of an image: pairs of output pixels; input rows
   int64_t images;                   // of a group
 
@@ -20,14 +21,17 @@ struct Panels {
     return rows;
   }
 
+  // Pairs an even number of cache lines apart would share a few sets of the L1 cache.
+  static int64_t spread(int64_t words) { return words < 128 ? words : words / 32 * 32 + (words % 32 <= 16 ? 16 : 48); }
+
   // h, w: of the output.
   Panels(const ConvShape& s, int64_t h, int64_t w, int64_t paddedOut)
-      : rowPairs((w + 1) / 2), run(s.kernel * s.inChannels), channels(paddedOut), pairs(h * rowPairs),
-        rows(rowsBefore(s, h, s.stride)), images(kGroupWords / (xWords() + dyWords() + 1) + 1) {}
+      : rowPairs((w + 1) / 2), run(s.kernel * s.inChannels), channels(paddedOut), xPair(spread(run)), dyPair(spread(channels)),
+        pairs(h * rowPairs), rows(rowsBefore(s, h, s.stride)), images(kGroupWords / (xWords() + dyWords() + 1) + 1) {}
 
-  static constexpr int64_t kGroupWords = 65536;  // 256 KiB
-  int64_t xWords() const { return rows * rowPairs * run; }
-  int64_t dyWords() const { return pairs * channels; }
+  static constexpr int64_t kGroupWords = 163840;  // 640 KiB
+  int64_t xWords() const { return rows * rowPairs * xPair; }
+  int64_t dyWords() const { return pairs * dyPair; }
 };
 
 template <int Lanes>
@@ -62,12 +66,12 @@ void packImages(const ConvShape& s, const Panels& panels, const ImageOf<Bf16>& x
                 uint32_t* xPanel, uint32_t* dyPanel) {
   for (int64_t i = first; i < first + count; ++i) {
     for (int64_t phase = 0; phase < s.stride && phase < s.kernel; ++phase) {
-      for (int64_t row = 0; row < Panels::phaseRows(s, dy.h, phase); ++row, xPanel += panels.rowPairs * panels.run) {
-        packRow(x.pixel(i, row * s.stride + phase - s.pad, -s.pad), dy.w, s.stride * x.c, panels.run, panels.run, xPanel);
+      for (int64_t row = 0; row < Panels::phaseRows(s, dy.h, phase); ++row, xPanel += panels.rowPairs * panels.xPair) {
+        packRow(x.pixel(i, row * s.stride + phase - s.pad, -s.pad), dy.w, s.stride * x.c, panels.run, panels.xPair, xPanel);
       }
     }
-    for (int64_t row = 0; row < dy.h; ++row, dyPanel += panels.rowPairs * panels.channels) {
-      packRow(dy.pixel(i, row, 0), dy.w, dy.c, dy.c, panels.channels, dyPanel);
+    for (int64_t row = 0; row < dy.h; ++row, dyPanel += panels.rowPairs * panels.dyPair) {
+      packRow(dy.pixel(i, row, 0), dy.w, dy.c, dy.c, panels.dyPair, dyPanel);
     }
   }
 }

@@ -35,6 +35,13 @@ inline __attribute__((always_inline)) auto wins(Value value, Value best) {
   return (value > best) | ((value != value) & (best == best));
 }
 
+template <int Lanes>
+inline __attribute__((always_inline)) typename IntVector<Lanes>::type loadBytes(const uint8_t* from) {
+  typename IntVector<Lanes>::bytes bytes;
+  std::memcpy(&bytes, from, sizeof bytes);
+  return __builtin_convertvector(bytes, typename IntVector<Lanes>::type);
+}
+
 // The rows or columns [first, end) of a window that lie in the image.
 struct Extent {
   int64_t start, first, end;  // start: image position of the window's row 0
@@ -94,8 +101,7 @@ inline __attribute__((always_inline)) void gatherWindows(const PoolShape& shape,
   Vec<Lanes> sum = {};
   for (int64_t y = ys.first; y < ys.end; ++y) {
     for (int64_t x = xs.first; x < xs.end; ++x) {
-      const auto* bytes = reinterpret_cast<const typename IntVector<Lanes>::unalignedBytes*>(argmax + (y * columns + x) * channels);
-      const Int chosen = __builtin_convertvector(typename IntVector<Lanes>::bytes(*bytes), Int);
+      const Int chosen = loadBytes<Lanes>(argmax + (y * columns + x) * channels);
       const int64_t here = (ys.at - y * shape.stride) * shape.size + xs.at - x * shape.stride;
       sum += chosen == static_cast<int32_t>(here) ? load<Lanes>(grad + y * row + x * channels) : Vec<Lanes>{};
     }
@@ -109,8 +115,7 @@ inline __attribute__((always_inline)) void spreadWindow(const Value* grad, const
                                                         int64_t channels, Value* out) {
   using Int = typename IntVector<Lanes>::type;
   const Vec<Lanes> value = load<Lanes>(grad);
-  const Int chosen = __builtin_convertvector(
-      typename IntVector<Lanes>::bytes(*reinterpret_cast<const typename IntVector<Lanes>::unalignedBytes*>(argmax)), Int);
+  const Int chosen = loadBytes<Lanes>(argmax);
   for (int64_t ky = 0; ky < size; ++ky)
     for (int64_t kx = 0; kx < size; ++kx)
       store<Lanes>(out + ky * row + kx * channels, chosen == static_cast<int32_t>(ky * size + kx) ? value : Vec<Lanes>{});

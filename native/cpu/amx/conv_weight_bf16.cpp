@@ -56,13 +56,13 @@ struct Group {
 
 // B of the pairs of a step: 16 words of each. A short step is copied, since the gradients' zeros may not meet NaN.
 template <int Tile>
-LETHE_INLINE void loadPairs(TileUnit& unit, const uint32_t* from, int64_t run, int64_t pairs, uint32_t* padded) {
+LETHE_INLINE void loadPairs(TileUnit& unit, const uint32_t* from, int64_t stride, int64_t pairs, uint32_t* padded) {
   if (pairs >= kTilePairs) {
-    unit.load<Tile>(from, run * 4);
+    unit.load<Tile>(from, stride * 4);
     return;
   }
   std::memset(padded, 0, kTileSize);
-  for (int64_t p = 0; p < pairs; ++p) std::memcpy(padded + p * 16, from + p * run, 64);
+  for (int64_t p = 0; p < pairs; ++p) std::memcpy(padded + p * 16, from + p * stride, 64);
   unit.load<Tile>(padded, 64);
 }
 
@@ -83,18 +83,18 @@ template <int Rows>
 __attribute__((noinline)) void addProduct(TileUnit& unit, const Group& group, int64_t row, int64_t block, int64_t input, int64_t outChannels,
                                           Scratch& scratch, float* dWeight) {
   const Panels& panels = group.panels;
-  const int64_t run = panels.run;
+  const int64_t run = panels.run, stride = panels.xPair;
   unit.zero<0>();
   unit.zero<1>();
   unit.zero<2>();
   unit.zero<3>();
   for (int64_t image = 0; image < group.images; ++image) {
-    const uint32_t* x = group.x + image * panels.xWords() + row * panels.rowPairs * run + input;
-    for (int64_t step = 0; step < group.steps; ++step, x += kTilePairs * run) {
+    const uint32_t* x = group.x + image * panels.xWords() + row * panels.rowPairs * stride + input;
+    for (int64_t step = 0; step < group.steps; ++step, x += kTilePairs * stride) {
       const int64_t pairs = panels.pairs - step * kTilePairs;
       unit.load<4>(group.tile(image, block, step), kTileRowBytes);
-      loadPairs<6>(unit, x, run, pairs, scratch.padded[0]);
-      loadPairs<7>(unit, x + 16, run, pairs, scratch.padded[1]);
+      loadPairs<6>(unit, x, stride, pairs, scratch.padded[0]);
+      loadPairs<7>(unit, x + 16, stride, pairs, scratch.padded[1]);
       unit.dotBf16<0, 4, 6>();
       unit.dotBf16<1, 4, 7>();
       if constexpr (Rows == 2) {
@@ -131,7 +131,7 @@ void convWeightGradient(const ConvShape& shape, const ImageOf<Bf16>& x, const Im
     for (int64_t image = 0; image < group.images; ++image) {
       for (int64_t block = 0; block < blocks; ++block) {
         for (int64_t step = 0; step < steps; ++step, to += kTileWords) {
-          transpose(dyPanel + image * panels.dyWords() + step * kTilePairs * panels.channels + block * 16, panels.channels,
+          transpose(dyPanel + image * panels.dyWords() + step * kTilePairs * panels.dyPair + block * 16, panels.dyPair,
                     panels.pairs - step * kTilePairs, to);
         }
       }
