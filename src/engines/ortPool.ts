@@ -52,11 +52,22 @@ export class OrtPool {
     return values;
   }
 
+  private start(): Member {
+    const member: Member = { worker: new Worker(new URL('./ortWorker.js', import.meta.url)), problem: undefined };
+    // an error of an idle worker has nobody to go to; one at work ends its task
+    member.worker.on('error', () => undefined);
+    member.worker.once('exit', () => {
+      const at = this.idle.indexOf(member);
+      if (at >= 0) this.idle.splice(at, 1);
+    });
+    return member;
+  }
+
   private async perform(call: PoolCall, task: OrtTask): Promise<OrtValue> {
     if (call.signal?.aborted) throw aborted();
     const { key } = call.problem;
     const known = this.idle.findIndex(({ problem }) => problem === key);
-    const member = this.idle.splice(Math.max(known, 0), 1)[0] ?? startWorker();
+    const member = this.idle.splice(Math.max(known, 0), 1)[0] ?? this.start();
     const order: OrtOrder = { task, abortFlag: call.abortFlag, ...(member.problem === key ? {} : { problem: call.problem }) };
     member.problem = key;
     member.worker.ref();
@@ -71,13 +82,6 @@ export class OrtPool {
       member.worker.unref();
     }
   }
-}
-
-function startWorker(): Member {
-  const worker = new Worker(new URL('./ortWorker.js', import.meta.url));
-  // an error of an idle worker has nobody to go to; one at work ends its task
-  worker.on('error', () => undefined);
-  return { worker, problem: undefined };
 }
 
 function converse(worker: Worker, order: OrtOrder, { signal, onImages }: PoolCall): Promise<OrtValue> {

@@ -6,6 +6,7 @@ import { NativeEngine } from '../../src/engines/native.js';
 import { buildNet } from '../../src/models/index.js';
 import { exportOnnx } from '../../src/models/onnx.js';
 import { readCheckpoint } from '../../src/store/checkpoint.js';
+import { readSafetensors } from '../../src/store/safetensors.js';
 import { readNpy } from '../../src/store/npy.js';
 import { lethe } from '../helpers/lethe.js';
 import { temporaryFolder } from '../helpers/temporary.js';
@@ -34,15 +35,21 @@ test('lethe train --net-file trains an ONNX file, from its own values when asked
   const { dataset } = syntheticDataset({ trainPerClass: 6, validationPerClass: 2 });
   const net = buildNet({ name: 'smallcnn', width: 1, input: { height: 16, width: 16, channels: 3 }, numClasses: 5 });
   const tensors = native.parameters(net);
-  const parameters = await readCheckpoint(path.join(folder, 'native', 'model-00001.safetensors'), tensors);
+  const { parameters } = await readCheckpoint(path.join(folder, 'native', 'model-00001.safetensors'), tensors);
   const file = path.join(folder, 'model.onnx');
   fs.writeFileSync(file, exportOnnx({ net, tensors, parameters, dataset }));
   const still = ['--learning-rate', '0', '--momentum', '0', '--weight-decay', '0', '--initial', 'file'];
   const again = await train('--engine', 'ort', '--net-file', file, ...still, '--out', path.join(folder, 'file'), '--json');
   expect(again).toMatchObject({ code: 0, stderr: '' });
   expect((JSON.parse(again.stdout) as { net: string }).net).toBe('model.onnx');
-  // rate 0 moves nothing but the running statistics, whose layer is named as in the network
-  expect(fs.existsSync(path.join(folder, 'file', 'model-00000.safetensors'))).toBe(true);
+  // rate 0 moves nothing but the running statistics
+  const { tensors: written } = await readSafetensors(path.join(folder, 'file', 'model-00000.safetensors'));
+  expect(written.size).toBe(tensors.length);
+  for (const { name, offset, size, trainable } of tensors.filter(({ shape }) => shape.length < 4)) {
+    const own = parameters.subarray(offset, offset + size);
+    if (trainable) expect(written.get(name)!.data).toEqual(own);
+    else expect(written.get(name)!.data).not.toEqual(own);
+  }
   const fresh = await train('--engine', 'ort', '--net-file', file, '--out', path.join(folder, 'fresh'));
   expect(fresh.code).toBe(0);
 
