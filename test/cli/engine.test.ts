@@ -61,6 +61,9 @@ test('lethe train --net-file trains an ONNX file, from its own values when asked
   const device = await train('--device', 'cuda', '--out', path.join(folder, 'never'));
   expect(device).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_DEVICE_UNSUPPORTED') as string });
   expect(fs.existsSync(path.join(folder, 'never'))).toBe(false);
+  // trains where ONNX Runtime has its CUDA libraries, and says so where it has not; never on another device
+  const cuda = await train('--engine', 'ort', '--device', 'cuda', '--out', path.join(folder, 'cuda'));
+  if (cuda.code !== 0) expect(cuda).toMatchObject({ code: 4, stderr: expect.stringContaining('LETHE_PROVIDER_MISSING') as string });
 });
 
 test('a run keeps the engine it was started with', async () => {
