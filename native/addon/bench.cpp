@@ -23,7 +23,9 @@ Napi::Value measurePeaksBinding(const Napi::CallbackInfo& info) {
       [=](Napi::Env env) {
         Napi::Object result = Napi::Object::New(env);
         result.Set("fmaGflops", peaks->fmaGflops);
+        result.Set("dotBf16Gflops", peaks->dotBf16Gflops);
         result.Set("amxInt8Tops", peaks->amxInt8Tops);
+        result.Set("amxBf16Gflops", peaks->amxBf16Gflops);
         result.Set("popcountGwords", peaks->popcountGwords);
         result.Set("copyGbytes", peaks->copyGbytes);
         result.Set("copyCachedGbytes", peaks->copyCachedGbytes);

@@ -119,12 +119,15 @@ struct Reader {
 
 TaskOptions taskOptions(const Napi::CallbackInfo& info) { return {info[1], info[2], {}}; }
 
+Precision precisionOf(const std::string& name) { return name == "bf16" ? Precision::bf16 : Precision::fp32; }
+
 template <typename Request>
 NetDescription readCommon(const Napi::Object& from, Request& request, Reader& reader) {
   request.net = netSpec(property(from, "net"));
   NetDescription description;
+  request.precision = precisionOf(stringProperty(from, "precision"));
   Status status = resolveIsa(stringProperty(from, "isa"), request.isa);
-  if (status.ok()) status = describeNet(request.net, request.isa, 1, description);
+  if (status.ok()) status = describeNet(request.net, request.isa, request.precision, 1, description);
   if (!status.ok()) throw toError(reader.env, status);
   request.threads = static_cast<int>(countProperty(from, "threads"));
   request.data = reader.data(property(from, "data").As<Napi::Object>(), request.net);
@@ -185,13 +188,14 @@ static Napi::Value forwardManyBinding(const Napi::CallbackInfo& info) {
                  [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
 }
 
-// C++: describeNet(net, isa, batchSize, description)     TS: describeNet(net: NetSpec, batchSize: number): NetDescription
+// C++: describeNet(net, isa, precision, batchSize, description)
+// TS: describeNet(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number): NetDescription
 static Napi::Value describeNetBinding(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   NetDescription description;
   Isa isa;
-  Status status = resolveIsa("", isa);
-  if (status.ok()) status = describeNet(netSpec(info[0]), isa, info[1].ToNumber().Int64Value(), description);
+  Status status = resolveIsa(info[1].ToString(), isa);
+  if (status.ok()) status = describeNet(netSpec(info[0]), isa, precisionOf(info[2].ToString()), info[3].ToNumber().Int64Value(), description);
   if (!status.ok()) throw toError(env, status);
   Napi::Object result = Napi::Object::New(env);
   result.Set("parameters", parameterTensors(env, description.layout));

@@ -54,11 +54,11 @@ int64_t largestBatch(const TrainJob& job) {
   return batch;
 }
 
-void evaluate(NetRunner& runner, const TrainKernels& kernels, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
+void evaluate(NetRunner& runner, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
               const TaskControl& control, float* logits) {
   for (int64_t from = 0; from < count && !control.aborted(); from += kEvalBatch) {
     const int64_t n = std::min(kEvalBatch, count - from);
-    kernels.gatherImages(data.pixels, points + from, nullptr, data.mean.data(), data.std.data(), runner.image(n));
+    runner.gather(n, data.pixels, points + from, nullptr, data.mean.data(), data.std.data());
     runner.forward(n, parameters);
     const int64_t classes = runner.numClasses();
     std::copy_n(runner.logits(), n * classes, logits + from * classes);
@@ -66,7 +66,7 @@ void evaluate(NetRunner& runner, const TrainKernels& kernels, const ImageData& d
 }
 
 Trainer::Trainer(const TrainRequest& request, const NetPlan& plan, int64_t maxBatch, int64_t maxTerms, bool adam, QueueProgress& progress)
-    : request_(request), plan_(plan), kernels_(trainKernels(request.isa)), progress_(progress), runner_(plan, kernels_, maxBatch, true) {
+    : request_(request), plan_(plan), kernels_(trainKernels(request.isa)), progress_(progress), runner_(plan, request.isa, maxBatch, true) {
   const size_t trainable = static_cast<size_t>(plan.layout.numTrainable);
   parameters_.resize(static_cast<size_t>(plan.layout.numParameters));
   gradient_.resize(trainable);
@@ -168,8 +168,8 @@ double Trainer::addTerm(const PassTerm& term, Walk& walk, int64_t n, bool trainB
     if (term.targets) std::copy_n(term.targets + row * classes, classes, targets_.data() + i * classes);
     if (walk.placer.active()) placements_[at] = walk.placer.next();
   }
-  kernels_.gatherImages(request_.data.pixels, points_.data(), walk.placer.active() ? placements_.data() : nullptr, request_.data.mean.data(),
-                        request_.data.std.data(), runner_.image(n));
+  runner_.gather(n, request_.data.pixels, points_.data(), walk.placer.active() ? placements_.data() : nullptr, request_.data.mean.data(),
+                 request_.data.std.data());
   runner_.forward(n, trainBatchNorm, parameters_.data());
   const double loss = kernels_.loss(term.objective, term.weight, n, classes, runner_.logits(), labels_.data(), term.targets ? targets_.data() : nullptr,
                                     runner_.logitsGradient());
@@ -194,7 +194,7 @@ bool Trainer::snapshot(const TrainJob& job, int64_t epoch) {
   for (size_t i = 0; i < request_.evalEpochs.size(); ++i) {
     if (request_.evalEpochs[i] != epoch) continue;
     float* logits = job.logits + static_cast<int64_t>(i) * perSnapshot;
-    evaluate(runner_, kernels_, request_.data, parameters_.data(), request_.evalPoints, request_.numEvalPoints, progress_.control, logits);
+    evaluate(runner_, request_.data, parameters_.data(), request_.evalPoints, request_.numEvalPoints, progress_.control, logits);
     if (!progress_.control.aborted() && !allFinite(logits, perSnapshot)) return false;
   }
   return true;

@@ -30,7 +30,7 @@ int64_t plannedImages(const TrainJob& job);
 int64_t largestBatch(const TrainJob& job);
 
 // Eval-mode logits (count, classes) of points; stops early when aborted.
-void evaluate(NetRunner& runner, const TrainKernels& kernels, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
+void evaluate(NetRunner& runner, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
               const TaskControl& control, float* logits);
 
 class Trainer {

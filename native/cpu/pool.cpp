@@ -41,9 +41,9 @@ struct Extent {
 };
 
 // in: image pixel (0, 0), first channel of the block.
-template <int Lanes>
-inline __attribute__((always_inline)) void poolWindow(const float* in, int64_t size, const Extent& ys, const Extent& xs, int64_t row,
-                                                      int64_t channels, float* out, uint8_t* argmax) {
+template <int Lanes, typename Value>
+inline __attribute__((always_inline)) void poolWindow(const Value* in, int64_t size, const Extent& ys, const Extent& xs, int64_t row,
+                                                      int64_t channels, Value* out, uint8_t* argmax) {
   using Int = typename IntVector<Lanes>::type;
   Vec<Lanes> best = load<Lanes>(in + (ys.start + ys.first) * row + (xs.start + xs.first) * channels);
   Int chosen = Int{} + static_cast<int32_t>(ys.first * size + xs.first);
@@ -59,15 +59,16 @@ inline __attribute__((always_inline)) void poolWindow(const float* in, int64_t s
   *reinterpret_cast<typename IntVector<Lanes>::unalignedBytes*>(argmax) = __builtin_convertvector(chosen, typename IntVector<Lanes>::bytes);
 }
 
-void maxPool(const PoolShape& shape, const ImageView& x, const ImageView& y, uint8_t* argmax) {
+template <typename Value>
+void maxPool(const PoolShape& shape, const ImageOf<Value>& x, const ImageOf<Value>& y, uint8_t* argmax) {
   const int64_t row = x.rowStride(), channels = x.c;
   for (int64_t i = 0; i < y.n; ++i) {
-    const float* in = x.pixel(i, 0, 0);
+    const Value* in = x.pixel(i, 0, 0);
     for (int64_t py = 0; py < y.h; ++py) {
       const Extent ys(shape, py, x.h);
       for (int64_t px = 0; px < y.w; ++px) {
         const Extent xs(shape, px, x.w);
-        float* out = y.pixel(i, py, px);
+        Value* out = y.pixel(i, py, px);
         eachBlock(channels,
                   [&](auto lanes, int64_t c) { poolWindow<lanes.kWidth>(in + c, shape.size, ys, xs, row, channels, out + c, argmax + c); });
         argmax += channels;
@@ -84,9 +85,9 @@ struct Windows {
 };
 
 // The gradient of one pixel: the sum over its windows, in order, of those that chose it. grad: output pixel (0, 0) of the image, argmax the same.
-template <int Lanes>
-inline __attribute__((always_inline)) void gatherWindows(const PoolShape& shape, const Windows& ys, const Windows& xs, const float* grad,
-                                                         int64_t row, const uint8_t* argmax, int64_t columns, int64_t channels, float* out) {
+template <int Lanes, typename Value>
+inline __attribute__((always_inline)) void gatherWindows(const PoolShape& shape, const Windows& ys, const Windows& xs, const Value* grad,
+                                                         int64_t row, const uint8_t* argmax, int64_t columns, int64_t channels, Value* out) {
   using Int = typename IntVector<Lanes>::type;
   Vec<Lanes> sum = {};
   for (int64_t y = ys.first; y < ys.end; ++y) {
@@ -101,9 +102,9 @@ inline __attribute__((always_inline)) void gatherWindows(const PoolShape& shape,
 }
 
 // Windows side by side: each writes its own pixels, two to four times faster than pixels that look for their windows.
-template <int Lanes>
-inline __attribute__((always_inline)) void spreadWindow(const float* grad, const uint8_t* argmax, int64_t size, int64_t row,
-                                                        int64_t channels, float* out) {
+template <int Lanes, typename Value>
+inline __attribute__((always_inline)) void spreadWindow(const Value* grad, const uint8_t* argmax, int64_t size, int64_t row,
+                                                        int64_t channels, Value* out) {
   using Int = typename IntVector<Lanes>::type;
   const Vec<Lanes> value = load<Lanes>(grad);
   const auto* bytes = reinterpret_cast<const typename IntVector<Lanes>::unalignedBytes*>(argmax);
@@ -113,13 +114,14 @@ inline __attribute__((always_inline)) void spreadWindow(const float* grad, const
       store<Lanes>(out + ky * row + kx * channels, chosen == static_cast<int32_t>(ky * size + kx) ? value : Vec<Lanes>{});
 }
 
-void spreadWindows(int64_t size, const ImageView& dy, const uint8_t* argmax, const ImageView& dx) {
+template <typename Value>
+void spreadWindows(int64_t size, const ImageOf<Value>& dy, const uint8_t* argmax, const ImageOf<Value>& dx) {
   const int64_t row = dx.rowStride(), channels = dx.c;
   for (int64_t i = 0; i < dy.n; ++i) {
     for (int64_t py = 0; py < dy.h; ++py) {
       for (int64_t px = 0; px < dy.w; ++px) {
-        const float* grad = dy.pixel(i, py, px);
-        float* out = dx.pixel(i, py * size, px * size);
+        const Value* grad = dy.pixel(i, py, px);
+        Value* out = dx.pixel(i, py * size, px * size);
         eachBlock(channels, [&](auto lanes, int64_t c) { spreadWindow<lanes.kWidth>(grad + c, argmax + c, size, row, channels, out + c); });
         argmax += channels;
       }
@@ -127,16 +129,19 @@ void spreadWindows(int64_t size, const ImageView& dy, const uint8_t* argmax, con
   }
 }
 
-void maxPoolBackward(const PoolShape& shape, const ImageView& dy, const uint8_t* argmax, const ImageView& dx) {
-  if (shape.pad == 0 && shape.stride == shape.size && dy.h * shape.size == dx.h && dy.w * shape.size == dx.w) return spreadWindows(shape.size, dy, argmax, dx);
+template <typename Value>
+void maxPoolBackward(const PoolShape& shape, const ImageOf<Value>& dy, const uint8_t* argmax, const ImageOf<Value>& dx) {
+  if (shape.pad == 0 && shape.stride == shape.size && dy.h * shape.size == dx.h && dy.w * shape.size == dx.w) {
+    return spreadWindows(shape.size, dy, argmax, dx);
+  }
   const int64_t row = dy.rowStride(), channels = dx.c;
   for (int64_t i = 0; i < dx.n; ++i, argmax += dy.h * dy.w * channels) {
-    const float* grad = dy.pixel(i, 0, 0);
+    const Value* grad = dy.pixel(i, 0, 0);
     for (int64_t py = 0; py < dx.h; ++py) {
       const Windows ys(shape, py, dy.h);
       for (int64_t px = 0; px < dx.w; ++px) {
         const Windows xs(shape, px, dy.w);
-        float* out = dx.pixel(i, py, px);
+        Value* out = dx.pixel(i, py, px);
         eachBlock(channels, [&](auto lanes, int64_t c) {
           gatherWindows<lanes.kWidth>(shape, ys, xs, grad + c, row, argmax + c, dy.w, channels, out + c);
         });
@@ -145,59 +150,67 @@ void maxPoolBackward(const PoolShape& shape, const ImageView& dy, const uint8_t*
   }
 }
 
-void globalMaxPool(const ImageView& x, float* y, int32_t* argmax) {
+template <typename Value>
+void globalMaxPool(const ImageOf<Value>& x, float* y, int32_t* argmax) {
   for (int64_t i = 0; i < x.n; ++i) {
     float* out = y + i * x.c;
     int32_t* chosen = argmax + i * x.c;
-    const float* first = x.pixel(i, 0, 0);
+    const Value* first = x.pixel(i, 0, 0);
     for (int64_t c = 0; c < x.c; ++c) out[c] = first[c], chosen[c] = 0;
     for (int64_t p = 1; p < x.h * x.w; ++p) {
-      const float* in = x.pixel(i, p / x.w, p % x.w);
+      const Value* in = x.pixel(i, p / x.w, p % x.w);
       for (int64_t c = 0; c < x.c; ++c)
-        if (wins(in[c], out[c])) out[c] = in[c], chosen[c] = static_cast<int32_t>(p);
+        if (wins<float>(in[c], out[c])) out[c] = in[c], chosen[c] = static_cast<int32_t>(p);
     }
   }
 }
 
-void globalMaxPoolBackward(const float* dy, const int32_t* argmax, const ImageView& dx) {
+template <typename Value>
+void globalMaxPoolBackward(const float* dy, const int32_t* argmax, const ImageOf<Value>& dx) {
   for (int64_t i = 0; i < dx.n; ++i)
     for (int64_t p = 0; p < dx.h * dx.w; ++p) {
-      float* out = dx.pixel(i, p / dx.w, p % dx.w);
+      Value* out = dx.pixel(i, p / dx.w, p % dx.w);
       for (int64_t c = 0; c < dx.c; ++c) out[c] = argmax[i * dx.c + c] == p ? dy[i * dx.c + c] : 0;
     }
 }
 
-void globalAveragePool(const ImageView& x, float* y) {
+template <typename Value>
+void globalAveragePool(const ImageOf<Value>& x, float* y) {
   const float share = 1 / static_cast<float>(x.h * x.w);
   for (int64_t i = 0; i < x.n; ++i) {
     float* out = y + i * x.c;
     for (int64_t c = 0; c < x.c; ++c) out[c] = 0;
     for (int64_t p = 0; p < x.h * x.w; ++p) {
-      const float* in = x.pixel(i, p / x.w, p % x.w);
+      const Value* in = x.pixel(i, p / x.w, p % x.w);
       for (int64_t c = 0; c < x.c; ++c) out[c] += in[c];
     }
     for (int64_t c = 0; c < x.c; ++c) out[c] *= share;
   }
 }
 
-void globalAveragePoolBackward(const float* dy, const ImageView& dx) {
+template <typename Value>
+void globalAveragePoolBackward(const float* dy, const ImageOf<Value>& dx) {
   const float share = 1 / static_cast<float>(dx.h * dx.w);
   for (int64_t i = 0; i < dx.n; ++i)
     for (int64_t p = 0; p < dx.h * dx.w; ++p) {
-      float* out = dx.pixel(i, p / dx.w, p % dx.w);
+      Value* out = dx.pixel(i, p / dx.w, p % dx.w);
       for (int64_t c = 0; c < dx.c; ++c) out[c] = dy[i * dx.c + c] * share;
     }
 }
 
+template <typename Value>
+void fill(ImageKernels<Value>& table) {
+  table.maxPool = maxPool<Value>;
+  table.maxPoolBackward = maxPoolBackward<Value>;
+  table.globalMaxPool = globalMaxPool<Value>;
+  table.globalMaxPoolBackward = globalMaxPoolBackward<Value>;
+  table.globalAveragePool = globalAveragePool<Value>;
+  table.globalAveragePoolBackward = globalAveragePoolBackward<Value>;
+}
+
 }  // namespace
 
-void LETHE_PER_ISA(addPoolKernels)(TrainKernels& table) {
-  table.maxPool = maxPool;
-  table.maxPoolBackward = maxPoolBackward;
-  table.globalMaxPool = globalMaxPool;
-  table.globalMaxPoolBackward = globalMaxPoolBackward;
-  table.globalAveragePool = globalAveragePool;
-  table.globalAveragePoolBackward = globalAveragePoolBackward;
-}
+void LETHE_PER_ISA(addPoolKernels)(ImageKernels<float>& table) { fill(table); }
+void LETHE_PER_ISA(addPoolBf16Kernels)(ImageKernels<Bf16>& table) { fill(table); }
 
 }  // namespace lethe

@@ -5,11 +5,12 @@ import { resolveDataDirectory } from '../data/registry.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
 import { action, Command, duration, emitJson, integerAtLeast, say } from './common.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 
 const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-interface QuickstartOptions {
+interface QuickstartOptions extends EngineFlags {
   data?: string;
   out?: string;
   threads: number;
@@ -17,8 +18,7 @@ interface QuickstartOptions {
 }
 
 export function registerQuickstart(program: Command): void {
-  program
-    .command('quickstart')
+  engineOptions(program.command('quickstart'))
     .description('data, models, datamodels, unlearning, KLOM table and report in about a minute')
     .option('--data <dir>', 'folder with CIFAR-10 (default: LETHE_DATA; without either: built-in synthetic images)')
     .option('--out <dir>', 'run folder (default: runs/quickstart, runs/quickstart-cifar10)')

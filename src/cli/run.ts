@@ -11,10 +11,11 @@ import { readSessions } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
 import { action, type Command, compact, duration, emitJson, integerAtLeast, say } from './common.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 import { planSession, reopenSession, type SessionOptions } from './session.js';
 
-interface RunVerbOptions extends SessionOptions {
+interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
   executor: ExecutorName;
   workers: number;
@@ -26,8 +27,7 @@ const dataHelp = 'folder of the data set (default: LETHE_DATA)';
 const jsonHelp = 'print a JSON document to stdout';
 
 export function registerRun(program: Command): void {
-  program
-    .command('run')
+  engineOptions(program.command('run'))
     .argument('<plan>', 'plan file (.json, .yaml)')
     .description('run an experiment; the same command resumes it')
     .option('--out <dir>', 'run folder (default: runs/<plan name>)')
@@ -81,7 +81,7 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
 }
 
 async function dryRun(plan: Plan, options: RunVerbOptions): Promise<void> {
-  const session = await planSession(plan, options);
+  const session = await planSession(plan, options, options);
   const stages = estimateStages(session.stages);
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);

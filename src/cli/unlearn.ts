@@ -1,8 +1,10 @@
 /** lethe unlearn: the originals of a run unlearn a forget set, as files. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { Option } from 'commander';
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { logitBlocks } from '../datamodels/tasks.js';
+import { createEngine, deviceNames, engineNames } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
 import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
@@ -16,10 +18,11 @@ import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } fr
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
 import { action, type Command, emitJson, integerAtLeast, interruptSignal } from './common.js';
+import type { EngineFlags } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
 import { reopenSession } from './session.js';
 
-interface UnlearnVerbOptions {
+interface UnlearnVerbOptions extends Partial<EngineFlags> {
   run: string;
   data?: string;
   forgetSet: string;
@@ -47,6 +50,8 @@ export function registerUnlearn(program: Command): void {
     .option('--models <range>', 'how many originals, or which: 4-7 (default: all)')
     .option('--checkpoint <file>', '.safetensors model of the same network that unlearns instead of the originals')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
+    .addOption(new Option('--engine <name>', "engine (default: the run's)").choices(engineNames))
+    .addOption(new Option('--device <name>', 'where --engine ort trains').choices(deviceNames).implies({ engine: 'ort' }))
     .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--json', 'print a JSON document to stdout')
@@ -72,7 +77,9 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const started = Date.now();
   const method = unlearnMethod(options.method);
   const setting = checkSetting(method, { ...presetOf(method, options.preset), ...options.set });
-  const { context } = await reopenSession(options.run, options);
+  const reopened = await reopenSession(options.run, options);
+  const { engine: name, device = 'cpu', threads } = options;
+  const context = name === undefined ? reopened.context : { ...reopened.context, engine: createEngine({ engine: name, device, threads }) };
   const { plan, dataset, engine } = context;
   const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
   const signal = interruptSignal();

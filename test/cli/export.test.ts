@@ -43,7 +43,7 @@ let context: TaskContext;
 
 beforeAll(async () => {
   fs.writeFileSync(at('plan.json'), JSON.stringify(plan));
-  const session = await planSession(await loadPlan(at('plan.json')), { threads: 0 });
+  const session = await planSession(await loadPlan(at('plan.json')), { engine: 'native' }, { threads: 0 });
   context = await openSession(root, session);
   const { failed } = await runStages(session.stages.slice(0, -1), context, { executor: 'inline', workers: 1 });
   expect(failed).toEqual([]);
