@@ -1,0 +1,68 @@
+/** The engines that can be benchmarked, by name: a further one is one entry here. */
+import { NativeEngine } from '../../engines/native.js';
+import { nativeAddon } from '../../native/addon.js';
+import type { IsaName } from '../../native/types.js';
+import type { Engine, NetSpec } from '../../types.js';
+
+/** Of activations and weights; sums and master weights are fp32. */
+export type Precision = 'fp32' | 'bf16';
+
+/** One way to train: where and in which numbers. */
+export interface Backend {
+  engine: EngineName;
+  /** '' for engines that choose their own instructions. */
+  isa: IsaName | '';
+  precision: Precision;
+}
+
+interface BenchEngine {
+  make(backend: Backend, threads: number): Engine;
+  precisions: readonly Precision[];
+  /** It runs at the instruction set it is told to. */
+  takesIsa: boolean;
+  /** Buffers of one model in training. */
+  memoryBytes?(net: NetSpec, batchSize: number): number;
+}
+
+const engines = {
+  native: {
+    make: ({ isa }, threads) => new NativeEngine({ ...(isa === '' ? {} : { isa }), threads }),
+    precisions: ['fp32'],
+    takesIsa: true,
+    memoryBytes: (net, batchSize) => nativeAddon().describeNet(net, batchSize).memoryBytes,
+  },
+} satisfies Record<string, BenchEngine>;
+
+export type EngineName = keyof typeof engines;
+export const engineNames = Object.keys(engines) as EngineName[];
+
+/** What some engine here can do. */
+export const precisions: readonly Precision[] = [...new Set(engineNames.flatMap((name) => entry(name).precisions))];
+
+function entry(name: EngineName): BenchEngine {
+  return engines[name];
+}
+
+/** Every combination that exists, engines first. */
+export function backendsOf(names: readonly EngineName[], isas: readonly IsaName[], wanted: readonly Precision[]): Backend[] {
+  return names.flatMap((engine) => {
+    const { takesIsa, precisions: known } = entry(engine);
+    const levels = takesIsa ? isas : (['' as const] satisfies ''[]);
+    return levels.flatMap((isa) =>
+      wanted.filter((precision) => known.includes(precision)).map((precision) => ({ engine, isa, precision })),
+    );
+  });
+}
+
+export function makeEngine(backend: Backend, threads: number): Engine {
+  return entry(backend.engine).make(backend, threads);
+}
+
+export function memoryOf({ engine }: Backend, net: NetSpec, batchSize: number): number | null {
+  return entry(engine).memoryBytes?.(net, batchSize) ?? null;
+}
+
+/** "native-avx512", "ort" */
+export function backendName({ engine, isa }: Backend): string {
+  return isa === '' ? engine : `${engine}-${isa}`;
+}
