@@ -70,6 +70,7 @@ void NetRunner::forward(int64_t n, bool trainBatchNorm, float* parameters) {
   for (const PlanStep& step : plan_.steps) {
     forwardStep(step, n, trainBatchNorm, parameters);
     if (trainBatchNorm && step.layer.op == LayerOp::batchNorm) moveRunning(step, n, parameters);
+    if (observer_) observer_(step, StepPart::forward);
   }
 }
 
@@ -135,13 +136,18 @@ void NetRunner::moveRunning(const PlanStep& step, int64_t n, float* parameters) 
 
 void NetRunner::backward(int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
   for (size_t i = plan_.steps.size(); i-- > 0;) {
-    if (plan_.steps[i].backward) backwardStep(plan_.steps[i], n, trainBatchNorm, parameters, gradient);
+    if (!plan_.steps[i].backward) continue;
+    backwardStep(plan_.steps[i], n, trainBatchNorm, parameters, gradient);
+    if (observer_) observer_(plan_.steps[i], StepPart::rest);
   }
 }
 
 void NetRunner::backwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
   const ImageView x = view(step.in[0], n), dy = view(step.gradient, n);
-  if (step.layer.op == LayerOp::conv) kernels_.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
+  if (step.layer.op == LayerOp::conv) {
+    kernels_.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
+    if (observer_) observer_(step, StepPart::weightGradient);
+  }
   if (step.layer.op == LayerOp::linear) {
     kernels_.linearBackward(n, x.c, dy.c, x.data, parameters + step.weight, dy.data, gradient + step.weight,
                             step.bias < 0 ? nullptr : gradient + step.bias, step.flow[0].write < 0 ? nullptr : bases_[static_cast<size_t>(step.flow[0].write)]);

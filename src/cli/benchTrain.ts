@@ -24,6 +24,7 @@ interface TrainBenchVerbOptions {
   repeats: number;
   seconds: number;
   peers?: boolean;
+  perLayer?: boolean;
   recipe: string;
   out?: string;
   json?: boolean;
@@ -44,6 +45,7 @@ export function registerBenchTrain(bench: Command): void {
     .option('--repeats <count>', 'timed runs of each', integerAtLeast(1), 5)
     .option('--seconds <count>', 'about so many seconds of steps a run', finiteNumber, 1)
     .option('--peers', 'also time PyTorch, where it is installed, and check against it')
+    .option('--per-layer', 'also measure every layer of the native engine')
     .option('--recipe <plan>', 'the plan whose models an hour are counted', defaultPlan)
     .option('--out <file>', 'also write the JSON document here')
     .option('--json', 'print one JSON document')
@@ -61,6 +63,7 @@ async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
     repeats: verb.repeats,
     seconds: verb.seconds,
     peers: verb.peers ? [torchPeer()] : [],
+    perLayer: verb.perLayer === true,
     plan: workOf(await loadPlan(verb.recipe)),
     say,
     signal: interruptSignal(),

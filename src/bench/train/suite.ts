@@ -8,11 +8,12 @@ import { allowedCores } from '../process.js';
 import type { Machine } from '../types.js';
 import { checkEngine, checkInputs, compareRuns } from './check.js';
 import { type Backend, backendName, backendsOf, type EngineName, makeEngine, type Precision } from './engines.js';
+import { layerTable } from './layers.js';
 import { timeSteps } from './steps.js';
 import type { StepAnswer } from './stepProcess.js';
 import { assembleRows, modelsPerHour, type PlanWork, type Samples } from './summarise.js';
 import { checkTorch, timeTorch } from './torch.js';
-import type { StepCase, TrainBenchReport, TrainBenchResult, TrainCheck } from './types.js';
+import type { LayerTable, StepCase, TrainBenchReport, TrainBenchResult, TrainCheck } from './types.js';
 
 export interface TrainBenchOptions {
   widths: readonly number[];
@@ -26,6 +27,8 @@ export interface TrainBenchOptions {
   /** About so many seconds of steps a sample. */
   seconds: number;
   peers: readonly Rival[];
+  /** Also measure every layer of the native engine's steps. */
+  perLayer: boolean;
   /** Whose models an hour are wanted; absent: nobody's. */
   plan?: PlanWork;
   say: (line: string) => void;
@@ -58,8 +61,12 @@ export async function benchTrain(options: TrainBenchOptions): Promise<TrainBench
   const session: Session = { ...options, peers: available, backends, cores: await allowedCores(), machine };
   const results: TrainBenchResult[] = [];
   for (const of of cases) results.push(...(await benchCase(of, session)));
+  const layers: LayerTable[] = [];
+  for (const { isa } of options.perLayer ? backends : []) {
+    if (isa !== '') for (const of of cases) layers.push(await layerTable(of, isa, options.seconds, machine));
+  }
   const plan = options.plan === undefined ? [] : await planRows(options.plan, session);
-  return { machine, results, modelsPerHour: plan, peerProblems };
+  return { machine, results, layers, modelsPerHour: plan, peerProblems };
 }
 
 function labelOf({ net, batchSize }: StepCase): string {

@@ -1,8 +1,9 @@
 /** The training report as tables for people. */
 import { table } from '../table.js';
+import { renderLayers } from './layers.js';
 import type { TrainBenchReport, TrainBenchResult } from './types.js';
 
-export function renderTrainReport({ machine, results, modelsPerHour, peerProblems }: TrainBenchReport): string {
+export function renderTrainReport({ machine, results, layers, modelsPerHour, peerProblems }: TrainBenchReport): string {
   const { cpu, cores, caches, node, compiler } = machine;
   const blocks = [`${cpu}, ${cores} cores, ${caches.join(', ')}; node ${node}, ${compiler}\n`];
   blocks.push(
@@ -34,6 +35,7 @@ export function renderTrainReport({ machine, results, modelsPerHour, peerProblem
       results.map(row),
     ),
   );
+  blocks.push(...layers.map(renderLayers));
   if (modelsPerHour.length > 0) {
     blocks.push(
       table(

@@ -80,9 +80,34 @@ export interface ModelsPerHour {
   modelsPerHour: number;
 }
 
+/** A training step in parts, in order of execution. */
+export interface LayerTable {
+  net: string;
+  batchSize: number;
+  backend: string;
+  precision: Precision;
+  /** Sum of the parts. */
+  milliseconds: number;
+  parts: LayerPart[];
+}
+
+export interface LayerPart {
+  /** "step" for what belongs to no layer. */
+  layer: string;
+  /** "forward", "weight gradient", "input gradient", "backward"; of a step: "images", "loss", "update" */
+  part: string;
+  /** Median, CPU time. */
+  milliseconds: number;
+  /** null for what multiplies nothing */
+  gflops: number | null;
+  shareOfPeak: number | null;
+}
+
 export interface TrainBenchReport {
   machine: Machine;
   results: TrainBenchResult[];
+  /** On request: of the native engine. */
+  layers: LayerTable[];
   modelsPerHour: ModelsPerHour[];
   /** Peers that could not be run, and why. */
   peerProblems: string[];
