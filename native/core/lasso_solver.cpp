@@ -216,7 +216,7 @@ class LassoSolver final : public TargetSolver {
     round_ = 0;
     tighten_ = 1;
     const bool sameRows = !selecting() || !options_.refit;
-    const bool solvable = sameRows && set_.size() > 0 && lambda_ != HUGE_VAL;
+    const bool solvable = sameRows && set_.size() > 0 && lambda_ != HUGE_VAL && !precise_;  // from what the path knows
     if (!sameRows || set_.size() == 0) set_.reset(subset(), precise_);
     if (precise_) set_.makePrecise();
     set_.clearWeights();

@@ -15,25 +15,33 @@ void mirror(int16_t* gram, int64_t stride, int64_t from, int64_t to) {
   }
 }
 
-// The same in tiles of 8 x 8 bytes, which are turned in registers. The last tiles reach into the padding of the stride.
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+
+// Row k becomes column k: interleaving rows k and k + 8 turns the digits of (row, column) around by one bit, four times is all of them.
+void transpose(Bytes (&row)[16]) {
+  constexpr Bytes kLow = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  constexpr Bytes kHigh = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  for (int round = 0; round < 4; ++round) {
+    Bytes turned[16];
+    for (int k = 0; k < 8; ++k) {
+      turned[2 * k] = __builtin_shuffle(row[k], row[k + 8], kLow);
+      turned[2 * k + 1] = __builtin_shuffle(row[k], row[k + 8], kHigh);
+    }
+    std::memcpy(row, turned, sizeof row);
+  }
+}
+
+// The same in tiles of 16 x 16 bytes, which are turned in registers. The last tiles read into the padding of the stride.
 void mirror(int8_t* gram, int64_t stride, int64_t from, int64_t to) {
-  constexpr uint64_t kKeep[3] = {0xFFFFFFFF00000000ull, 0xFFFF0000FFFF0000ull, 0xFF00FF00FF00FF00ull};
-  for (int64_t p = 0; p < from; p += 8) {
-    for (int64_t q = from; q < to; q += 8) {
-      uint64_t row[8];
-      for (int64_t k = 0; k < 8; ++k) std::memcpy(&row[k], gram + std::min(q + k, to - 1) * stride + p, 8);
-      for (int64_t step = 0, half = 4; step < 3; ++step, half /= 2) {
-        for (int64_t k = 0; k < 8; ++k) {
-          if (k & half) continue;
-          const uint64_t upper = row[k + half], shift = static_cast<uint64_t>(8 * half);
-          row[k + half] = (upper & kKeep[step]) | ((row[k] & kKeep[step]) >> shift);
-          row[k] = (row[k] & ~kKeep[step]) | ((upper & ~kKeep[step]) << shift);
-        }
-      }
-      const int64_t rows = std::min<int64_t>(8, from - p), bytes = std::min<int64_t>(8, to - q);
+  for (int64_t p = 0; p < from; p += 16) {
+    for (int64_t q = from; q < to; q += 16) {
+      Bytes row[16];
+      for (int64_t k = 0; k < 16; ++k) std::memcpy(&row[k], gram + std::min(q + k, to - 1) * stride + p, 16);
+      transpose(row);
+      const int64_t rows = std::min<int64_t>(16, from - p), bytes = std::min<int64_t>(16, to - q);
       for (int64_t k = 0; k < rows; ++k) {
-        if (bytes == 8) std::memcpy(gram + (p + k) * stride + q, &row[k], 8);
-        else std::memcpy(gram + (p + k) * stride + q, &row[k], bytes);
+        if (bytes == 16) std::memcpy(gram + (p + k) * stride + q, &row[k], 16);
+        else std::memcpy(gram + (p + k) * stride + q, &row[k], static_cast<size_t>(bytes));
       }
     }
   }
@@ -81,10 +89,10 @@ void WorkingSet::grow(int64_t count) {
   for (int64_t p = 0; p < completed_; ++p) std::memcpy(to + p * grown * entryBytes, from + p * stride_ * entryBytes, completed_ * entryBytes);
   gram_ = std::move(gram);
   stride_ = grown;
-  for (AlignedVector<float>* values : {&phi_, &psi_, &gradient_, &markedGradient_}) values->resize(grown, 0.0f);
+  for (AlignedVector<float>* values : {&phi_, &psi_, &gradient_, &markedGradient_, &weightFloat_, &products_}) values->resize(grown, 0.0f);
   diagonal_.resize(grown, 1.0f);
   inverse_.resize(grown, 1.0f);
-  for (AlignedVector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_, &products_}) values->resize(grown, 0.0);
+  for (AlignedVector<double>* values : {&preciseGradient_, &weight_, &markedWeight_, &penalty_}) values->resize(grown, 0.0);
 }
 
 template <typename Entry>
@@ -164,11 +172,11 @@ void WorkingSet::setGradient(const double* correlation) {
 
 void WorkingSet::deriveGradient(int64_t first, const double* correlationOfTarget) {
   if (first >= size()) return;
-  if (wide_) kernels_.products16(view<int16_t>(), first, size(), weight_.data(), products_.data());
-  else kernels_.products8(view<int8_t>(), first, size(), weight_.data(), products_.data());
+  std::copy(weight_.begin(), weight_.begin() + (size() + 15) / 16 * 16, weightFloat_.begin());
+  if (wide_) kernels_.products16(view<int16_t>(), first, size(), weightFloat_.data(), products_.data());
+  else kernels_.products8(view<int8_t>(), first, size(), weightFloat_.data(), products_.data());
   for (int64_t p = first; p < size(); ++p) {
-    preciseGradient_[p] = correlationOfTarget[columns_[p]] - products_[p - first];
-    gradient_[p] = static_cast<float>(preciseGradient_[p]);
+    gradient_[p] = static_cast<float>(correlationOfTarget[columns_[p]] - static_cast<double>(products_[p - first]));
   }
 }
 

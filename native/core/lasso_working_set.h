@@ -30,7 +30,7 @@ class WorkingSet {
 
   // Gradient of every member from the exact one at the present weights. correlation: (columns of the design)
   void setGradient(const double* correlation);
-  // Gradient of the members from `first` on, from the one without any weights.
+  // Gradient (in float) of the members from `first` on, from the one without any weights.
   void deriveGradient(int64_t first, const double* correlationOfTarget);
   // Moves weights and gradient along the line from the last call's solution to the present one, by `ratio` of the way between them: the
   // path is piecewise linear in lambda, so that this is most of the next solution. Needs the gradients of all members.
@@ -66,8 +66,8 @@ class WorkingSet {
   std::vector<int32_t> position_;        // (columns of the design) of a member, or -1
   std::vector<int32_t> columns_, everything_, active_, counts_;
   AlignedVector<int16_t> gram_;          // (stride, stride) of 16 or 8 bits
-  AlignedVector<float> diagonal_, inverse_, phi_, psi_, gradient_, markedGradient_;  // (stride)
-  AlignedVector<double> preciseGradient_, weight_, markedWeight_, penalty_, products_;  // (stride)
+  AlignedVector<float> diagonal_, inverse_, phi_, psi_, gradient_, markedGradient_, weightFloat_, products_;  // (stride)
+  AlignedVector<double> preciseGradient_, weight_, markedWeight_, penalty_;  // (stride)
   int64_t marked_ = 0;                   // members of the last mark
 };
 

@@ -42,32 +42,35 @@ inline __attribute__((always_inline)) void subtract(const Entry* row, Real by, i
 }
 
 template <typename Entry>
-void products(const DescentSet<Entry>& set, int64_t from, int64_t to, const double* weight, double* result) {
-  constexpr int kWidth = LETHE_VECTOR_BYTES / sizeof(double);
-  typedef double Vector __attribute__((vector_size(LETHE_VECTOR_BYTES)));
-  typedef double Unaligned __attribute__((vector_size(LETHE_VECTOR_BYTES), aligned(8), may_alias));
+void products(const DescentSet<Entry>& set, int64_t from, int64_t to, const float* weight, float* result) {
+  constexpr int kWidth = LETHE_VECTOR_BYTES / sizeof(float);
+  typedef float Vector __attribute__((vector_size(LETHE_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(LETHE_VECTOR_BYTES), aligned(4), may_alias));
   double ones = 0, phis = 0, psis = 0;
   for (int64_t q = 0; q < set.size; ++q) {
-    ones += weight[q];
-    phis += weight[q] * static_cast<double>(set.phi[q]);
-    psis += weight[q] * static_cast<double>(set.psi[q]);
+    const double w = static_cast<double>(weight[q]);
+    ones += w;
+    phis += w * static_cast<double>(set.phi[q]);
+    psis += w * static_cast<double>(set.psi[q]);
   }
   for (int64_t p = from; p < to; ++p) {
     const Entry* row = set.gram + p * set.stride;
-    Vector sum[4] = {};
-    for (int64_t q = 0; q < set.size; q += 16) {
-#pragma GCC unroll 8
-      for (int v = 0; v < 16; v += kWidth) {
-        const Vector entries = __builtin_convertvector(widen<kWidth>(row + q + v), Vector);
-        sum[v / kWidth % 4] += entries * *reinterpret_cast<const Unaligned*>(weight + q + v);
-      }
+    Vector sum[4] = {};  // so that the additions overlap
+    const auto add = [&](int64_t q, int into) __attribute__((always_inline)) {
+      sum[into] += __builtin_convertvector(widen<kWidth>(row + q), Vector) * *reinterpret_cast<const Unaligned*>(weight + q);
+    };
+    int64_t q = 0;
+    for (; q + 4 * kWidth <= set.size; q += 4 * kWidth) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) add(q + v * kWidth, v);
     }
+    for (; q < set.size; q += kWidth) add(q, 0);
     const Vector all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     double counts = 0;
-    for (int l = 0; l < kWidth; ++l) counts += all[l];
+    for (int l = 0; l < kWidth; ++l) counts += static_cast<double>(all[l]);
     const double phi = static_cast<double>(set.phi[p]), psi = static_cast<double>(set.psi[p]);
     const double own = static_cast<double>(set.diagonal[p]) - 2 * phi + psi * psi;
-    result[p - from] = counts + phi * ones + phis - psi * psis + own * weight[p];
+    result[p - from] = static_cast<float>(counts + phi * ones + phis - psi * psis + own * static_cast<double>(weight[p]));
   }
 }
 

@@ -1,6 +1,10 @@
 // Residuals and Gram counts over bit columns.
 #include "cpu/lasso_ops.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace lethe {
 namespace {
 
@@ -12,6 +16,22 @@ template <>
 struct Integer<4> { typedef int32_t type; };
 template <>
 struct Integer<8> { typedef int64_t type; };
+
+// sum - w in the lanes whose bit is set.
+template <typename Vector, typename Mask>
+inline __attribute__((always_inline)) Vector subtractWhere(Vector sum, Mask bits, Mask bit, Vector w) {
+#if defined(__AVX512F__)  // the compiler makes no masked subtraction of a comparison
+  if constexpr (sizeof(sum[0]) == 4) {
+    const __mmask16 set = _mm512_test_epi32_mask(reinterpret_cast<__m512i>(bits), reinterpret_cast<__m512i>(bit));
+    return reinterpret_cast<Vector>(_mm512_mask_sub_ps(reinterpret_cast<__m512>(sum), set, reinterpret_cast<__m512>(sum), reinterpret_cast<__m512>(w)));
+  } else {
+    const __mmask8 set = _mm512_test_epi64_mask(reinterpret_cast<__m512i>(bits), reinterpret_cast<__m512i>(bit));
+    return reinterpret_cast<Vector>(_mm512_mask_sub_pd(reinterpret_cast<__m512d>(sum), set, reinterpret_cast<__m512d>(sum), reinterpret_cast<__m512d>(w)));
+  }
+#else
+  return sum - reinterpret_cast<Vector>(((bits & bit) == bit) & reinterpret_cast<Mask>(w));
+#endif
+}
 
 // Rows of a chunk stay in registers while the columns pass by; a bit becomes a mask by comparison with its own position.
 template <typename Real>
@@ -34,8 +54,8 @@ void residual(const BitColumns& x, int64_t from, int64_t to, const Real* target,
       Word word;
       std::memcpy(&word, x.bits + column[k] * x.stride() + row / 8, sizeof word);
       const Mask bits = Mask{} + static_cast<Whole>(word);
-      const Mask w = reinterpret_cast<Mask>(Vector{} + weight[k]);
-      for (int v = 0; v < kSums; ++v) sum[v] -= reinterpret_cast<Vector>(((bits & bit[v]) == bit[v]) & w);
+      const Vector w = Vector{} + weight[k];
+      for (int v = 0; v < kSums; ++v) sum[v] = subtractWhere(sum[v], bits, bit[v], w);
     }
     for (int v = 0; v < kSums; ++v) *reinterpret_cast<Unaligned*>(result + row + v * kWidth) = sum[v];
   }

@@ -1,5 +1,5 @@
 // X^T R over bit columns by tables of partial sums ("four Russians"), in whole numbers modulo 2^16 or 2^32: every instruction set gives
-// the same bytes. A table entry is a cache line, the sums of 4 rows for all lanes; 64 rows of tables fill half of the first-level cache.
+// the same bytes. A table entry is a cache line, the sums of 5 rows for all lanes; the tables of 64 rows (25 KB) stay in the first-level cache.
 #include "cpu/lasso_ops.h"
 
 namespace lethe {
@@ -13,32 +13,36 @@ struct Line {
 };
 
 constexpr int kVectors = kPassBytes / LETHE_VECTOR_BYTES;
-constexpr int64_t kEntries = 16;  // subsets of the 4 rows of a table
-constexpr int64_t kGroups = 16;   // tables of a block of 64 rows
+constexpr int kTableRows = 5;
+constexpr int kTables = 12;   // of 5 rows; one more of the last 4 completes a block of 64 rows
+constexpr int kLastRows = 64 - kTables * kTableRows;
+constexpr int64_t kTableBytes = (int64_t{1} << kTableRows) * kPassBytes;
+constexpr int64_t kBlockBytes = kTables * kTableBytes + (int64_t{1} << kLastRows) * kPassBytes;
 
 // Table entry b is the sum of the rows whose bit is set in b.
-template <typename Element>
+template <int Rows, typename Element>
 inline __attribute__((always_inline)) void fillTable(const Element* rows, Element* table) {
   typedef typename Line<Element>::type Vector;
   typedef typename Line<Element>::aligned Aligned;
   constexpr int64_t kLine = kPassBytes / sizeof(Element), kStep = LETHE_VECTOR_BYTES / sizeof(Element);
   for (int64_t lane = 0; lane < kLine; lane += kStep) {
-    Vector entry[kEntries];
+    Vector entry[1 << Rows];
     entry[0] = Vector{};
-    for (int64_t row = 0; row < 4; ++row) {
+    for (int row = 0; row < Rows; ++row) {
       const Vector value = *reinterpret_cast<const Aligned*>(rows + row * kLine + lane);
-      for (int64_t low = 0; low < (int64_t{1} << row); ++low) entry[(int64_t{1} << row) + low] = entry[low] + value;
+      for (int low = 0; low < 1 << row; ++low) entry[(1 << row) + low] = entry[low] + value;
     }
-    for (int64_t e = 0; e < kEntries; ++e) *reinterpret_cast<Aligned*>(table + e * kLine + lane) = entry[e];
+    for (int e = 0; e < 1 << Rows; ++e) *reinterpret_cast<Aligned*>(table + e * kLine + lane) = entry[e];
   }
 }
 
-// Adds a block of 64 rows to the sums of columns [begin, end): one table lookup for 4 rows and all lanes.
+// Adds a block of 64 rows to the sums of columns [begin, end): one table lookup for 5 rows and all lanes.
 template <typename Element>
 void addBlock(const BitBlocks& x, int64_t row, int64_t begin, int64_t end, const Element* tables, Element* sums) {
   typedef typename Line<Element>::type Vector;
   typedef typename Line<Element>::aligned Aligned;
   constexpr int64_t kLine = kPassBytes / sizeof(Element);
+  static_assert(kPassBytes == 64);
   const uint64_t* words = x.words + row / 64 * x.columns;
   const uint8_t* table = reinterpret_cast<const uint8_t*>(tables);
   Element* sum = sums + begin * kLine;
@@ -46,11 +50,13 @@ void addBlock(const BitBlocks& x, int64_t row, int64_t begin, int64_t end, const
     const uint64_t word = words[j];
     Vector total[kVectors];
     for (int v = 0; v < kVectors; ++v) total[v] = row == 0 ? Vector{} : reinterpret_cast<const Aligned*>(sum)[v];
-#pragma GCC unroll 16
-    for (int64_t group = 0; group < kGroups; ++group) {
-      // a nibble is shifted straight to its byte offset
-      const uint64_t offset = (group < 2 ? word << (6 - 4 * group) : word >> (4 * group - 6)) & ((kEntries - 1) * kPassBytes);
-      const Aligned* entry = reinterpret_cast<const Aligned*>(table + group * kEntries * kPassBytes + offset);
+#pragma GCC unroll 13
+    for (int t = 0; t <= kTables; ++t) {
+      // the bits of a table's rows are turned straight to the byte offset of their entry (a rotation needs no copy of the word)
+      const int shift = (t * kTableRows + 58) % 64;
+      const uint64_t entries = t < kTables ? kTableBytes : kBlockBytes - kTables * kTableBytes;
+      const uint64_t offset = (word >> shift | word << (64 - shift)) & (entries - kPassBytes);
+      const Aligned* entry = reinterpret_cast<const Aligned*>(table + t * kTableBytes + offset);
       for (int v = 0; v < kVectors; ++v) total[v] += entry[v];
     }
     for (int v = 0; v < kVectors; ++v) reinterpret_cast<Aligned*>(sum)[v] = total[v];
@@ -64,14 +70,16 @@ void maskedSums(const BitBlocks& x, int64_t rows, const Element* values, Element
   Element* tables = static_cast<Element*>(scratch);
   for (int64_t begin = 0; begin < x.columns; begin += kTile) {
     const int64_t end = begin + kTile < x.columns ? begin + kTile : x.columns;
-    for (int64_t row = 0; row < rows; row += 4 * kGroups) {
-      for (int64_t group = 0; group < kGroups; ++group) fillTable(values + (row + 4 * group) * kLine, tables + group * kEntries * kLine);
+    for (int64_t row = 0; row < rows; row += 64) {
+      const Element* from = values + row * kLine;
+      for (int t = 0; t < kTables; ++t) fillTable<kTableRows>(from + t * kTableRows * kLine, tables + t * kTableBytes / sizeof(Element));
+      fillTable<kLastRows>(from + kTables * kTableRows * kLine, tables + kTables * kTableBytes / sizeof(Element));
       addBlock(x, row, begin, end, tables, sums);
     }
   }
 }
 
-int64_t passScratchBytes(int64_t) { return kGroups * kEntries * kPassBytes; }
+int64_t passScratchBytes(int64_t) { return kBlockBytes; }
 
 void exactSums(const BitBlocks& x, int64_t rows, const int32_t* values, int32_t* sums, void* scratch) {
   maskedSums(x, rows, reinterpret_cast<const uint32_t*>(values), reinterpret_cast<uint32_t*>(sums), scratch);

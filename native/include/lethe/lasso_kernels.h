@@ -72,8 +72,8 @@ struct LassoKernels {
   void (*pairCounts)(const BitColumns& x, const uint64_t* words, const int32_t* list, int64_t count, int32_t* counts);
 
   // result[p - from] = (H w)_p for the features [from, to) of a working set. weight: (size)
-  void (*products8)(const DescentSet<int8_t>& set, int64_t from, int64_t to, const double* weight, double* result);
-  void (*products16)(const DescentSet<int16_t>& set, int64_t from, int64_t to, const double* weight, double* result);
+  void (*products8)(const DescentSet<int8_t>& set, int64_t from, int64_t to, const float* weight, float* result);
+  void (*products16)(const DescentSet<int16_t>& set, int64_t from, int64_t to, const float* weight, float* result);
 
   // One sweep of covariance coordinate descent over `positions` of a working set:
   //   minimise 1/2 w^T H w - q^T w + sum_p penalty_p |w_p|, with gradient = q - H w kept up to date.
