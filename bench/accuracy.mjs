@@ -56,8 +56,7 @@ function share(logits) {
 }
 
 async function trainNative(precision, seed) {
-  const engine = new NativeEngine({ threads: 1 });
-  if (engine.describe().precision !== precision) throw new Error(`the native engine has no ${precision}`);
+  const engine = new NativeEngine({ threads: 1, precision });
   const cpu = process.cpuUsage();
   const job = trainingJob(recipe, seed, 0, range(numTrain));
   const outputs = { evalPoints: testPoints, evalEpochs: [epochs], parameters: false };

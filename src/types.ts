@@ -61,7 +61,8 @@ export type LayerSpec = { name: string; inputs: string[] } & (
   | { op: 'batchNorm'; epsilon: number; momentum: number }
   | { op: 'relu' }
   | { op: 'add' }
-  | { op: 'maxPool'; size: number }
+  /** stride: size when absent; pad (at most size / 2): 0. Padding never wins, and the windows must reach every pixel. */
+  | { op: 'maxPool'; size: number; stride?: number; pad?: number }
   | { op: 'globalMaxPool' }
   | { op: 'globalAveragePool' }
   | { op: 'linear'; outFeatures: number; bias: boolean }
@@ -132,6 +133,16 @@ export interface Pass {
   activeEpochs?: number;
   /** 'eval': running statistics are used and stay as they are. */
   batchNorm: 'train' | 'eval';
+  /** Of the images of all terms; absent: they are taken as they are. */
+  augment?: Augmentation;
+}
+
+/** The random stream is written down in native/core/sampler.h. */
+export interface Augmentation {
+  /** Crops of the image's size from the image padded by so many pixels of the mean colour on every side, at a random place. */
+  cropPadding: number;
+  /** Every second image, by chance, is mirrored from left to right. */
+  flip: boolean;
 }
 
 export type Optimizer =
@@ -157,6 +168,8 @@ export interface TrainRecipe {
   optimizer: Optimizer;
   schedule: Schedule;
   labelSmoothing: number;
+  /** Of the training images of the recipe; never of evaluation or unlearning. Absent: none, as in the paper. */
+  augment?: Augmentation;
 }
 
 /** A training or fine-tuning job as data. Everything random in it is keyed by (seed, modelIndex). */

@@ -1,6 +1,6 @@
 // Times every kernel of a ResNet-9 training step in place: the ops run in the order of a step on a real set of buffers, so that each
 // finds the caches as training leaves them. Convolutions are checked against the double reference first.
-// usage: train_kernels_bench [--width 8] [--batch 64] [--repeats 30] [--isa auto] [--json]
+// usage: train_kernels_bench [--precision fp32|bf16] [--width 8] [--batch 64] [--repeats 30] [--isa auto] [--json]
 #include <time.h>
 
 #include <algorithm>
@@ -13,10 +13,7 @@
 #include <string>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
+#include "lethe/peaks.h"
 #include "reference/train_reference.h"
 
 namespace {
@@ -38,58 +35,6 @@ double medianDeviation(std::vector<double> v) {
   return median(v);
 }
 
-// Peak: independent multiply-adds in registers, 12 chains (24 on AVX-512).
-constexpr int64_t kPeakLoops = 2000000;
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) float peakAvx2() {
-  __m256 sum[12], a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(1e-3f);
-  for (int k = 0; k < 12; ++k) sum[k] = _mm256_set1_ps(static_cast<float>(k));
-  for (int64_t i = 0; i < kPeakLoops; ++i) {
-#pragma GCC unroll 12
-    for (int k = 0; k < 12; ++k) sum[k] = _mm256_fmadd_ps(sum[k], a, b);
-  }
-  for (int k = 1; k < 12; ++k) sum[0] = _mm256_add_ps(sum[0], sum[k]);
-  return _mm256_cvtss_f32(sum[0]);
-}
-__attribute__((target("avx512f"))) float peakAvx512() {
-  __m512 sum[24], a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(1e-3f);
-  for (int k = 0; k < 24; ++k) sum[k] = _mm512_set1_ps(static_cast<float>(k));
-  for (int64_t i = 0; i < kPeakLoops; ++i) {
-#pragma GCC unroll 24
-    for (int k = 0; k < 24; ++k) sum[k] = _mm512_fmadd_ps(sum[k], a, b);
-  }
-  for (int k = 1; k < 24; ++k) sum[0] = _mm512_add_ps(sum[0], sum[k]);
-  return _mm512_cvtss_f32(sum[0]);
-}
-#endif
-float peakPortable() {
-  typedef float Four __attribute__((vector_size(16)));
-  Four sum[12], a = Four{} + 0.999f, b = Four{} + 1e-3f;
-  for (int k = 0; k < 12; ++k) sum[k] = Four{} + static_cast<float>(k);
-  for (int64_t i = 0; i < kPeakLoops; ++i) {
-#pragma GCC unroll 12
-    for (int k = 0; k < 12; ++k) sum[k] = sum[k] * a + b;
-  }
-  for (int k = 1; k < 12; ++k) sum[0] += sum[k];
-  return sum[0][0];
-}
-double measurePeak(Isa isa) {  // GF/s, median of 7
-  std::vector<double> rates;
-  volatile float sink = 0;
-  for (int k = 0; k < 7; ++k) {
-    double flops = 0;
-    const double start = seconds();
-#if defined(__x86_64__)
-    if (isa >= Isa::avx512) sink = peakAvx512(), flops = 24 * 16 * 2.0 * kPeakLoops;
-    if (isa == Isa::avx2) sink = peakAvx2(), flops = 12 * 8 * 2.0 * kPeakLoops;
-#endif
-    if (isa == Isa::portable) sink = peakPortable(), flops = 12 * 4 * 2.0 * kPeakLoops;
-    rates.push_back(flops / (seconds() - start) * 1e-9);
-  }
-  static_cast<void>(sink);
-  return median(rates);
-}
-
 struct Op {
   std::string name;
   double flops;
@@ -97,22 +42,27 @@ struct Op {
   std::vector<double> samples;
 };
 
+template <typename Value>
 struct Layer {
   ConvShape shape;
   int64_t in, out;  // heights
   bool firstLayer;
-  ImageView x, z, y, dy, dz, dx;  // input, convolution, activation, and their gradients
+  ImageOf<Value> x, z, y, dy, dz, dx;  // input, convolution, activation, and their gradients
   std::vector<float> weight, dWeight, velocity, mean, variance, inverse, shift, gamma, beta, dGamma, dBeta;  // gamma 1, beta 0
 };
 
+template <typename Value>
 class Net {
+  using View = ImageOf<Value>;
+  using Layer = ::Layer<Value>;
+
  public:
-  Net(const TrainKernels& kernels, int64_t batch, int64_t width) : k_(kernels), n_(batch) {
+  Net(const TrainKernels& kernels, const ImageKernels<Value>& images, int64_t batch, int64_t width) : k_(kernels), i_(images), n_(batch) {
     const int64_t a = 64 / width, b = 128 / width, c = 256 / width;
     gather();
-    ImageView x = conv(input_, {3, a, 3, 1, 1}, 2);
+    View x = conv(input_, {3, a, 3, 1, 1}, 2);
     x = conv(x, {a, b, 5, 2, 2}, 1);
-    ImageView skip = x;
+    View skip = x;
     x = addSkip(conv(conv(x, {b, b, 3, 1, 1}, 1), {b, b, 3, 1, 1}, 1), skip);
     x = pool(conv(x, {b, c, 3, 1, 1}, 1));
     skip = x;
@@ -129,20 +79,22 @@ class Net {
   }
   std::vector<Op> ops;
   std::vector<std::unique_ptr<Layer>> layers;
-  const TrainKernels& kernels() const { return k_; }
   std::vector<float> scratch = std::vector<float>(1 << 22);
 
  private:
+  void* aligned(size_t bytes) {  // to a cache line, as the engine's buffers are
+    memory_.emplace_back(bytes + 64);
+    return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.back().data()) + 63) / 64 * 64);
+  }
   float* floats(int64_t count, double scale) {
-    memory_.emplace_back(static_cast<size_t>(count + 16));  // aligned to 64 bytes, as the engine's buffers are
-    float* first = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory_.back().data()) + 63) / 64 * 64);
+    float* first = static_cast<float*>(aligned(static_cast<size_t>(count) * sizeof(float)));
     std::normal_distribution<float> normal(0, static_cast<float>(scale));
     for (int64_t k = 0; scale > 0 && k < count; ++k) first[k] = normal(random_);
     return first;
   }
-  ImageView image(int64_t size, int64_t channels, int64_t border) {
-    ImageView view{nullptr, n_, size, size, channels, border};
-    view.data = floats(view.size(), 0);
+  View image(int64_t size, int64_t channels, int64_t border) {
+    View view{nullptr, n_, size, size, channels, border};
+    view.data = static_cast<Value*>(aligned(static_cast<size_t>(view.size()) * sizeof(Value)));
     return view;
   }
   void push(std::vector<Op>& list, const Layer& l, const std::string& what, double flops, std::function<void()> run) {
@@ -156,9 +108,9 @@ class Net {
     pixels_.resize(static_cast<size_t>(n_) * 4 * 3072);
     for (uint8_t& p : pixels_) p = static_cast<uint8_t>(random_());
     for (int64_t i = 0; i < n_; ++i) index_.push_back(static_cast<int32_t>(random_() % static_cast<uint64_t>(n_ * 4)));
-    ops.push_back({"gather", 0, [this] { k_.gatherImages(pixels_.data(), index_.data(), mean_, std_, input_); }, {}});
+    ops.push_back({"gather", 0, [this] { i_.gatherImages(pixels_.data(), index_.data(), nullptr, mean_, std_, input_); }, {}});
   }
-  ImageView conv(const ImageView& x, const ConvShape& s, int64_t border) {
+  View conv(const View& x, const ConvShape& s, int64_t border) {
     layers.push_back(std::make_unique<Layer>());
     Layer* l = layers.back().get();
     const int64_t out = (x.h + 2 * s.pad - s.kernel) / s.stride + 1, co = s.outChannels;
@@ -170,70 +122,72 @@ class Net {
     const float* w = floats(static_cast<int64_t>(weights), std::sqrt(2.0 / static_cast<double>(s.kernel * s.kernel * s.inChannels)));
     l->weight.assign(w, w + weights);
     const double flops = 2.0 * static_cast<double>(weights) * static_cast<double>(n_ * out * out);
-    push(ops, *l, "forward", flops, [this, l] { k_.convForward(l->shape, l->x, l->weight.data(), l->z, scratch.data()); });
+    push(ops, *l, "forward", flops, [this, l] { i_.convForward(l->shape, l->x, l->weight.data(), l->z, scratch.data()); });
     push(ops, *l, "statistics", 0, [this, l] {
-      k_.batchNormStatistics(l->z, l->mean.data(), l->variance.data());
+      i_.batchNormStatistics(l->z, l->mean.data(), l->variance.data());
       for (size_t k = 0; k < l->mean.size(); ++k) {
         l->inverse[k] = 1 / std::sqrt(l->variance[k] + 1e-5f);
         l->shift[k] = -l->mean[k] * l->inverse[k];
       }
     });
-    push(ops, *l, "affine relu", 0, [this, l] { k_.affine(l->z, l->inverse.data(), l->shift.data(), true, l->y); });
+    push(ops, *l, "affine relu", 0, [this, l] { i_.affine(l->z, l->inverse.data(), l->shift.data(), true, l->y); });
     if (!l->firstLayer)
       push(backward_, *l, "input gradient", flops,
-           [this, l] { k_.convInputGradient(l->shape, l->dz, l->weight.data(), l->dx, scratch.data()); });
+           [this, l] { i_.convInputGradient(l->shape, l->dz, l->weight.data(), l->dx, scratch.data()); });
     push(backward_, *l, "weight gradient", flops,
-         [this, l] { k_.convWeightGradient(l->shape, l->x, l->dz, l->dWeight.data(), scratch.data()); });
+         [this, l] { i_.convWeightGradient(l->shape, l->x, l->dz, l->dWeight.data(), scratch.data()); });
     push(backward_, *l, "batchNorm backward", 0, [this, l] {
-      k_.batchNormBackward(l->z, l->dy, l->mean.data(), l->inverse.data(), l->gamma.data(), l->beta.data(), true, true, l->dGamma.data(),
+      i_.batchNormBackward(l->z, l->dy, l->mean.data(), l->inverse.data(), l->gamma.data(), l->beta.data(), true, true, l->dGamma.data(),
                            l->dBeta.data(), l->dz);
     });
     if (layers.size() > 1) (pooled_ ? pooledGradient_ : layers[layers.size() - 2]->dy).data = l->dx.data;
     pooled_ = false;
     return l->y;
   }
-  ImageView addSkip(const ImageView& x, const ImageView& skip) {
-    ops.push_back({"residual add", 0, [this, x, skip] { k_.add(x, skip, x); }, {}});
-    const ImageView a = image(x.h, x.c, 0), b = image(x.h, x.c, 0);
-    backward_.push_back({"residual add backward", 0, [this, a, b] { k_.add(a, b, a); }, {}});
+  View addSkip(const View& x, const View& skip) {
+    ops.push_back({"residual add", 0, [this, x, skip] { i_.add(x, skip, x); }, {}});
+    const View a = image(x.h, x.c, 0), b = image(x.h, x.c, 0);
+    backward_.push_back({"residual add backward", 0, [this, a, b] { i_.add(a, b, a); }, {}});
     return x;
   }
-  ImageView pool(const ImageView& x) {
-    const ImageView y = image(x.h / 2, x.c, 1), dx = image(x.h, x.c, 0);
+  View pool(const View& x) {
+    const View y = image(x.h / 2, x.c, 1), dx = image(x.h, x.c, 0);
     pooledGradient_ = image(x.h / 2, x.c, 0);
     pooled_ = true;
     argmax_.resize(static_cast<size_t>(n_ * y.h * y.w * y.c));
-    ops.push_back({"max pool", 0, [this, x, y] { k_.maxPool(x, 2, y, argmax_.data()); }, {}});
-    backward_.push_back({"max pool backward", 0, [this, dx] { k_.maxPoolBackward(pooledGradient_, 2, argmax_.data(), dx); }, {}});
+    ops.push_back({"max pool", 0, [this, x, y] { i_.maxPool({2, 2, 0}, x, y, argmax_.data()); }, {}});
+    backward_.push_back({"max pool backward", 0, [this, dx] { i_.maxPoolBackward({2, 2, 0}, pooledGradient_, argmax_.data(), dx); }, {}});
     layers.back()->dy.data = dx.data;
     return y;
   }
-  void head(const ImageView& x, int64_t c) {
+  void head(const View& x, int64_t c) {
     float *y = floats(n_ * c, 0), *dy = floats(n_ * c, 0), *w = floats(c * 10, 0.3), *b = floats(10, 0.1), *z = floats(n_ * 10, 0),
           *dz = floats(n_ * 10, 0), *dw = floats(c * 10, 0), *db = floats(10, 0);
     top_.resize(static_cast<size_t>(n_ * c));
     labels_.assign(static_cast<size_t>(n_), 3);
-    ops.push_back({"global max pool", 0, [=, this] { k_.globalMaxPool(x, y, top_.data()); }, {}});
+    ops.push_back({"global max pool", 0, [=, this] { i_.globalMaxPool(x, y, top_.data()); }, {}});
     ops.push_back({"linear", 0, [=, this] { k_.linear(n_, c, 10, y, w, b, z); }, {}});
     ops.push_back({"loss", 0, [=, this] { k_.loss({1, 0.1f, 0, 0, 1}, 1, n_, 10, z, labels_.data(), nullptr, dz); }, {}});
-    const ImageView dx = layers.back()->dy;
-    backward_.push_back({"global max pool backward", 0, [=, this] { k_.globalMaxPoolBackward(dy, top_.data(), dx); }, {}});
+    const View dx = layers.back()->dy;
+    backward_.push_back({"global max pool backward", 0, [=, this] { i_.globalMaxPoolBackward(dy, top_.data(), dx); }, {}});
     backward_.push_back({"linear backward", 0, [=, this] { k_.linearBackward(n_, c, 10, y, w, dz, dw, db, dy); }, {}});
   }
 
   const TrainKernels& k_;
+  const ImageKernels<Value>& i_;
   int64_t n_;
   std::mt19937_64 random_{1};
-  std::vector<std::vector<float>> memory_;
+  std::vector<std::vector<uint8_t>> memory_;
   std::vector<Op> backward_;
-  ImageView input_, pooledGradient_;
+  View input_, pooledGradient_;
   bool pooled_ = false;  // the last activation was pooled
   std::vector<uint8_t> pixels_, argmax_;
   std::vector<int32_t> index_, labels_, top_;
   float mean_[3] = {0.49f, 0.48f, 0.45f}, std_[3] = {0.2f, 0.2f, 0.2f};
 };
 
-reference::Tensor tensorOf(const ImageView& v) {
+template <typename Value>
+reference::Tensor tensorOf(const ImageOf<Value>& v) {
   reference::Tensor t(v.n, v.h, v.w, v.c);
   size_t k = 0;
   for (int64_t i = 0; i < v.n; ++i)
@@ -242,48 +196,51 @@ reference::Tensor tensorOf(const ImageView& v) {
         for (int64_t c = 0; c < v.c; ++c) t.data[k++] = v.pixel(i, y, x)[c];
   return t;
 }
-bool close(const std::vector<double>& expected, const std::vector<double>& actual) {
+bool close(const std::vector<double>& expected, const std::vector<double>& actual, double tolerance) {
   double top = 0, worst = 0;
   for (size_t k = 0; k < expected.size(); ++k) {
     top = std::max(top, std::fabs(expected[k]));
     worst = std::max(worst, std::fabs(expected[k] - actual[k]));
   }
-  return worst <= 1e-5 * top && top > 0;
+  return worst <= tolerance * top && top > 0;
 }
 
 // One step on two images, then every convolution against the reference on the buffers of that step.
-bool correct(const TrainKernels& kernels, int64_t width) {
-  Net net(kernels, 2, width);
+template <typename Value>
+bool correct(const TrainKernels& kernels, const ImageKernels<Value>& images, int64_t width) {
+  Net<Value> net(kernels, images, 2, width);
   for (Op& op : net.ops) op.run();
   for (auto& l : net.layers) {
-    const reference::Values weight(l->weight.begin(), l->weight.end());
-    kernels.convForward(l->shape, l->x, l->weight.data(), l->z, net.scratch.data());
-    kernels.convInputGradient(l->shape, l->dz, l->weight.data(), l->dx, net.scratch.data());
+    const double tolerance = sizeof(Value) == 2 ? 1.0 / 256 : 1e-5;
+    reference::Values weight;
+    for (float value : l->weight) weight.push_back(static_cast<float>(Value(value)));
+    images.convForward(l->shape, l->x, l->weight.data(), l->z, net.scratch.data());
+    images.convInputGradient(l->shape, l->dz, l->weight.data(), l->dx, net.scratch.data());
     const reference::Tensor x = tensorOf(l->x), dz = tensorOf(l->dz);
-    if (!close(reference::convForward(l->shape, x, weight).data, tensorOf(l->z).data) ||
-        !close(reference::convInputGradient(l->shape, dz, weight, x.h, x.w).data, tensorOf(l->dx).data) ||
-        !close(reference::convWeightGradient(l->shape, x, dz), {l->dWeight.begin(), l->dWeight.end()}))
+    if (!close(reference::convForward(l->shape, x, weight).data, tensorOf(l->z).data, tolerance) ||
+        !close(reference::convInputGradient(l->shape, dz, weight, x.h, x.w).data, tensorOf(l->dx).data, tolerance) ||
+        !close(reference::convWeightGradient(l->shape, x, dz), {l->dWeight.begin(), l->dWeight.end()}, 1e-5))
       return false;
   }
   return true;
 }
 
-void report(Net& net, Isa isa, int64_t width, int64_t batch, int repeats, double peak, bool json) {
+void report(std::vector<Op>& ops, Isa isa, const std::string& precision, int64_t width, int64_t batch, int repeats, double peak, bool json) {
   double total = 0, flops = 0, convolutions = 0, leastTotal = 0;
-  for (Op& op : net.ops) {
+  for (Op& op : ops) {
     leastTotal += *std::min_element(op.samples.begin(), op.samples.end());
     total += median(op.samples);
     flops += op.flops;
     convolutions += op.flops > 0 ? median(op.samples) : 0;
   }
   if (json)
-    std::printf("{\"isa\": \"%s\", \"width\": %ld, \"batch\": %ld, \"n\": %d, \"peakGflops\": %.1f, \"stepMs\": %.3f, \"imagesPerSecond\": %.0f, \"ops\": [",
-                isaName(isa), width, batch, repeats, peak, total * 1e3, static_cast<double>(batch) / total);
+    std::printf("{\"isa\": \"%s\", \"precision\": \"%s\", \"width\": %ld, \"batch\": %ld, \"n\": %d, \"peakGflops\": %.1f, \"stepMs\": %.3f, \"imagesPerSecond\": %.0f, \"ops\": [",
+                isaName(isa), precision.c_str(), width, batch, repeats, peak, total * 1e3, static_cast<double>(batch) / total);
   else
-    std::printf("ResNet-9 width/%ld, batch %ld, %s, CPU time of one thread, n = %d, FMA peak %.1f GF/s\n%-36s %9s %8s %8s %7s %6s %6s\n", width,
-                batch, isaName(isa), repeats, peak, "op", "median ms", "MAD", "least", "GF/s", "peak", "step");
-  for (size_t k = 0; k < net.ops.size(); ++k) {
-    Op& op = net.ops[k];
+    std::printf("ResNet-9 width/%ld, batch %ld, %s %s, CPU time of one thread, n = %d, FMA peak %.1f GF/s\n%-36s %9s %8s %8s %7s %6s %6s\n", width,
+                batch, isaName(isa), precision.c_str(), repeats, peak, "op", "median ms", "MAD", "least", "GF/s", "peak", "step");
+  for (size_t k = 0; k < ops.size(); ++k) {
+    Op& op = ops[k];
     const double time = median(op.samples), rate = op.flops / time * 1e-9;
     const double least = *std::min_element(op.samples.begin(), op.samples.end());
     if (json)
@@ -301,13 +258,32 @@ void report(Net& net, Isa isa, int64_t width, int64_t batch, int repeats, double
                 static_cast<double>(batch) / leastTotal);
 }
 
+template <typename Value>
+int run(const ImageKernels<Value>& images, Isa isa, const std::string& precision, int64_t width, int64_t batch, int repeats, bool json) {
+  const TrainKernels& kernels = trainKernels(isa);
+  if (!correct(kernels, images, width)) {
+    std::fprintf(stderr, "a convolution differs from the reference; nothing was timed\n");
+    return 1;
+  }
+  Net<Value> net(kernels, images, batch, width);
+  for (int r = -2; r < repeats; ++r) {
+    for (Op& op : net.ops) {
+      const double start = seconds();
+      op.run();
+      if (r >= 0) op.samples.push_back(seconds() - start);
+    }
+  }
+  report(net.ops, isa, precision, width, batch, repeats, measurePeaks(isa).fmaGflops, json);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   int64_t width = 8, batch = 64;
   int repeats = 30;
   bool json = false;
-  std::string requested;
+  std::string requested, precision = "fp32";
   for (int k = 1; k < argc; ++k) {
     const std::string name = argv[k];
     if (name == "--json") {
@@ -319,26 +295,14 @@ int main(int argc, char** argv) {
     if (name == "--batch") batch = std::atoll(value);
     if (name == "--repeats") repeats = std::atoi(value);
     if (name == "--isa") requested = value;
+    if (name == "--precision") precision = value;
   }
   Isa isa;
   const Status status = resolveIsa(requested, isa);
-  if (!status.ok() || width < 1 || width > 64 || batch < 1 || repeats < 1) {
-    std::fprintf(stderr, "%s\n", status.ok() ? "usage: --width 1..64 --batch >= 1 --repeats >= 1 --isa NAME --json" : status.message.c_str());
+  if (!status.ok() || width < 1 || width > 64 || batch < 1 || repeats < 1 || (precision != "fp32" && precision != "bf16")) {
+    std::fprintf(stderr, "%s\n", status.ok() ? "usage: --precision fp32|bf16 --width 1..64 --batch >= 1 --repeats >= 1 --isa NAME --json" : status.message.c_str());
     return 2;
   }
-  const TrainKernels& kernels = trainKernels(isa);
-  if (!correct(kernels, width)) {
-    std::fprintf(stderr, "a convolution differs from the reference; nothing was timed\n");
-    return 1;
-  }
-  Net net(kernels, batch, width);
-  for (int r = -2; r < repeats; ++r) {
-    for (Op& op : net.ops) {
-      const double start = seconds();
-      op.run();
-      if (r >= 0) op.samples.push_back(seconds() - start);
-    }
-  }
-  report(net, isa, width, batch, repeats, measurePeak(isa), json);
-  return 0;
+  if (precision == "bf16") return run(bf16Kernels(isa), isa, precision, width, batch, repeats, json);
+  return run<float>(trainKernels(isa), isa, precision, width, batch, repeats, json);
 }

@@ -25,7 +25,9 @@ Napi::Value measurePeaksBinding(const Napi::CallbackInfo& info) {
       [=](Napi::Env env) {
         Napi::Object result = Napi::Object::New(env);
         result.Set("fmaGflops", peaks->fmaGflops);
+        result.Set("dotBf16Gflops", peaks->dotBf16Gflops);
         result.Set("amxInt8Tops", peaks->amxInt8Tops);
+        result.Set("amxBf16Gflops", peaks->amxBf16Gflops);
         result.Set("popcountGwords", peaks->popcountGwords);
         result.Set("copyGbytes", peaks->copyGbytes);
         result.Set("copyCachedGbytes", peaks->copyCachedGbytes);
@@ -56,20 +58,21 @@ Napi::Value lassoKernelRatesBinding(const Napi::CallbackInfo& info) {
       });
 }
 
-// C++: trainLayerRates(net, isa, batchSize, seconds, rates)
-// TS: trainLayerRates(net: NetSpec, isa: IsaName | '', batchSize: number, seconds: number): Promise<NativeLayerRate[]>
+// C++: trainLayerRates(net, isa, precision, batchSize, seconds, rates)
+// TS: trainLayerRates(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number, seconds: number): Promise<NativeLayerRate[]>
 Napi::Value trainLayerRatesBinding(const Napi::CallbackInfo& info) {
   const NetSpec net = netSpec(info[0]);
   const std::string request = info[1].As<Napi::String>();
-  const int64_t batchSize = info[2].ToNumber().Int64Value();
-  const double seconds = info[3].ToNumber().DoubleValue();
+  const Precision precision = precisionOf(info[2].ToString());
+  const int64_t batchSize = info[3].ToNumber().Int64Value();
+  const double seconds = info[4].ToNumber().DoubleValue();
   auto rates = std::make_shared<std::vector<LayerRate>>();
   return runTask(
       info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}},
       [=](const TaskControl&) {
         Isa isa;
         const Status status = resolveIsa(request, isa);
-        return status.ok() ? trainLayerRates(net, isa, batchSize, seconds, *rates) : status;
+        return status.ok() ? trainLayerRates(net, isa, precision, batchSize, seconds, *rates) : status;
       },
       [=](Napi::Env env) {
         Napi::Array result = Napi::Array::New(env);

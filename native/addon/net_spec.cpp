@@ -33,6 +33,8 @@ static LayerSpec layerSpec(const Napi::Object& from) {
     layer.momentum = static_cast<float>(numberProperty(from, "momentum"));
   } else if (layer.op == LayerOp::maxPool) {
     layer.size = countProperty(from, "size");
+    layer.stride = property(from, "stride").IsUndefined() ? layer.size : countProperty(from, "stride");
+    layer.pad = property(from, "pad").IsUndefined() ? 0 : countProperty(from, "pad");
   } else if (layer.op == LayerOp::linear) {
     layer.outFeatures = countProperty(from, "outFeatures");
     layer.bias = booleanProperty(from, "bias");
@@ -54,6 +56,8 @@ NetSpec netSpec(const Napi::Value& value) {
   for (uint32_t i = 0; i < layers.Length(); ++i) net.layers.push_back(layerSpec(layers.Get(i).As<Napi::Object>()));
   return net;
 }
+
+Precision precisionOf(const std::string& name) { return name == "bf16" ? Precision::bf16 : Precision::fp32; }
 
 Napi::Array parameterTensors(Napi::Env env, const ParameterLayout& layout) {
   Napi::Array tensors = Napi::Array::New(env);

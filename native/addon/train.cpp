@@ -57,6 +57,10 @@ struct Reader {
     Pass pass;
     if (!property(from, "activeEpochs").IsUndefined()) pass.activeEpochs = countProperty(from, "activeEpochs");
     pass.trainBatchNorm = stringProperty(from, "batchNorm") == "train";
+    if (!property(from, "augment").IsUndefined()) {
+      const Napi::Object augment = property(from, "augment").As<Napi::Object>();
+      pass.augmentation = {countProperty(augment, "cropPadding"), booleanProperty(augment, "flip")};
+    }
     const Napi::Array terms = property(from, "terms").As<Napi::Array>();
     for (uint32_t i = 0; i < terms.Length(); ++i) pass.terms.push_back(term(terms.Get(i).As<Napi::Object>(), numClasses));
     return pass;
@@ -119,8 +123,9 @@ template <typename Request>
 NetDescription readCommon(const Napi::Object& from, Request& request, Reader& reader) {
   request.net = netSpec(property(from, "net"));
   NetDescription description;
+  request.precision = precisionOf(stringProperty(from, "precision"));
   Status status = resolveIsa(stringProperty(from, "isa"), request.isa);
-  if (status.ok()) status = describeNet(request.net, request.isa, 1, description);
+  if (status.ok()) status = describeNet(request.net, request.isa, request.precision, 1, description);
   if (!status.ok()) throw toError(reader.env, status);
   request.threads = static_cast<int>(countProperty(from, "threads"));
   request.data = reader.data(property(from, "data").As<Napi::Object>(), request.net);
@@ -181,13 +186,14 @@ static Napi::Value forwardManyBinding(const Napi::CallbackInfo& info) {
                  [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
 }
 
-// C++: describeNet(net, isa, batchSize, description)     TS: describeNet(net: NetSpec, batchSize: number): NetDescription
+// C++: describeNet(net, isa, precision, batchSize, description)
+// TS: describeNet(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number): NetDescription
 static Napi::Value describeNetBinding(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   NetDescription description;
   Isa isa;
-  Status status = resolveIsa("", isa);
-  if (status.ok()) status = describeNet(netSpec(info[0]), isa, info[1].ToNumber().Int64Value(), description);
+  Status status = resolveIsa(info[1].ToString(), isa);
+  if (status.ok()) status = describeNet(netSpec(info[0]), isa, precisionOf(info[2].ToString()), info[3].ToNumber().Int64Value(), description);
   if (!status.ok()) throw toError(env, status);
   Napi::Object result = Napi::Object::New(env);
   result.Set("parameters", parameterTensors(env, description.layout));

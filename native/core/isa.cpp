@@ -25,6 +25,7 @@ const char* isaName(Isa isa) {
     case Isa::portable: return "portable";
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
+    case Isa::avx512bf16: return "avx512bf16";
     case Isa::amx: return "amx";
   }
   return "unknown";
@@ -39,8 +40,11 @@ std::vector<Isa> availableIsas() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq")) {
       isas.push_back(Isa::avx512);
-      static const bool tiles = requestTiles();
-      if (tiles) isas.push_back(Isa::amx);
+      if (__builtin_cpu_supports("avx512bf16")) {
+        isas.push_back(Isa::avx512bf16);
+        static const bool tiles = requestTiles();
+        if (tiles) isas.push_back(Isa::amx);
+      }
     }
   }
 #endif

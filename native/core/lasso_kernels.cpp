@@ -21,7 +21,7 @@ const LassoKernels& lassoKernels(Isa isa) {
     }();
     return table;
   }
-  if (isa == Isa::avx512) {
+  if (isa >= Isa::avx512) {
     static const LassoKernels table = lassoKernels_avx512();
     return table;
   }

@@ -1,5 +1,6 @@
 #include "lethe/net.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -35,10 +36,20 @@ Status convShape(const NetSpec& net, const LayerSpec& layer, const ValueShape& i
 
 Status poolShape(const NetSpec& net, const LayerSpec& layer, const ValueShape& in, ValueShape& out) {
   if (layer.size < 1 || layer.size > 16) return invalid(net, layer, "expected a pool size of 1..16; received " + std::to_string(layer.size) + ".");
-  if (in.h % layer.size != 0 || in.w % layer.size != 0) {
-    return invalid(net, layer, "expected an input whose sides are multiples of " + std::to_string(layer.size) + "; received " + text(in) + ".");
+  if (layer.stride < 1 || layer.stride > layer.size || layer.pad < 0 || 2 * layer.pad > layer.size) {
+    return invalid(net, layer, "expected a stride from 1 to the size " + std::to_string(layer.size) + " and a pad from 0 to half of it; received stride " +
+                                   std::to_string(layer.stride) + " and pad " + std::to_string(layer.pad) + ".");
   }
-  out = {in.h / layer.size, in.w / layer.size, in.c};
+  const int64_t height = in.h + 2 * layer.pad - layer.size, width = in.w + 2 * layer.pad - layer.size;
+  if (height < 0 || width < 0) {
+    return invalid(net, layer, "a window of " + std::to_string(layer.size) + " x " + std::to_string(layer.size) + " with pad " +
+                                   std::to_string(layer.pad) + " does not fit into its input " + text(in) + ". Use larger images or fewer layers.");
+  }
+  if (std::max(height % layer.stride, width % layer.stride) > layer.pad) {
+    return invalid(net, layer, "expected windows that reach every pixel; received " + text(in) + ", of which size " + std::to_string(layer.size) + ", stride " +
+                                   std::to_string(layer.stride) + " and pad " + std::to_string(layer.pad) + " leave the last ones out. Use images of another size.");
+  }
+  out = {height / layer.stride + 1, width / layer.stride + 1, in.c};
   return Status::success();
 }
 

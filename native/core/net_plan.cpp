@@ -9,7 +9,8 @@ namespace {
 // A value is the output of one step (or the image, value 0); value v > 0 belongs to step v - 1 and to activation buffer v.
 class Compiler {
  public:
-  Compiler(const NetSpec& net, std::vector<ValueShape> shapes, NetPlan& plan) : net_(net), shapes_(std::move(shapes)), plan_(plan) {}
+  Compiler(const NetSpec& net, Precision precision, std::vector<ValueShape> shapes, NetPlan& plan)
+      : net_(net), precision_(precision), shapes_(std::move(shapes)), plan_(plan) {}
 
   Status run() {
     plan_.net = net_;
@@ -38,34 +39,61 @@ class Compiler {
     return count;
   }
 
+  static bool takesRelu(const LayerSpec& layer) { return layer.op == LayerOp::batchNorm || layer.op == LayerOp::add; }
+
   void makeSteps() {
     std::vector<int> valueOf(net_.layers.size(), -1);  // -1: fused into the step before
-    plan_.buffers.push_back({net_.height, net_.width, net_.channels, 0});
+    plan_.buffers.push_back({net_.height, net_.width, net_.channels, 0, precision_});
     consumers_.emplace_back();
     for (size_t i = 0; i < net_.layers.size(); ++i) {
       const LayerSpec& layer = net_.layers[i];
       const int64_t from = inputIndex(net_, layer.inputs[0]);
-      if (layer.op == LayerOp::relu && from >= 0 && net_.layers[static_cast<size_t>(from)].op == LayerOp::batchNorm &&
-          uses(static_cast<size_t>(from)) == 1) {
+      if (layer.op == LayerOp::relu && from >= 0 && takesRelu(net_.layers[static_cast<size_t>(from)]) && uses(static_cast<size_t>(from)) == 1) {
         valueOf[i] = valueOf[static_cast<size_t>(from)];
         plan_.steps[static_cast<size_t>(valueOf[i]) - 1].relu = true;
         continue;
       }
-      const int value = static_cast<int>(plan_.buffers.size());
-      valueOf[i] = value;
       PlanStep step;
       step.layer = layer;
-      step.out = value;
+      step.precision = layer.op == LayerOp::linear ? Precision::fp32 : precision_;
       for (size_t k = 0; k < layer.inputs.size(); ++k) {
         const int64_t index = inputIndex(net_, layer.inputs[k]);
         step.in[k] = index < 0 ? 0 : valueOf[static_cast<size_t>(index)];
-        consumers_[static_cast<size_t>(step.in[k])].push_back(value);
+        if (buffer(step.in[k]).precision == Precision::fp32) step.precision = Precision::fp32;
       }
-      plan_.buffers.push_back({shapes_[i].h, shapes_[i].w, shapes_[i].c, 0});
-      consumers_.emplace_back();
-      placeState(step);
-      plan_.steps.push_back(step);
+      for (size_t k = 0; k < layer.inputs.size(); ++k) {
+        if (step.precision == Precision::fp32) step.in[k] = widen(step.in[k]);
+      }
+      valueOf[i] = addStep(step, shapes_[i]);
     }
+    widen(static_cast<int>(plan_.buffers.size()) - 1);
+  }
+
+  const PlanBuffer& buffer(int value) const { return plan_.buffers[static_cast<size_t>(value)]; }
+
+  // A step with its value; its inputs are known.
+  int addStep(PlanStep& step, const ValueShape& shape) {
+    const bool vector = step.layer.op == LayerOp::globalMaxPool || step.layer.op == LayerOp::globalAveragePool;
+    step.out = static_cast<int>(plan_.buffers.size());
+    for (int input : step.in) {
+      if (input >= 0) consumers_[static_cast<size_t>(input)].push_back(step.out);
+    }
+    plan_.buffers.push_back({shape.h, shape.w, shape.c, 0, vector ? Precision::fp32 : step.precision});
+    consumers_.emplace_back();
+    placeState(step);
+    plan_.steps.push_back(step);
+    return step.out;
+  }
+
+  // The value in fp32. What meets an fp32 value or a linear layer has one pixel, so that its average is the value itself.
+  int widen(int value) {
+    if (buffer(value).precision == Precision::fp32) return value;
+    PlanStep step;
+    step.layer.op = LayerOp::globalAveragePool;
+    step.layer.name = value == 0 ? "image" : producer(value).layer.name;
+    step.precision = Precision::bf16;
+    step.in[0] = value;
+    return addStep(step, {1, 1, buffer(value).c});
   }
 
   void placeState(PlanStep& step) {
@@ -80,6 +108,8 @@ class Compiler {
     } else if (layer.op == LayerOp::linear) {
       step.weight = offset(".weight");
       if (layer.bias) step.bias = offset(".bias");
+    } else if (layer.op == LayerOp::maxPool) {
+      step.pool = {layer.size, layer.stride, layer.pad};
     } else if (layer.op == LayerOp::batchNorm) {
       step.weight = offset(".gamma");
       step.bias = offset(".beta");
@@ -129,7 +159,8 @@ class Compiler {
     wanted.border = gradientBorder(value);
     for (size_t i = plan_.numActivations; i < plan_.buffers.size(); ++i) {
       const PlanBuffer& buffer = plan_.buffers[i];
-      if (references_[i] == 0 && buffer.h == wanted.h && buffer.w == wanted.w && buffer.c == wanted.c && buffer.border == wanted.border) {
+      if (references_[i] == 0 && buffer.h == wanted.h && buffer.w == wanted.w && buffer.c == wanted.c && buffer.border == wanted.border &&
+          buffer.precision == wanted.precision) {
         references_[i] = 1;
         return static_cast<int>(i);
       }
@@ -143,11 +174,12 @@ class Compiler {
     if (static_cast<size_t>(buffer) >= plan_.numActivations) --references_[static_cast<size_t>(buffer)];
   }
 
-  void flowTo(PlanStep& step, int k, std::vector<int>& gradientOf) {
+  // dy: the gradient that an addition hands to its inputs.
+  void flowTo(PlanStep& step, int k, int dy, std::vector<int>& gradientOf) {
     int& existing = gradientOf[static_cast<size_t>(step.in[k])];
     const bool shares = step.layer.op == LayerOp::add;
     if (shares && existing < 0) {
-      existing = step.gradient;
+      existing = dy;
       if (static_cast<size_t>(existing) >= plan_.numActivations) ++references_[static_cast<size_t>(existing)];
       return;
     }
@@ -165,11 +197,19 @@ class Compiler {
       PlanStep& step = plan_.steps[i];
       if (!step.backward) continue;
       step.gradient = gradientOf[static_cast<size_t>(step.out)];
+      int dy = step.gradient;
+      if (step.layer.op == LayerOp::add && step.relu) {
+        if (references_[static_cast<size_t>(dy)] > 1) {
+          release(dy);
+          dy = takeBuffer(step.out);
+        }
+        step.masked = dy;
+      }
       for (int k = 0; k < 2; ++k) {
         // a norm's backward always writes its input gradient, also where nobody needs it
-        if (step.in[k] >= 0 && (needsGradient(step.in[k]) || step.layer.op == LayerOp::batchNorm)) flowTo(step, k, gradientOf);
+        if (step.in[k] >= 0 && (needsGradient(step.in[k]) || step.layer.op == LayerOp::batchNorm)) flowTo(step, k, dy, gradientOf);
       }
-      release(step.gradient);
+      release(dy);
     }
   }
 
@@ -187,6 +227,7 @@ class Compiler {
   }
 
   const NetSpec& net_;
+  Precision precision_;
   std::vector<ValueShape> shapes_;
   NetPlan& plan_;
   std::vector<std::vector<int>> consumers_;  // values that read a value
@@ -195,18 +236,12 @@ class Compiler {
 
 }  // namespace
 
-int64_t NetPlan::floatsPerImage(size_t count) const {
-  int64_t total = 0;
-  for (size_t i = 0; i < count; ++i) total += buffers[i].floatsPerImage();
-  return total;
-}
-
-Status compileNet(const NetSpec& net, NetPlan& plan) {
+Status compileNet(const NetSpec& net, Precision precision, NetPlan& plan) {
   plan = NetPlan{};
   std::vector<ValueShape> shapes;
   const Status status = inferShapes(net, shapes);
   if (!status.ok()) return status;
-  return Compiler(net, std::move(shapes), plan).run();
+  return Compiler(net, precision, std::move(shapes), plan).run();
 }
 
 }  // namespace lethe

@@ -17,15 +17,18 @@ int64_t roundUp(int64_t value, int64_t step) { return (value + step - 1) / step 
 
 // Buffers of equal power-of-two sizes would all start in the same cache set: each starts a few lines later than the one before.
 int64_t bufferBytes(const PlanBuffer& buffer, int64_t maxBatch) {
-  return roundUp(buffer.floatsPerImage() * maxBatch * static_cast<int64_t>(sizeof(float)), 4096) + 5 * 64;
+  return roundUp(buffer.bytesPerImage() * maxBatch, 4096) + 5 * 64;
 }
 
-int64_t scratchFloats(const NetPlan& plan, const TrainKernels& kernels) {
+int64_t scratchBytes(const NetPlan& plan, Isa isa) {
   int64_t floats = 0;
   for (const PlanStep& step : plan.steps) {
-    if (step.layer.op == LayerOp::conv) floats = std::max(floats, kernels.convScratchFloats(step.conv));
+    if (step.layer.op != LayerOp::conv) continue;
+    const PlanBuffer& x = plan.buffers[static_cast<size_t>(step.in[0])];
+    const auto need = step.precision == Precision::bf16 ? bf16Kernels(isa).convScratchFloats : trainKernels(isa).convScratchFloats;
+    floats = std::max(floats, need(step.conv, x.h, x.w));
   }
-  return floats;
+  return roundUp(floats * static_cast<int64_t>(sizeof(float)), 64);
 }
 
 }  // namespace
@@ -38,32 +41,45 @@ Arena::Arena(int64_t numBytes) {
   std::memset(memory_.get(), 0, size);
 }
 
-int64_t NetRunner::bytes(const NetPlan& plan, const TrainKernels& kernels, int64_t maxBatch, bool withGradients) {
-  int64_t total = plan.argmaxBytesPerImage * maxBatch + roundUp(scratchFloats(plan, kernels) * static_cast<int64_t>(sizeof(float)), 64);
+int64_t NetRunner::bytes(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients) {
+  int64_t total = plan.argmaxBytesPerImage * maxBatch + scratchBytes(plan, isa);
   for (size_t i = 0; i < (withGradients ? plan.buffers.size() : plan.numActivations); ++i) total += bufferBytes(plan.buffers[i], maxBatch);
   return total;
 }
 
-NetRunner::NetRunner(const NetPlan& plan, const TrainKernels& kernels, int64_t maxBatch, bool withGradients)
+NetRunner::NetRunner(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients)
     : plan_(plan),
-      kernels_(kernels),
+      fp32_(trainKernels(isa)),
+      bf16_(bf16Kernels(isa)),
       maxBatch_(maxBatch),
-      arena_(bytes(plan, kernels, maxBatch, withGradients)),
+      arena_(bytes(plan, isa, maxBatch, withGradients)),
       statistics_(static_cast<size_t>(plan.statisticsFloats)) {
   uint8_t* next = arena_.data();
   scratch_ = reinterpret_cast<float*>(next);
-  next += roundUp(scratchFloats(plan, kernels) * static_cast<int64_t>(sizeof(float)), 64);
+  next += scratchBytes(plan, isa);
   argmax_ = next;
   next += plan.argmaxBytesPerImage * maxBatch;
   for (size_t i = 0; i < (withGradients ? plan.buffers.size() : plan.numActivations); ++i) {
-    bases_.push_back(reinterpret_cast<float*>(next));
+    bases_.push_back(next);
     next += bufferBytes(plan.buffers[i], maxBatch);
   }
 }
 
-ImageView NetRunner::view(int buffer, int64_t n) const {
+template <typename Value>
+ImageOf<Value> NetRunner::view(int buffer, int64_t n) const {
   const PlanBuffer& shape = plan_.buffers[static_cast<size_t>(buffer)];
-  return {bases_[static_cast<size_t>(buffer)], n, shape.h, shape.w, shape.c, shape.border};
+  return {reinterpret_cast<Value*>(bases_[static_cast<size_t>(buffer)]), n, shape.h, shape.w, shape.c, shape.border};
+}
+
+template <>
+const ImageKernels<float>& NetRunner::kernels() const { return fp32_; }
+template <>
+const ImageKernels<Bf16>& NetRunner::kernels() const { return bf16_; }
+
+void NetRunner::gather(int64_t n, const uint8_t* pixels, const int32_t* index, const ImagePlacement* placements, const float* mean,
+                       const float* std) {
+  if (plan_.buffers[0].precision == Precision::bf16) bf16_.gatherImages(pixels, index, placements, mean, std, view<Bf16>(0, n));
+  else fp32_.gatherImages(pixels, index, placements, mean, std, view<float>(0, n));
 }
 
 void NetRunner::forward(int64_t n, bool trainBatchNorm, float* parameters) {
@@ -79,35 +95,43 @@ void NetRunner::forward(int64_t n, const float* parameters) {
 }
 
 void NetRunner::forwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters) {
-  const ImageView x = view(step.in[0], n), y = view(step.out, n);
-  uint8_t* argmax = argmax_ + step.argmax * maxBatch_;
+  if (step.precision == Precision::bf16) return imagesForward<Bf16>(step, n, trainBatchNorm, parameters);
+  if (step.layer.op != LayerOp::linear) return imagesForward<float>(step, n, trainBatchNorm, parameters);
+  const int64_t in = plan_.buffers[static_cast<size_t>(step.in[0])].c, out = plan_.buffers[static_cast<size_t>(step.out)].c;
+  fp32_.linear(n, in, out, vector(step.in[0]), parameters + step.weight, step.bias < 0 ? nullptr : parameters + step.bias, vector(step.out));
+}
+
+template <typename Value>
+void NetRunner::imagesForward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters) {
+  const ImageKernels<Value>& kernel = kernels<Value>();
+  const ImageOf<Value> x = view<Value>(step.in[0], n), y = view<Value>(step.out, n);
   switch (step.layer.op) {
-    case LayerOp::conv: kernels_.convForward(step.conv, x, parameters + step.weight, y, scratch_); break;
-    case LayerOp::batchNorm: normForward(step, n, trainBatchNorm, parameters); break;
-    case LayerOp::relu: kernels_.relu(x, y); break;
-    case LayerOp::add: kernels_.add(x, view(step.in[1], n), y); break;
-    case LayerOp::maxPool: kernels_.maxPool(x, step.layer.size, y, argmax); break;
-    case LayerOp::globalMaxPool: kernels_.globalMaxPool(x, y.data, reinterpret_cast<int32_t*>(argmax)); break;
-    case LayerOp::globalAveragePool: kernels_.globalAveragePool(x, y.data); break;
-    case LayerOp::linear:
-      kernels_.linear(n, x.c, y.c, x.data, parameters + step.weight, step.bias < 0 ? nullptr : parameters + step.bias, y.data);
-      break;
+    case LayerOp::conv: kernel.convForward(step.conv, x, parameters + step.weight, y, scratch_); break;
+    case LayerOp::batchNorm: normForward<Value>(step, n, trainBatchNorm, parameters); break;
+    case LayerOp::relu: kernel.relu(x, y); break;
+    case LayerOp::add: (step.relu ? kernel.addRelu : kernel.add)(x, view<Value>(step.in[1], n), y); break;
+    case LayerOp::maxPool: kernel.maxPool(step.pool, x, y, argmax(step)); break;
+    case LayerOp::globalMaxPool: kernel.globalMaxPool(x, vector(step.out), reinterpret_cast<int32_t*>(argmax(step))); break;
+    case LayerOp::globalAveragePool: kernel.globalAveragePool(x, vector(step.out)); break;
     case LayerOp::scale: {
       float* scale = statistics_.data() + step.statistics;
       std::fill(scale, scale + x.c, step.layer.factor);
       std::fill(scale + x.c, scale + 2 * x.c, 0.0f);
-      kernels_.affine(x, scale, scale + x.c, false, y);
+      kernel.affine(x, scale, scale + x.c, false, y);
       break;
     }
+    case LayerOp::linear: break;
   }
 }
 
+template <typename Value>
 void NetRunner::normForward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters) {
-  const ImageView x = view(step.in[0], n);
+  const ImageKernels<Value>& kernel = kernels<Value>();
+  const ImageOf<Value> x = view<Value>(step.in[0], n);
   float* mean = statistics_.data() + step.statistics;  // (5, c): mean, variance, inverseStd, scale, shift
   float *variance = mean + x.c, *inverseStd = variance + x.c, *scale = inverseStd + x.c, *shift = scale + x.c;
   if (trainBatchNorm) {
-    kernels_.batchNormStatistics(x, mean, variance);
+    kernel.batchNormStatistics(x, mean, variance);
   } else {
     std::copy_n(parameters + step.runningMean, x.c, mean);
     std::copy_n(parameters + step.runningVariance, x.c, variance);
@@ -118,7 +142,7 @@ void NetRunner::normForward(const PlanStep& step, int64_t n, bool trainBatchNorm
     scale[c] = gamma[c] * inverseStd[c];
     shift[c] = beta[c] - mean[c] * scale[c];
   }
-  kernels_.affine(x, scale, shift, step.relu, view(step.out, n));
+  kernel.affine(x, scale, shift, step.relu, view<Value>(step.out, n));
 }
 
 void NetRunner::moveRunning(const PlanStep& step, int64_t n, float* parameters) const {
@@ -136,51 +160,66 @@ void NetRunner::moveRunning(const PlanStep& step, int64_t n, float* parameters) 
 
 void NetRunner::backward(int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
   for (size_t i = plan_.steps.size(); i-- > 0;) {
-    if (!plan_.steps[i].backward) continue;
-    backwardStep(plan_.steps[i], n, trainBatchNorm, parameters, gradient);
-    if (observer_) observer_(plan_.steps[i], StepPart::rest);
+    const PlanStep& step = plan_.steps[i];
+    if (!step.backward) continue;
+    if (step.precision == Precision::bf16) imagesBackward<Bf16>(step, n, trainBatchNorm, parameters, gradient);
+    else imagesBackward<float>(step, n, trainBatchNorm, parameters, gradient);
+    if (observer_) observer_(step, StepPart::rest);
   }
 }
 
-void NetRunner::backwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
-  const ImageView x = view(step.in[0], n), dy = view(step.gradient, n);
+void NetRunner::linearBackward(const PlanStep& step, int64_t n, const float* parameters, float* gradient) {
+  const int64_t in = plan_.buffers[static_cast<size_t>(step.in[0])].c, out = plan_.buffers[static_cast<size_t>(step.out)].c;
+  fp32_.linearBackward(n, in, out, vector(step.in[0]), parameters + step.weight, vector(step.gradient), gradient + step.weight,
+                       step.bias < 0 ? nullptr : gradient + step.bias, step.flow[0].write < 0 ? nullptr : vector(step.flow[0].write));
+}
+
+template <typename Value>
+void NetRunner::imagesBackward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
+  const ImageKernels<Value>& kernel = kernels<Value>();
+  const ImageOf<Value> x = view<Value>(step.in[0], n);
+  ImageOf<Value> dy = view<Value>(step.gradient, n);
+  if (step.masked >= 0) {
+    kernel.reluBackward(view<Value>(step.out, n), dy, view<Value>(step.masked, n));
+    dy = view<Value>(step.masked, n);
+  }
   if (step.layer.op == LayerOp::conv) {
-    kernels_.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
+    kernel.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
     if (observer_) observer_(step, StepPart::weightGradient);
   }
-  if (step.layer.op == LayerOp::linear) {
-    kernels_.linearBackward(n, x.c, dy.c, x.data, parameters + step.weight, dy.data, gradient + step.weight,
-                            step.bias < 0 ? nullptr : gradient + step.bias, step.flow[0].write < 0 ? nullptr : bases_[static_cast<size_t>(step.flow[0].write)]);
-  }
+  if (step.layer.op == LayerOp::linear) linearBackward(step, n, parameters, gradient);
   if (step.layer.op == LayerOp::batchNorm) {
     const float* mean = statistics_.data() + step.statistics;
-    kernels_.batchNormBackward(x, dy, mean, mean + 2 * x.c, parameters + step.weight, parameters + step.bias, step.relu, trainBatchNorm,
-                               gradient + step.weight, gradient + step.bias, view(step.flow[0].write, n));
+    kernel.batchNormBackward(x, dy, mean, mean + 2 * x.c, parameters + step.weight, parameters + step.bias, step.relu, trainBatchNorm,
+                             gradient + step.weight, gradient + step.bias, view<Value>(step.flow[0].write, n));
   }
   for (const GradientFlow& flow : step.flow) {
     if (flow.write < 0) continue;
-    const ImageView dx = view(flow.write, n);
+    const ImageOf<Value> dx = view<Value>(flow.write, n);
     if (step.layer.op == LayerOp::add) {
-      kernels_.add(view(flow.addTo, n), dy, dx);
+      kernel.add(view<Value>(flow.addTo, n), dy, dx);
       continue;
     }
-    inputGradient(step, dy, dx, parameters);
-    if (flow.addTo >= 0) kernels_.add(view(flow.addTo, n), dx, dx);
+    inputGradient<Value>(step, dy, dx, parameters);
+    if (flow.addTo >= 0) kernel.add(view<Value>(flow.addTo, n), dx, dx);
   }
 }
 
 // Ops whose input gradient was not a by-product of their parameter gradients.
-void NetRunner::inputGradient(const PlanStep& step, const ImageView& dy, const ImageView& dx, const float* parameters) {
-  const uint8_t* argmax = argmax_ + step.argmax * maxBatch_;
+template <typename Value>
+void NetRunner::inputGradient(const PlanStep& step, const ImageOf<Value>& dy, const ImageOf<Value>& dx, const float* parameters) {
+  const ImageKernels<Value>& kernel = kernels<Value>();
   switch (step.layer.op) {
-    case LayerOp::conv: kernels_.convInputGradient(step.conv, dy, parameters + step.weight, dx, scratch_); break;
-    case LayerOp::relu: kernels_.reluBackward(view(step.out, dy.n), dy, dx); break;
-    case LayerOp::maxPool: kernels_.maxPoolBackward(dy, step.layer.size, argmax, dx); break;
-    case LayerOp::globalMaxPool: kernels_.globalMaxPoolBackward(dy.data, reinterpret_cast<const int32_t*>(argmax), dx); break;
-    case LayerOp::globalAveragePool: kernels_.globalAveragePoolBackward(dy.data, dx); break;
+    case LayerOp::conv: kernel.convInputGradient(step.conv, dy, parameters + step.weight, dx, scratch_); break;
+    case LayerOp::relu: kernel.reluBackward(view<Value>(step.out, dy.n), dy, dx); break;
+    case LayerOp::maxPool: kernel.maxPoolBackward(step.pool, dy, argmax(step), dx); break;
+    case LayerOp::globalMaxPool:
+      kernel.globalMaxPoolBackward(vector(step.gradient), reinterpret_cast<const int32_t*>(argmax(step)), dx);
+      break;
+    case LayerOp::globalAveragePool: kernel.globalAveragePoolBackward(vector(step.gradient), dx); break;
     case LayerOp::scale: {
       const float* scale = statistics_.data() + step.statistics;
-      kernels_.affine(dy, scale, scale + dx.c, false, dx);
+      kernel.affine(dy, scale, scale + dx.c, false, dx);
       break;
     }
     case LayerOp::batchNorm:

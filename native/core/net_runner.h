@@ -30,16 +30,17 @@ using StepObserver = std::function<void(const PlanStep&, StepPart)>;
 class NetRunner {
  public:
   // withGradients: false saves the gradient buffers where only forward is called.
-  NetRunner(const NetPlan& plan, const TrainKernels& kernels, int64_t maxBatch, bool withGradients);
+  NetRunner(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients);
   NetRunner(const NetRunner&) = delete;
   NetRunner& operator=(const NetRunner&) = delete;
 
-  static int64_t bytes(const NetPlan& plan, const TrainKernels& kernels, int64_t maxBatch, bool withGradients);
+  static int64_t bytes(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients);
 
-  ImageView image(int64_t n) const { return view(0, n); }            // fill its interior, then call forward
+  // Fills the input of a batch; forward comes next. Arguments as those of gatherImages, n images.
+  void gather(int64_t n, const uint8_t* pixels, const int32_t* index, const ImagePlacement* placements, const float* mean, const float* std);
   int64_t numClasses() const { return plan_.net.numClasses; }
-  const float* logits() const { return bases_[static_cast<size_t>(plan_.logits())]; }         // (n, classes)
-  float* logitsGradient() const { return bases_[static_cast<size_t>(plan_.steps.back().gradient)]; }  // (n, classes)
+  const float* logits() const { return vector(plan_.logits()); }                    // (n, classes)
+  float* logitsGradient() const { return vector(plan_.steps.back().gradient); }  // (n, classes)
 
   // trainBatchNorm: batch statistics are used and the running ones in `parameters` move; else the running ones are used.
   void forward(int64_t n, bool trainBatchNorm, float* parameters);
@@ -52,18 +53,31 @@ class NetRunner {
   void observe(StepObserver observer) { observer_ = std::move(observer); }
 
  private:
-  ImageView view(int buffer, int64_t n) const;
+  template <typename Value>
+  ImageOf<Value> view(int buffer, int64_t n) const;
+  float* vector(int buffer) const { return reinterpret_cast<float*>(bases_[static_cast<size_t>(buffer)]); }  // (n, c)
+  template <typename Value>
+  const ImageKernels<Value>& kernels() const;
+  uint8_t* argmax(const PlanStep& step) const { return argmax_ + step.argmax * maxBatch_; }
+
   void forwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters);
+  template <typename Value>
+  void imagesForward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters);
+  template <typename Value>
   void normForward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters);
   void moveRunning(const PlanStep& step, int64_t n, float* parameters) const;
-  void backwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient);
-  void inputGradient(const PlanStep& step, const ImageView& dy, const ImageView& dx, const float* parameters);
+  void linearBackward(const PlanStep& step, int64_t n, const float* parameters, float* gradient);
+  template <typename Value>
+  void imagesBackward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters, float* gradient);
+  template <typename Value>
+  void inputGradient(const PlanStep& step, const ImageOf<Value>& dy, const ImageOf<Value>& dx, const float* parameters);
 
   const NetPlan& plan_;
-  const TrainKernels& kernels_;
+  const TrainKernels& fp32_;
+  const ImageKernels<Bf16>& bf16_;
   int64_t maxBatch_;
   Arena arena_;
-  std::vector<float*> bases_;  // of the plan's buffers
+  std::vector<uint8_t*> bases_;  // of the plan's buffers
   std::vector<float> statistics_;
   uint8_t* argmax_ = nullptr;
   float* scratch_ = nullptr;

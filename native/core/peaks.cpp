@@ -14,13 +14,15 @@ PeakKernels peakKernels_portable();
 #if defined(__x86_64__)
 PeakKernels peakKernels_avx2();
 PeakKernels peakKernels_avx512();
+PeakKernels peakKernels_avx512bf16();
 #endif
 
 namespace {
 
 PeakKernels kernelsOf(Isa isa) {
 #if defined(__x86_64__)
-  if (isa >= Isa::avx512) return peakKernels_avx512();
+  if (isa >= Isa::avx512bf16) return peakKernels_avx512bf16();
+  if (isa == Isa::avx512) return peakKernels_avx512();
   if (isa == Isa::avx2) return peakKernels_avx2();
 #endif
   static_cast<void>(isa);
@@ -60,13 +62,20 @@ Peaks measurePeaks(Isa isa) {
   volatile float kept = 0;
   const double multiplyAdd = fastest([&] { kept = kernels.multiplyAdd(kLoops, 0.999f, 1e-3f); });
   peaks.fmaGflops = static_cast<double>(kLoops * kernels.operationsPerLoop) / multiplyAdd * 1e-9;
+  if (kernels.dotBf16) {
+    const double dot = fastest([&] { kept = kernels.dotBf16(kLoops); });
+    peaks.dotBf16Gflops = static_cast<double>(2 * kLoops * kernels.operationsPerLoop) / dot * 1e-9;
+  }
   std::vector<uint64_t> a(kWords), b(kWords);
   for (int64_t i = 0; i < kWords; ++i) {
     a[i] = static_cast<uint64_t>(i + 1) * 0x9E3779B97F4A7C15ull;
     b[i] = static_cast<uint64_t>(i + 1) * 0xC2B2AE3D27D4EB4Full;
   }
   volatile int64_t counted = 0;
-  if (isa == Isa::amx) peaks.amxInt8Tops = measureAmxInt8Peak();
+  if (isa == Isa::amx) {
+    peaks.amxInt8Tops = measureAmxInt8Peak();
+    peaks.amxBf16Gflops = measureAmxBf16Peak();
+  }
   peaks.popcountGwords = static_cast<double>(kWords) / fastest([&] { counted = kernels.popcount(a.data(), b.data(), kWords); }) * 1e-9;
   peaks.copyGbytes = copyRate(kernels, kLarge);
   peaks.copyCachedGbytes = copyRate(kernels, secondLevelCache() / 4);

@@ -1,12 +1,14 @@
-// The order in which a pass walks through an index set: a Fisher-Yates shuffle, done lazily, redrawn every epoch.
+// The order in which a pass walks through an index set, and how it places each image.
 #pragma once
 #include <cstdint>
 #include <vector>
 
 #include "lethe/random.h"
+#include "lethe/train.h"
 
 namespace lethe {
 
+// A Fisher-Yates shuffle, done lazily, redrawn every epoch.
 class Sampler {
  public:
   // Walks through the first `always` of [0, count) and `sample` of the others, drawn without replacement.
@@ -33,6 +35,33 @@ class Sampler {
   Random random_;
   std::vector<int32_t> order_;
   int64_t size_, next_ = 0;
+};
+
+// Placements of the images of a term, in the order in which the epoch draws them. Image k takes the four words of Philox block k of
+// Random(seed, Purpose::augment, modelIndex, stream), stream = 256 * epoch + 16 * pass + term, as they are: with p = cropPadding,
+//   down = floor(word 0 * (2p + 1) / 2^32) - p, right = floor(word 1 * (2p + 1) / 2^32) - p, flip = top bit of word 2, word 3 unused;
+// so that any image's placement can be computed alone, and crops are the same with and without flips.
+class Placer {
+ public:
+  Placer(const Augmentation& augmentation, Random random) : augmentation_(augmentation), random_(random) {}
+
+  bool active() const { return augmentation_.cropPadding > 0 || augmentation_.flip; }
+
+  ImagePlacement next() {
+    const int32_t down = offset(random_.next()), right = offset(random_.next());
+    const uint32_t side = random_.next();
+    random_.next();
+    return {down, right, augmentation_.flip && side >> 31 != 0};
+  }
+
+ private:
+  int32_t offset(uint32_t word) const {
+    const uint64_t choices = static_cast<uint64_t>(2 * augmentation_.cropPadding + 1);
+    return static_cast<int32_t>(static_cast<int64_t>((word * choices) >> 32) - augmentation_.cropPadding);
+  }
+
+  Augmentation augmentation_;
+  Random random_;
 };
 
 }  // namespace lethe

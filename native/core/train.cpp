@@ -15,7 +15,7 @@ namespace lethe {
 namespace {
 
 constexpr size_t kMaxPasses = 16, kMaxTerms = 16;  // what the shuffle streams have room for
-constexpr int64_t kMaxEpochs = 1 << 24, kMaxBatch = 1 << 24;
+constexpr int64_t kMaxEpochs = 1 << 24, kMaxBatch = 1 << 24, kMaxCropPadding = 1 << 16;
 
 Status invalidJob(const std::string& where, const std::string& text) { return Status::error("LETHE_JOB_INVALID", where + ": " + text); }
 
@@ -65,6 +65,9 @@ Status checkJob(const TrainJob& job, const TrainRequest& request) {
     const Pass& pass = job.passes[p];
     if (pass.terms.empty() || pass.terms.size() > kMaxTerms) {
       return invalidJob(where + ", pass " + std::to_string(p), "expected 1.." + std::to_string(kMaxTerms) + " terms.");
+    }
+    if (pass.augmentation.cropPadding < 0 || pass.augmentation.cropPadding > kMaxCropPadding) {
+      return invalidJob(where + ", pass " + std::to_string(p), "expected a cropPadding of 0..65536.");
     }
     for (size_t t = 0; t < pass.terms.size(); ++t) {
       const Status status = checkTerm(where + ", pass " + std::to_string(p) + ", term " + std::to_string(t), pass.terms[t], request.data.numPoints);
@@ -124,7 +127,7 @@ Status runQueue(int64_t count, int threads, const TaskControl& control, const st
 
 Status trainMany(const TrainRequest& request, const TaskControl& control, std::vector<TrainOutcome>& outcomes) {
   NetPlan plan;
-  Status status = compileNet(request.net, plan);
+  Status status = compileNet(request.net, request.precision, plan);
   if (status.ok()) status = checkRequest(request);
   if (!status.ok()) return status;
 
@@ -148,35 +151,34 @@ Status trainMany(const TrainRequest& request, const TaskControl& control, std::v
 
 Status forwardMany(const ForwardRequest& request, const TaskControl& control) {
   NetPlan plan;
-  Status status = compileNet(request.net, plan);
+  Status status = compileNet(request.net, request.precision, plan);
   if (status.ok()) status = checkData(request.data, request.net);
   if (status.ok()) status = checkPoints("points", request.points, request.numPoints, request.data.numPoints);
   if (!status.ok()) return status;
 
-  const TrainKernels& kernels = trainKernels(request.isa);
   const int64_t perModel = request.numPoints * request.net.numClasses, models = static_cast<int64_t>(request.parameters.size());
   QueueProgress progress{control, static_cast<double>(request.numPoints) * static_cast<double>(models)};
   return runQueue<NetRunner>(
       models, request.threads, control,
-      [&] { return std::make_unique<NetRunner>(plan, kernels, std::max<int64_t>(1, std::min(kEvalBatch, request.numPoints)), false); },
+      [&] { return std::make_unique<NetRunner>(plan, request.isa, std::max<int64_t>(1, std::min(kEvalBatch, request.numPoints)), false); },
       [&](int64_t model, NetRunner& runner) {
-        evaluate(runner, kernels, request.data, request.parameters[static_cast<size_t>(model)], request.points, request.numPoints, control,
+        evaluate(runner, request.data, request.parameters[static_cast<size_t>(model)], request.points, request.numPoints, control,
                  request.logits + model * perModel);
         progress.add(request.numPoints);
         progress.report();
       });
 }
 
-Status describeNet(const NetSpec& net, Isa isa, int64_t batchSize, NetDescription& description) {
+Status describeNet(const NetSpec& net, Isa isa, Precision precision, int64_t batchSize, NetDescription& description) {
   NetPlan plan;
-  const Status status = compileNet(net, plan);
+  const Status status = compileNet(net, precision, plan);
   if (!status.ok()) return status;
   if (batchSize < 1 || batchSize > kMaxBatch) return Status::error("LETHE_ARGUMENT_INVALID", "batchSize: expected 1..2^24.");
   description.layout = plan.layout;
   description.multiplyAdds = plan.multiplyAdds;
   // parameters, two gradients (the second for two-term sums) and Adam's two moments
   const int64_t vectors = plan.layout.numParameters + 4 * plan.layout.numTrainable;
-  description.memoryBytes = NetRunner::bytes(plan, trainKernels(isa), batchSize, true) + vectors * static_cast<int64_t>(sizeof(float));
+  description.memoryBytes = NetRunner::bytes(plan, isa, batchSize, true) + vectors * static_cast<int64_t>(sizeof(float));
   return Status::success();
 }
 

@@ -17,8 +17,7 @@ constexpr int64_t kDistinctBatches = 4;
 // One model in training, its parts timed in place: each finds the caches as training leaves them.
 class TimedStep {
  public:
-  TimedStep(const NetPlan& plan, const TrainKernels& kernels, int64_t batch)
-      : plan_(plan), kernels_(kernels), batch_(batch), runner_(plan, kernels, batch, true) {
+  TimedStep(const NetPlan& plan, Isa isa, int64_t batch) : plan_(plan), kernels_(trainKernels(isa)), batch_(batch), runner_(plan, isa, batch, true) {
     const size_t trainable = static_cast<size_t>(plan.layout.numTrainable);
     parameters_.resize(static_cast<size_t>(plan.layout.numParameters));
     gradient_.resize(trainable);
@@ -39,7 +38,7 @@ class TimedStep {
     part_ = 0;
     for (int64_t i = 0; i < batch_; ++i) points_[static_cast<size_t>(i)] = static_cast<int32_t>(number % kDistinctBatches * batch_ + i);
     last_ = threadSeconds();
-    kernels_.gatherImages(pixels_.data(), points_.data(), mean_.data(), std_.data(), runner_.image(batch_));
+    runner_.gather(batch_, pixels_.data(), points_.data(), nullptr, mean_.data(), std_.data());
     lap("step", "images", 0);
     runner_.forward(batch_, true, parameters_.data());
     kernels_.loss({.crossEntropy = 1}, 1, batch_, plan_.net.numClasses, runner_.logits(), labels_.data(), nullptr, runner_.logitsGradient());
@@ -108,12 +107,12 @@ class TimedStep {
 
 }  // namespace
 
-Status trainLayerRates(const NetSpec& net, Isa isa, int64_t batchSize, double seconds, std::vector<LayerRate>& rates) {
+Status trainLayerRates(const NetSpec& net, Isa isa, Precision precision, int64_t batchSize, double seconds, std::vector<LayerRate>& rates) {
   NetPlan plan;
-  const Status status = compileNet(net, plan);
+  const Status status = compileNet(net, precision, plan);
   if (!status.ok()) return status;
   if (batchSize < 1 || batchSize > (1 << 16)) return Status::error("LETHE_ARGUMENT_INVALID", "batchSize: expected 1..2^16.");
-  TimedStep step(plan, trainKernels(isa), batchSize);
+  TimedStep step(plan, isa, batchSize);
   step.run(0);
   step.forget();
   const double start = threadSeconds();

@@ -54,11 +54,11 @@ int64_t largestBatch(const TrainJob& job) {
   return batch;
 }
 
-void evaluate(NetRunner& runner, const TrainKernels& kernels, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
+void evaluate(NetRunner& runner, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
               const TaskControl& control, float* logits) {
   for (int64_t from = 0; from < count && !control.aborted(); from += kEvalBatch) {
     const int64_t n = std::min(kEvalBatch, count - from);
-    kernels.gatherImages(data.pixels, points + from, data.mean.data(), data.std.data(), runner.image(n));
+    runner.gather(n, data.pixels, points + from, nullptr, data.mean.data(), data.std.data());
     runner.forward(n, parameters);
     const int64_t classes = runner.numClasses();
     std::copy_n(runner.logits(), n * classes, logits + from * classes);
@@ -66,7 +66,7 @@ void evaluate(NetRunner& runner, const TrainKernels& kernels, const ImageData& d
 }
 
 Trainer::Trainer(const TrainRequest& request, const NetPlan& plan, int64_t maxBatch, int64_t maxTerms, bool adam, QueueProgress& progress)
-    : request_(request), plan_(plan), kernels_(trainKernels(request.isa)), progress_(progress), runner_(plan, kernels_, maxBatch, true) {
+    : request_(request), plan_(plan), kernels_(trainKernels(request.isa)), progress_(progress), runner_(plan, request.isa, maxBatch, true) {
   const size_t trainable = static_cast<size_t>(plan.layout.numTrainable);
   parameters_.resize(static_cast<size_t>(plan.layout.numParameters));
   gradient_.resize(trainable);
@@ -75,6 +75,7 @@ Trainer::Trainer(const TrainRequest& request, const NetPlan& plan, int64_t maxBa
   if (adam) second_.resize(trainable);
   points_.resize(static_cast<size_t>(maxBatch));
   labels_.resize(static_cast<size_t>(maxBatch));
+  placements_.resize(static_cast<size_t>(maxBatch));
   targets_.resize(static_cast<size_t>(maxBatch * plan.net.numClasses));
 }
 
@@ -119,17 +120,18 @@ bool Trainer::runEpoch(const TrainJob& job, int64_t epoch, TrainOutcome& outcome
   for (size_t p = 0; p < job.passes.size(); ++p) {
     const Pass& pass = job.passes[p];
     if (epoch >= pass.activeEpochs) continue;
-    std::vector<Sampler> samplers;
+    std::vector<Walk> walks;
     for (size_t t = 0; t < pass.terms.size(); ++t) {
       const PassTerm& term = pass.terms[t];
       const int64_t always = term.samplePerEpoch < 0 ? term.count : term.alwaysIncluded;
-      samplers.emplace_back(term.count, always, examplesPerEpoch(term) - always, Random(job.seed, Purpose::shuffle, job.modelIndex, stream(epoch, p, t)));
+      const auto random = [&](Purpose purpose) { return Random(job.seed, purpose, job.modelIndex, stream(epoch, p, t)); };
+      walks.push_back({Sampler(term.count, always, examplesPerEpoch(term) - always, random(Purpose::shuffle)), Placer(pass.augmentation, random(Purpose::augment))});
     }
-    while (samplers[0].remaining() > 0) {
+    while (walks[0].sampler.remaining() > 0) {
       if (progress_.control.aborted()) return true;
       const double position = static_cast<double>(epoch) + static_cast<double>(step++) / static_cast<double>(steps);
-      const int64_t walked = std::min(pass.terms[0].batchSize, samplers[0].remaining());
-      const double loss = runStep(job, pass, samplers, learningRate(job.schedule, position, static_cast<double>(job.epochs)), outcome);
+      const int64_t walked = std::min(pass.terms[0].batchSize, walks[0].sampler.remaining());
+      const double loss = runStep(job, pass, walks, learningRate(job.schedule, position, static_cast<double>(job.epochs)), outcome);
       if (!std::isfinite(loss)) return false;
       lossSum += loss * static_cast<double>(walked);
       images += walked;
@@ -139,12 +141,12 @@ bool Trainer::runEpoch(const TrainJob& job, int64_t epoch, TrainOutcome& outcome
   return allFinite(parameters_.data(), static_cast<int64_t>(parameters_.size()));
 }
 
-double Trainer::runStep(const TrainJob& job, const Pass& pass, std::vector<Sampler>& samplers, double rate, TrainOutcome& outcome) {
+double Trainer::runStep(const TrainJob& job, const Pass& pass, std::vector<Walk>& walks, double rate, TrainOutcome& outcome) {
   double loss = 0;
   for (size_t t = 0; t < pass.terms.size(); ++t) {
     const PassTerm& term = pass.terms[t];
-    const int64_t n = t == 0 ? std::min(term.batchSize, samplers[0].remaining()) : term.batchSize;
-    loss += addTerm(term, samplers[t], n, pass.trainBatchNorm, t == 0 ? gradient_.data() : termGradient_.data());
+    const int64_t n = t == 0 ? std::min(term.batchSize, walks[0].sampler.remaining()) : term.batchSize;
+    loss += addTerm(term, walks[t], n, pass.trainBatchNorm, t == 0 ? gradient_.data() : termGradient_.data());
     if (t > 0) {
       for (size_t i = 0; i < gradient_.size(); ++i) gradient_[i] += termGradient_[i];
     }
@@ -156,16 +158,18 @@ double Trainer::runStep(const TrainJob& job, const Pass& pass, std::vector<Sampl
 }
 
 // Forward, loss and backward of one term's batch; overwrites gradient with the term's weighted share.
-double Trainer::addTerm(const PassTerm& term, Sampler& sampler, int64_t n, bool trainBatchNorm, float* gradient) {
+double Trainer::addTerm(const PassTerm& term, Walk& walk, int64_t n, bool trainBatchNorm, float* gradient) {
   const int64_t classes = plan_.net.numClasses;
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t row = sampler.draw();
+    const int64_t row = walk.sampler.draw();
     const size_t at = static_cast<size_t>(i);
     points_[at] = term.indices[row];
     labels_[at] = request_.data.labels[points_[at]];
     if (term.targets) std::copy_n(term.targets + row * classes, classes, targets_.data() + i * classes);
+    if (walk.placer.active()) placements_[at] = walk.placer.next();
   }
-  kernels_.gatherImages(request_.data.pixels, points_.data(), request_.data.mean.data(), request_.data.std.data(), runner_.image(n));
+  runner_.gather(n, request_.data.pixels, points_.data(), walk.placer.active() ? placements_.data() : nullptr, request_.data.mean.data(),
+                 request_.data.std.data());
   runner_.forward(n, trainBatchNorm, parameters_.data());
   const double loss = kernels_.loss(term.objective, term.weight, n, classes, runner_.logits(), labels_.data(), term.targets ? targets_.data() : nullptr,
                                     runner_.logitsGradient());
@@ -190,7 +194,7 @@ bool Trainer::snapshot(const TrainJob& job, int64_t epoch) {
   for (size_t i = 0; i < request_.evalEpochs.size(); ++i) {
     if (request_.evalEpochs[i] != epoch) continue;
     float* logits = job.logits + static_cast<int64_t>(i) * perSnapshot;
-    evaluate(runner_, kernels_, request_.data, parameters_.data(), request_.evalPoints, request_.numEvalPoints, progress_.control, logits);
+    evaluate(runner_, request_.data, parameters_.data(), request_.evalPoints, request_.numEvalPoints, progress_.control, logits);
     if (!progress_.control.aborted() && !allFinite(logits, perSnapshot)) return false;
   }
   return true;

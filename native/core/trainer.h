@@ -30,7 +30,7 @@ int64_t plannedImages(const TrainJob& job);
 int64_t largestBatch(const TrainJob& job);
 
 // Eval-mode logits (count, classes) of points; stops early when aborted.
-void evaluate(NetRunner& runner, const TrainKernels& kernels, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
+void evaluate(NetRunner& runner, const ImageData& data, const float* parameters, const int32_t* points, int64_t count,
               const TaskControl& control, float* logits);
 
 class Trainer {
@@ -39,9 +39,15 @@ class Trainer {
   TrainOutcome run(const TrainJob& job);
 
  private:
+  // A term during one epoch.
+  struct Walk {
+    Sampler sampler;
+    Placer placer;
+  };
+
   bool runEpoch(const TrainJob& job, int64_t epoch, TrainOutcome& outcome);
-  double runStep(const TrainJob& job, const Pass& pass, std::vector<Sampler>& samplers, double rate, TrainOutcome& outcome);
-  double addTerm(const PassTerm& term, Sampler& sampler, int64_t n, bool trainBatchNorm, float* gradient);
+  double runStep(const TrainJob& job, const Pass& pass, std::vector<Walk>& walks, double rate, TrainOutcome& outcome);
+  double addTerm(const PassTerm& term, Walk& walk, int64_t n, bool trainBatchNorm, float* gradient);
   void update(const Optimizer& optimizer, double rate);
   bool snapshot(const TrainJob& job, int64_t epoch);
   void tick(int64_t images);
@@ -53,6 +59,7 @@ class Trainer {
   NetRunner runner_;
   std::vector<float> parameters_, gradient_, termGradient_, first_, second_, targets_;
   std::vector<int32_t> points_, labels_;
+  std::vector<ImagePlacement> placements_;
   int64_t optimizerSteps_ = 0;
   std::chrono::steady_clock::time_point lastReport_;
 };

@@ -33,12 +33,13 @@ inline __attribute__((always_inline)) void loadAll(const float* from, Vec<Lanes>
 
 constexpr int64_t kBandPixels = 1024;
 
-int64_t bandRows(const ImageView& x) { return x.w >= kBandPixels ? 1 : kBandPixels / x.w < x.h ? kBandPixels / x.w : x.h; }
+template <typename Value>
+int64_t bandRows(const ImageOf<Value>& x) { return x.w >= kBandPixels ? 1 : kBandPixels / x.w < x.h ? kBandPixels / x.w : x.h; }
 
 // Two sums over the pixels of rows [top, top + rows) of an image: rowTerm(row) returns a function that adds the terms of vector v of the
 // pixel at `offset` floats from the row's first. The results are added to first and second (kWidth).
-template <int Lanes, int Vectors, typename RowTerm>
-inline __attribute__((always_inline)) void sumBand(const Block<Lanes, Vectors>&, const ImageView& x, int64_t top, int64_t rows,
+template <int Lanes, int Vectors, typename Value, typename RowTerm>
+inline __attribute__((always_inline)) void sumBand(const Block<Lanes, Vectors>&, const ImageOf<Value>& x, int64_t top, int64_t rows,
                                                    double* first, double* second, RowTerm rowTerm) {
   constexpr int kUnroll = Block<Lanes, Vectors>::kUnroll;
   Vec<Lanes> a[kUnroll][Vectors] = {}, b[kUnroll][Vectors] = {};
@@ -69,12 +70,12 @@ inline __attribute__((always_inline)) void sumBand(const Block<Lanes, Vectors>&,
 
 // Sums around the first band's mean in one pass. If that mean is d standard deviations away from the mean of all, cancellation costs a
 // factor 1 + d^2; but the first band is itself part of the sample, so d^2 is at most the number of bands.
-template <int Lanes, int Vectors>
-void statistics(const Block<Lanes, Vectors>& block, const ImageView& x, float* mean, float* variance) {
+template <int Lanes, int Vectors, typename Value>
+void statistics(const Block<Lanes, Vectors>& block, const ImageOf<Value>& x, float* mean, float* variance) {
   const int64_t rows = bandRows(x), channel = block.channel;
   double start[block.kWidth] = {}, sum[block.kWidth] = {}, square[block.kWidth] = {}, ignored[block.kWidth] = {};
   sumBand(block, x, 0, rows, start, ignored, [&](int64_t row) {
-    const float* in = x.pixel(0, row, 0) + channel;
+    const Value* in = x.pixel(0, row, 0) + channel;
     return [=](int64_t offset, int, Vec<Lanes>& a, Vec<Lanes>&) { a += load<Lanes>(in + offset); };
   });
   float shift[block.kWidth];
@@ -84,7 +85,7 @@ void statistics(const Block<Lanes, Vectors>& block, const ImageView& x, float* m
   for (int64_t i = 0; i < x.n; ++i) {
     for (int64_t top = 0; top < x.h; top += rows) {
       sumBand(block, x, top, top + rows < x.h ? rows : x.h - top, sum, square, [&](int64_t row) {
-        const float* in = x.pixel(i, row, 0) + channel;
+        const Value* in = x.pixel(i, row, 0) + channel;
         return [in, &shifts](int64_t offset, int v, Vec<Lanes>& a, Vec<Lanes>& b) {
           const Vec<Lanes> d = load<Lanes>(in + offset) - shifts[v];
           a += d;
@@ -101,13 +102,14 @@ void statistics(const Block<Lanes, Vectors>& block, const ImageView& x, float* m
   }
 }
 
-void batchNormStatistics(const ImageView& x, float* mean, float* variance) {
+template <typename Value>
+void batchNormStatistics(const ImageOf<Value>& x, float* mean, float* variance) {
   eachBlock(x.c, [&](const auto& block) { statistics(block, x, mean, variance); });
 }
 
 // Calls body(row offset, v) for every vector of the pixels of a row.
-template <int Lanes, int Vectors, typename Body>
-inline __attribute__((always_inline)) void eachVector(const Block<Lanes, Vectors>&, const ImageView& x, Body body) {
+template <int Lanes, int Vectors, typename Value, typename Body>
+inline __attribute__((always_inline)) void eachVector(const Block<Lanes, Vectors>&, const ImageOf<Value>& x, Body body) {
 #pragma GCC unroll 2
   for (int64_t p = 0; p < x.w; ++p) {
 #pragma GCC unroll 4
@@ -115,15 +117,16 @@ inline __attribute__((always_inline)) void eachVector(const Block<Lanes, Vectors
   }
 }
 
-template <bool Relu, int Lanes, int Vectors>
-void affineBlock(const Block<Lanes, Vectors>& block, const ImageView& x, const float* scale, const float* shift, const ImageView& y) {
+template <bool Relu, int Lanes, int Vectors, typename Value>
+void affineBlock(const Block<Lanes, Vectors>& block, const ImageOf<Value>& x, const float* scale, const float* shift,
+                 const ImageOf<Value>& y) {
   Vec<Lanes> scales[Vectors], shifts[Vectors];
   loadAll<Lanes, Vectors>(scale + block.channel, scales);
   loadAll<Lanes, Vectors>(shift + block.channel, shifts);
   for (int64_t i = 0; i < x.n; ++i) {
     for (int64_t row = 0; row < x.h; ++row) {
-      const float* in = x.pixel(i, row, 0) + block.channel;
-      float* out = y.pixel(i, row, 0) + block.channel;
+      const Value* in = x.pixel(i, row, 0) + block.channel;
+      Value* out = y.pixel(i, row, 0) + block.channel;
       eachVector(block, x, [&](int64_t offset, int v) {
         Vec<Lanes> value = load<Lanes>(in + offset) * scales[v] + shifts[v];
         if constexpr (Relu) value = value < 0 ? Vec<Lanes>{} : value;  // NaN stays NaN
@@ -133,7 +136,8 @@ void affineBlock(const Block<Lanes, Vectors>& block, const ImageView& x, const f
   }
 }
 
-void affine(const ImageView& x, const float* scale, const float* shift, bool relu, const ImageView& y) {
+template <typename Value>
+void affine(const ImageOf<Value>& x, const float* scale, const float* shift, bool relu, const ImageOf<Value>& y) {
   eachBlock(x.c, [&](const auto& block) {
     if (relu)
       affineBlock<true>(block, x, scale, shift, y);
@@ -154,17 +158,18 @@ struct Gradient {
   }
 };
 
+template <typename Value>
 struct BatchNorm {
-  const ImageView &x, &dy;
+  const ImageOf<Value> &x, &dy;
   const float *mean, *inverseStd, *gamma, *beta;
   bool batchStatistics;
   float *dGamma, *dBeta;
-  const ImageView& dx;
+  const ImageOf<Value>& dx;
 };
 
 // Fills what the first pass leaves open and the channels' own gradients.
-template <int Lanes, int Vectors>
-void finishSums(const Block<Lanes, Vectors>& block, const BatchNorm& job, const double* sum, const double* product,
+template <int Lanes, int Vectors, typename Value>
+void finishSums(const Block<Lanes, Vectors>& block, const BatchNorm<Value>& job, const double* sum, const double* product,
                 Gradient<Lanes, Vectors>& g) {
   const double count = static_cast<double>(job.x.n * job.x.h * job.x.w);
   for (int k = 0; k < block.kWidth; ++k) {
@@ -178,9 +183,9 @@ void finishSums(const Block<Lanes, Vectors>& block, const BatchNorm& job, const 
   }
 }
 
-template <bool Relu, int Lanes, int Vectors>
-void backwardBlock(const Block<Lanes, Vectors>& block, const BatchNorm& job) {
-  const ImageView &x = job.x, &dy = job.dy;
+template <bool Relu, int Lanes, int Vectors, typename Value>
+void backwardBlock(const Block<Lanes, Vectors>& block, const BatchNorm<Value>& job) {
+  const ImageOf<Value> &x = job.x, &dy = job.dy;
   const int64_t rows = bandRows(x), channel = block.channel;
   Gradient<Lanes, Vectors> g;
   for (int k = 0; k < block.kWidth; ++k) {
@@ -193,7 +198,7 @@ void backwardBlock(const Block<Lanes, Vectors>& block, const BatchNorm& job) {
   for (int64_t i = 0; i < x.n; ++i) {
     for (int64_t top = 0; top < x.h; top += rows) {
       sumBand(block, x, top, top + rows < x.h ? rows : x.h - top, sum, product, [&](int64_t row) {
-        const float *in = x.pixel(i, row, 0) + channel, *grad = dy.pixel(i, row, 0) + channel;
+        const Value *in = x.pixel(i, row, 0) + channel, *grad = dy.pixel(i, row, 0) + channel;
         return [in, grad, &g](int64_t offset, int v, Vec<Lanes>& a, Vec<Lanes>& b) {
           const Vec<Lanes> value = load<Lanes>(in + offset), dz = g.template masked<Relu>(value, load<Lanes>(grad + offset), v);
           a += dz;
@@ -205,8 +210,8 @@ void backwardBlock(const Block<Lanes, Vectors>& block, const BatchNorm& job) {
   finishSums(block, job, sum, product, g);
   for (int64_t i = 0; i < x.n; ++i) {
     for (int64_t row = 0; row < x.h; ++row) {
-      const float *in = x.pixel(i, row, 0) + channel, *grad = dy.pixel(i, row, 0) + channel;
-      float* out = job.dx.pixel(i, row, 0) + channel;
+      const Value *in = x.pixel(i, row, 0) + channel, *grad = dy.pixel(i, row, 0) + channel;
+      Value* out = job.dx.pixel(i, row, 0) + channel;
       eachVector(block, x, [&](int64_t offset, int v) {
         const Vec<Lanes> value = load<Lanes>(in + offset), dz = g.template masked<Relu>(value, load<Lanes>(grad + offset), v);
         store<Lanes>(out + offset, g.scale[v] * dz + ((value - g.mean[v]) * g.slope[v] + g.offset[v]));
@@ -215,9 +220,10 @@ void backwardBlock(const Block<Lanes, Vectors>& block, const BatchNorm& job) {
   }
 }
 
-void batchNormBackward(const ImageView& x, const ImageView& dy, const float* mean, const float* inverseStd, const float* gamma,
-                       const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const ImageView& dx) {
-  const BatchNorm job{x, dy, mean, inverseStd, gamma, beta, batchStatistics, dGamma, dBeta, dx};
+template <typename Value>
+void batchNormBackward(const ImageOf<Value>& x, const ImageOf<Value>& dy, const float* mean, const float* inverseStd, const float* gamma,
+                       const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const ImageOf<Value>& dx) {
+  const BatchNorm<Value> job{x, dy, mean, inverseStd, gamma, beta, batchStatistics, dGamma, dBeta, dx};
   eachBlock(x.c, [&](const auto& block) {
     if (relu)
       backwardBlock<true>(block, job);
@@ -226,12 +232,16 @@ void batchNormBackward(const ImageView& x, const ImageView& dy, const float* mea
   });
 }
 
+template <typename Value>
+void fill(ImageKernels<Value>& table) {
+  table.batchNormStatistics = batchNormStatistics<Value>;
+  table.affine = affine<Value>;
+  table.batchNormBackward = batchNormBackward<Value>;
+}
+
 }  // namespace
 
-void LETHE_PER_ISA(addBatchNormKernels)(TrainKernels& table) {
-  table.batchNormStatistics = batchNormStatistics;
-  table.affine = affine;
-  table.batchNormBackward = batchNormBackward;
-}
+void LETHE_PER_ISA(addBatchNormKernels)(ImageKernels<float>& table) { fill(table); }
+void LETHE_PER_ISA(addBatchNormBf16Kernels)(ImageKernels<Bf16>& table) { fill(table); }
 
 }  // namespace lethe

@@ -1,5 +1,6 @@
 // Convolution forward and input gradient, fp32 NHWC. For every output pixel and kernel row the inputs are `run` contiguous floats of the
 // bordered image, whatever the stride and the channel count; so both ops are one register-blocked product without im2col.
+#include "conv_phase.h"
 #include "conv_tile.h"
 #include "conv_winograd.h"
 
@@ -103,15 +104,6 @@ void convForward(const ConvShape& shape, const ImageView& x, const float* weight
   for (int64_t first = 0; first < y.n; first += images) multiply(job, first, first + images < y.n ? first + images : y.n);
 }
 
-// One axis of the inputs whose gradients see the same taps: position phase + stride * a reads dy[a + start + j] with tap
-// first + stride * (taps - 1 - j), for j in [0, taps).
-struct Phase {
-  int64_t phase, first, taps, start, count;
-  Phase(const ConvShape& s, int64_t at, int64_t size)
-      : phase(at), first((at + s.pad) % s.stride), taps(first < s.kernel ? (s.kernel - first + s.stride - 1) / s.stride : 0),
-        start((at + s.pad - first) / s.stride - taps + 1), count((size - at + s.stride - 1) / s.stride) {}
-};
-
 // packed: (y.taps, x.taps, outChannels, inChannels), flipped and transposed.
 void packPhase(const ConvShape& s, const Phase& y, const Phase& x, const float* weight, float* packed) {
   for (int64_t j = 0; j < y.taps; ++j) {
@@ -157,13 +149,13 @@ void convInputGradient(const ConvShape& shape, const ImageView& dy, const float*
   }
 }
 
-int64_t convScratchFloats(const ConvShape& shape) {
+int64_t convScratchFloats(const ConvShape& shape, int64_t, int64_t) {
   return shape.kernel * shape.kernel * shape.inChannels * shape.outChannels + winogradScratchFloats(shape);
 }
 
 }  // namespace
 
-void LETHE_PER_ISA(addConvKernels)(TrainKernels& table) {
+void LETHE_PER_ISA(addConvKernels)(ImageKernels<float>& table) {
   table.convForward = convForward;
   table.convInputGradient = convInputGradient;
   table.convScratchFloats = convScratchFloats;

@@ -167,6 +167,6 @@ void convWeightGradient(const ConvShape& shape, const ImageView& x, const ImageV
 
 }  // namespace
 
-void LETHE_PER_ISA(addConvWeightKernels)(TrainKernels& table) { table.convWeightGradient = convWeightGradient; }
+void LETHE_PER_ISA(addConvWeightKernels)(ImageKernels<float>& table) { table.convWeightGradient = convWeightGradient; }
 
 }  // namespace lethe

@@ -1,7 +1,7 @@
 // Loops that do nothing but one kind of work, as fast as this instruction set can: the measured peaks.
 #include "lethe/peaks.h"
 
-#include "cpu/simd.h"
+#include "cpu/dot_bf16.h"
 
 namespace lethe {
 namespace {
@@ -23,6 +23,23 @@ float multiplyAdd(int64_t loops, float factor, float term) {
   }
   return total;
 }
+
+#if defined(__AVX512BF16__)
+float dotBf16(int64_t loops) {
+  Vec<kLanes> sum[kChains] = {};
+  const Word32<kLanes> a = Word32<kLanes>{} + 0x3F803F80u, b = Word32<kLanes>{} + 0x3C003C00u;
+  for (int64_t i = 0; i < loops; ++i) {
+#pragma GCC unroll 24
+    for (int k = 0; k < kChains; ++k) {
+      sum[k] = dot<kLanes>(sum[k], a, b);
+      asm("" : "+v"(sum[k]));  // equal chains would be computed once
+    }
+  }
+  float total = 0;
+  for (int k = 0; k < kChains; ++k) total += sum[k][0];
+  return total;
+}
+#endif
 
 int64_t popcount(const uint64_t* a, const uint64_t* b, int64_t words) {
   int64_t sum[8] = {};
@@ -48,6 +65,9 @@ PeakKernels LETHE_PER_ISA(peakKernels)() {
   PeakKernels table;
   table.operationsPerLoop = 2 * kChains * kLanes;
   table.multiplyAdd = multiplyAdd;
+#if defined(__AVX512BF16__)
+  table.dotBf16 = dotBf16;
+#endif
   table.popcount = popcount;
   table.copy = copy;
   return table;

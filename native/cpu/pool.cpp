@@ -33,16 +33,23 @@ inline __attribute__((always_inline)) auto wins(Value value, Value best) {
   return (value > best) | ((value != value) & (best == best));
 }
 
-// in: first pixel of the window, first channel of the block.
-template <int Lanes>
-inline __attribute__((always_inline)) void poolWindow(const float* in, int64_t size, int64_t row, int64_t channels, float* out,
-                                                      uint8_t* argmax) {
+// The rows or columns [first, end) of a window that lie in the image.
+struct Extent {
+  int64_t start, first, end;  // start: image position of the window's row 0
+  Extent(const PoolShape& shape, int64_t at, int64_t side) : start(at * shape.stride - shape.pad), first(start < 0 ? -start : 0),
+      end(start + shape.size > side ? side - start : shape.size) {}
+};
+
+// in: image pixel (0, 0), first channel of the block.
+template <int Lanes, typename Value>
+inline __attribute__((always_inline)) void poolWindow(const Value* in, int64_t size, const Extent& ys, const Extent& xs, int64_t row,
+                                                      int64_t channels, Value* out, uint8_t* argmax) {
   using Int = typename IntVector<Lanes>::type;
-  Vec<Lanes> best = load<Lanes>(in);
-  Int chosen = {};
-  for (int64_t ky = 0; ky < size; ++ky) {
-    for (int64_t kx = 0; kx < size; ++kx) {
-      const Vec<Lanes> value = load<Lanes>(in + ky * row + kx * channels);
+  Vec<Lanes> best = load<Lanes>(in + (ys.start + ys.first) * row + (xs.start + xs.first) * channels);
+  Int chosen = Int{} + static_cast<int32_t>(ys.first * size + xs.first);
+  for (int64_t ky = ys.first; ky < ys.end; ++ky) {
+    for (int64_t kx = xs.first; kx < xs.end; ++kx) {
+      const Vec<Lanes> value = load<Lanes>(in + (ys.start + ky) * row + (xs.start + kx) * channels);
       const Int better = wins(value, best);
       best = better ? value : best;
       chosen = better ? Int{} + static_cast<int32_t>(ky * size + kx) : chosen;
@@ -52,99 +59,127 @@ inline __attribute__((always_inline)) void poolWindow(const float* in, int64_t s
   *reinterpret_cast<typename IntVector<Lanes>::unalignedBytes*>(argmax) = __builtin_convertvector(chosen, typename IntVector<Lanes>::bytes);
 }
 
-void maxPool(const ImageView& x, int64_t size, const ImageView& y, uint8_t* argmax) {
+template <typename Value>
+void maxPool(const PoolShape& shape, const ImageOf<Value>& x, const ImageOf<Value>& y, uint8_t* argmax) {
   const int64_t row = x.rowStride(), channels = x.c;
   for (int64_t i = 0; i < y.n; ++i) {
+    const Value* in = x.pixel(i, 0, 0);
     for (int64_t py = 0; py < y.h; ++py) {
+      const Extent ys(shape, py, x.h);
       for (int64_t px = 0; px < y.w; ++px) {
-        const float* in = x.pixel(i, py * size, px * size);
-        float* out = y.pixel(i, py, px);
-        eachBlock(channels, [&](auto lanes, int64_t c) { poolWindow<lanes.kWidth>(in + c, size, row, channels, out + c, argmax + c); });
+        const Extent xs(shape, px, x.w);
+        Value* out = y.pixel(i, py, px);
+        eachBlock(channels,
+                  [&](auto lanes, int64_t c) { poolWindow<lanes.kWidth>(in + c, shape.size, ys, xs, row, channels, out + c, argmax + c); });
         argmax += channels;
       }
     }
   }
 }
 
-template <int Lanes>
-inline __attribute__((always_inline)) void spreadWindow(const float* grad, const uint8_t* argmax, int64_t size, int64_t row,
-                                                        int64_t channels, float* out) {
+// The windows [first, end) of `count` that contain position `at` of a side.
+struct Windows {
+  int64_t at, first, end;
+  Windows(const PoolShape& shape, int64_t position, int64_t count) : at(position + shape.pad),
+      first(at < shape.size ? 0 : (at - shape.size) / shape.stride + 1), end(at / shape.stride + 1 < count ? at / shape.stride + 1 : count) {}
+};
+
+// The gradient of one pixel: the sum over its windows, in order, of those that chose it. grad: output pixel (0, 0) of the image, argmax the same.
+template <int Lanes, typename Value>
+inline __attribute__((always_inline)) void gatherWindows(const PoolShape& shape, const Windows& ys, const Windows& xs, const Value* grad,
+                                                         int64_t row, const uint8_t* argmax, int64_t columns, int64_t channels, Value* out) {
   using Int = typename IntVector<Lanes>::type;
-  const Vec<Lanes> value = load<Lanes>(grad);
-  const Int chosen = __builtin_convertvector(
-      typename IntVector<Lanes>::bytes(*reinterpret_cast<const typename IntVector<Lanes>::unalignedBytes*>(argmax)), Int);
-  for (int64_t ky = 0; ky < size; ++ky)
-    for (int64_t kx = 0; kx < size; ++kx)
-      store<Lanes>(out + ky * row + kx * channels, chosen == static_cast<int32_t>(ky * size + kx) ? value : Vec<Lanes>{});
+  Vec<Lanes> sum = {};
+  for (int64_t y = ys.first; y < ys.end; ++y) {
+    for (int64_t x = xs.first; x < xs.end; ++x) {
+      const auto* bytes = reinterpret_cast<const typename IntVector<Lanes>::unalignedBytes*>(argmax + (y * columns + x) * channels);
+      const Int chosen = __builtin_convertvector(typename IntVector<Lanes>::bytes(*bytes), Int);
+      const int64_t here = (ys.at - y * shape.stride) * shape.size + xs.at - x * shape.stride;
+      sum += chosen == static_cast<int32_t>(here) ? load<Lanes>(grad + y * row + x * channels) : Vec<Lanes>{};
+    }
+  }
+  store<Lanes>(out, sum);
 }
 
-void maxPoolBackward(const ImageView& dy, int64_t size, const uint8_t* argmax, const ImageView& dx) {
-  const int64_t row = dx.rowStride(), channels = dx.c;
-  for (int64_t i = 0; i < dy.n; ++i) {
-    for (int64_t py = 0; py < dy.h; ++py) {
-      for (int64_t px = 0; px < dy.w; ++px) {
-        const float* grad = dy.pixel(i, py, px);
-        float* out = dx.pixel(i, py * size, px * size);
-        eachBlock(channels, [&](auto lanes, int64_t c) { spreadWindow<lanes.kWidth>(grad + c, argmax + c, size, row, channels, out + c); });
-        argmax += channels;
+template <typename Value>
+void maxPoolBackward(const PoolShape& shape, const ImageOf<Value>& dy, const uint8_t* argmax, const ImageOf<Value>& dx) {
+  const int64_t row = dy.rowStride(), channels = dx.c;
+  for (int64_t i = 0; i < dx.n; ++i, argmax += dy.h * dy.w * channels) {
+    const Value* grad = dy.pixel(i, 0, 0);
+    for (int64_t py = 0; py < dx.h; ++py) {
+      const Windows ys(shape, py, dy.h);
+      for (int64_t px = 0; px < dx.w; ++px) {
+        const Windows xs(shape, px, dy.w);
+        Value* out = dx.pixel(i, py, px);
+        eachBlock(channels, [&](auto lanes, int64_t c) {
+          gatherWindows<lanes.kWidth>(shape, ys, xs, grad + c, row, argmax + c, dy.w, channels, out + c);
+        });
       }
     }
   }
 }
 
-void globalMaxPool(const ImageView& x, float* y, int32_t* argmax) {
+template <typename Value>
+void globalMaxPool(const ImageOf<Value>& x, float* y, int32_t* argmax) {
   for (int64_t i = 0; i < x.n; ++i) {
     float* out = y + i * x.c;
     int32_t* chosen = argmax + i * x.c;
-    const float* first = x.pixel(i, 0, 0);
+    const Value* first = x.pixel(i, 0, 0);
     for (int64_t c = 0; c < x.c; ++c) out[c] = first[c], chosen[c] = 0;
     for (int64_t p = 1; p < x.h * x.w; ++p) {
-      const float* in = x.pixel(i, p / x.w, p % x.w);
+      const Value* in = x.pixel(i, p / x.w, p % x.w);
       for (int64_t c = 0; c < x.c; ++c)
-        if (wins(in[c], out[c])) out[c] = in[c], chosen[c] = static_cast<int32_t>(p);
+        if (wins<float>(in[c], out[c])) out[c] = in[c], chosen[c] = static_cast<int32_t>(p);
     }
   }
 }
 
-void globalMaxPoolBackward(const float* dy, const int32_t* argmax, const ImageView& dx) {
+template <typename Value>
+void globalMaxPoolBackward(const float* dy, const int32_t* argmax, const ImageOf<Value>& dx) {
   for (int64_t i = 0; i < dx.n; ++i)
     for (int64_t p = 0; p < dx.h * dx.w; ++p) {
-      float* out = dx.pixel(i, p / dx.w, p % dx.w);
+      Value* out = dx.pixel(i, p / dx.w, p % dx.w);
       for (int64_t c = 0; c < dx.c; ++c) out[c] = argmax[i * dx.c + c] == p ? dy[i * dx.c + c] : 0;
     }
 }
 
-void globalAveragePool(const ImageView& x, float* y) {
+template <typename Value>
+void globalAveragePool(const ImageOf<Value>& x, float* y) {
   const float share = 1 / static_cast<float>(x.h * x.w);
   for (int64_t i = 0; i < x.n; ++i) {
     float* out = y + i * x.c;
     for (int64_t c = 0; c < x.c; ++c) out[c] = 0;
     for (int64_t p = 0; p < x.h * x.w; ++p) {
-      const float* in = x.pixel(i, p / x.w, p % x.w);
+      const Value* in = x.pixel(i, p / x.w, p % x.w);
       for (int64_t c = 0; c < x.c; ++c) out[c] += in[c];
     }
     for (int64_t c = 0; c < x.c; ++c) out[c] *= share;
   }
 }
 
-void globalAveragePoolBackward(const float* dy, const ImageView& dx) {
+template <typename Value>
+void globalAveragePoolBackward(const float* dy, const ImageOf<Value>& dx) {
   const float share = 1 / static_cast<float>(dx.h * dx.w);
   for (int64_t i = 0; i < dx.n; ++i)
     for (int64_t p = 0; p < dx.h * dx.w; ++p) {
-      float* out = dx.pixel(i, p / dx.w, p % dx.w);
+      Value* out = dx.pixel(i, p / dx.w, p % dx.w);
       for (int64_t c = 0; c < dx.c; ++c) out[c] = dy[i * dx.c + c] * share;
     }
 }
 
+template <typename Value>
+void fill(ImageKernels<Value>& table) {
+  table.maxPool = maxPool<Value>;
+  table.maxPoolBackward = maxPoolBackward<Value>;
+  table.globalMaxPool = globalMaxPool<Value>;
+  table.globalMaxPoolBackward = globalMaxPoolBackward<Value>;
+  table.globalAveragePool = globalAveragePool<Value>;
+  table.globalAveragePoolBackward = globalAveragePoolBackward<Value>;
+}
+
 }  // namespace
 
-void LETHE_PER_ISA(addPoolKernels)(TrainKernels& table) {
-  table.maxPool = maxPool;
-  table.maxPoolBackward = maxPoolBackward;
-  table.globalMaxPool = globalMaxPool;
-  table.globalMaxPoolBackward = globalMaxPoolBackward;
-  table.globalAveragePool = globalAveragePool;
-  table.globalAveragePoolBackward = globalAveragePoolBackward;
-}
+void LETHE_PER_ISA(addPoolKernels)(ImageKernels<float>& table) { fill(table); }
+void LETHE_PER_ISA(addPoolBf16Kernels)(ImageKernels<Bf16>& table) { fill(table); }
 
 }  // namespace lethe

@@ -19,8 +19,8 @@ Tensor NetReference::run(const LayerSpec& layer, Parameters& parameters) {
     case LayerOp::batchNorm: return batchNorm(layer, x, parameters);
     case LayerOp::relu: return relu(x);
     case LayerOp::add: return add(x, values_.at(layer.inputs[1]));
-    case LayerOp::maxPool: return maxPool(x, layer.size, layer.size, argmax_[layer.name]);
-    case LayerOp::globalMaxPool: return maxPool(x, x.h, x.w, argmax_[layer.name]);
+    case LayerOp::maxPool: return maxPool({layer.size, layer.stride, layer.pad}, x, argmax_[layer.name]);
+    case LayerOp::globalMaxPool: return globalMaxPool(x, argmax_[layer.name]);
     case LayerOp::globalAveragePool: return globalAveragePool(x);
     case LayerOp::linear: {
       Tensor y(x.n, 1, 1, layer.outFeatures);
@@ -80,8 +80,8 @@ Tensor NetReference::back(const LayerSpec& layer, const Tensor& x, const Tensor&
     }
     case LayerOp::relu: return reluBackward(values_.at(name), dy);
     case LayerOp::add: return dy;
-    case LayerOp::maxPool: return maxPoolBackward(dy, layer.size, layer.size, argmax_.at(name));
-    case LayerOp::globalMaxPool: return maxPoolBackward(dy, x.h, x.w, argmax_.at(name));
+    case LayerOp::maxPool: return maxPoolBackward({layer.size, layer.stride, layer.pad}, dy, argmax_.at(name), x.h, x.w);
+    case LayerOp::globalMaxPool: return globalMaxPoolBackward(dy, argmax_.at(name), x.h, x.w);
     case LayerOp::globalAveragePool: return globalAveragePoolBackward(dy, x.h, x.w);
     case LayerOp::linear: {
       Tensor dx(x.n, 1, 1, x.c);

@@ -126,27 +126,49 @@ Tensor add(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-Tensor maxPool(const Tensor& x, int64_t height, int64_t width, std::vector<int64_t>& argmax) {
-  Tensor y(x.n, x.h / height, x.w / width, x.c);
-  argmax.assign(y.data.size(), 0);
+static bool wins(double value, double best) { return value > best || (std::isnan(value) && !std::isnan(best)); }
+
+Tensor maxPool(const PoolShape& shape, const Tensor& x, std::vector<int64_t>& argmax) {
+  Tensor y(x.n, (x.h + 2 * shape.pad - shape.size) / shape.stride + 1, (x.w + 2 * shape.pad - shape.size) / shape.stride + 1, x.c);
+  argmax.assign(y.data.size(), -1);
   size_t k = 0;
   each(y, [&](int64_t i, int64_t oy, int64_t ox, int64_t c) {
-    double best = x.at(i, oy * height, ox * width, c);
-    for (int64_t p = 1; p < height * width; ++p) {
-      const double value = x.at(i, oy * height + p / width, ox * width + p % width, c);
-      if (value > best || (std::isnan(value) && !std::isnan(best))) best = value, argmax[k] = p;
+    for (int64_t p = 0; p < shape.size * shape.size; ++p) {
+      const int64_t iy = oy * shape.stride - shape.pad + p / shape.size, ix = ox * shape.stride - shape.pad + p % shape.size;
+      if (iy < 0 || iy >= x.h || ix < 0 || ix >= x.w) continue;
+      if (argmax[k] < 0 || wins(x.at(i, iy, ix, c), y.data[k])) y.data[k] = x.at(i, iy, ix, c), argmax[k] = p;
     }
-    y.data[k++] = best;
+    ++k;
   });
   return y;
 }
 
-Tensor maxPoolBackward(const Tensor& dy, int64_t height, int64_t width, const std::vector<int64_t>& argmax) {
-  Tensor dx(dy.n, dy.h * height, dy.w * width, dy.c);
+Tensor maxPoolBackward(const PoolShape& shape, const Tensor& dy, const std::vector<int64_t>& argmax, int64_t height, int64_t width) {
+  Tensor dx(dy.n, height, width, dy.c);
   size_t k = 0;
   each(dy, [&](int64_t i, int64_t oy, int64_t ox, int64_t c) {
-    dx.at(i, oy * height + argmax[k] / width, ox * width + argmax[k] % width, c) = dy.data[k];
+    dx.at(i, oy * shape.stride - shape.pad + argmax[k] / shape.size, ox * shape.stride - shape.pad + argmax[k] % shape.size, c) += dy.data[k];
     ++k;
+  });
+  return dx;
+}
+
+Tensor globalMaxPool(const Tensor& x, std::vector<int64_t>& argmax) {
+  Tensor y(x.n, 1, 1, x.c);
+  argmax.assign(y.data.size(), 0);
+  each(x, [&](int64_t i, int64_t py, int64_t px, int64_t c) {
+    const int64_t p = py * x.w + px;
+    double& best = y.at(i, 0, 0, c);
+    if (p == 0 || wins(x.at(i, py, px, c), best)) best = x.at(i, py, px, c), argmax[static_cast<size_t>(i * x.c + c)] = p;
+  });
+  return y;
+}
+
+Tensor globalMaxPoolBackward(const Tensor& dy, const std::vector<int64_t>& argmax, int64_t height, int64_t width) {
+  Tensor dx(dy.n, height, width, dy.c);
+  each(dy, [&](int64_t i, int64_t, int64_t, int64_t c) {
+    const int64_t p = argmax[static_cast<size_t>(i * dy.c + c)];
+    dx.at(i, p / width, p % width, c) = dy.at(i, 0, 0, c);
   });
   return dx;
 }
@@ -242,10 +264,13 @@ void adamStep(int64_t step, double learningRate, double beta1, double beta2, dou
 }
 
 Tensor gatherImages(const std::vector<uint8_t>& pixels, const std::vector<int32_t>& index, const Values& mean, const Values& std,
-                    int64_t height, int64_t width, int64_t channels) {
+                    int64_t height, int64_t width, int64_t channels, const std::vector<ImagePlacement>& placements) {
   Tensor y(static_cast<int64_t>(index.size()), height, width, channels);
   each(y, [&](int64_t i, int64_t py, int64_t px, int64_t c) {
-    const int64_t source = ((index[static_cast<size_t>(i)] * height + py) * width + px) * channels + c;
+    const ImagePlacement place = placements.empty() ? ImagePlacement{} : placements[static_cast<size_t>(i)];
+    const int64_t row = py + place.down, column = (place.flip ? width - 1 - px : px) + place.right;
+    if (row < 0 || row >= height || column < 0 || column >= width) return;
+    const int64_t source = ((index[static_cast<size_t>(i)] * height + row) * width + column) * channels + c;
     y.at(i, py, px, c) = (pixels[static_cast<size_t>(source)] / 255.0 - mean[static_cast<size_t>(c)]) / std[static_cast<size_t>(c)];
   });
   return y;

@@ -33,9 +33,11 @@ Tensor batchNormBackward(const Tensor& x, const Tensor& dy, const Values& mean, 
 Tensor relu(const Tensor& x);
 Tensor reluBackward(const Tensor& y, const Tensor& dy);
 Tensor add(const Tensor& a, const Tensor& b);
-// argmax: one index per output, as in the contract. The global pools are windows of the whole image with output (n, 1, 1, c).
-Tensor maxPool(const Tensor& x, int64_t height, int64_t width, std::vector<int64_t>& argmax);
-Tensor maxPoolBackward(const Tensor& dy, int64_t height, int64_t width, const std::vector<int64_t>& argmax);
+// argmax: one index per output, as in the contract; height, width: of the input.
+Tensor maxPool(const PoolShape& shape, const Tensor& x, std::vector<int64_t>& argmax);
+Tensor maxPoolBackward(const PoolShape& shape, const Tensor& dy, const std::vector<int64_t>& argmax, int64_t height, int64_t width);
+Tensor globalMaxPool(const Tensor& x, std::vector<int64_t>& argmax);
+Tensor globalMaxPoolBackward(const Tensor& dy, const std::vector<int64_t>& argmax, int64_t height, int64_t width);
 Tensor globalAveragePool(const Tensor& x);
 Tensor globalAveragePoolBackward(const Tensor& dy, int64_t height, int64_t width);
 
@@ -50,7 +52,8 @@ void sgdStep(double learningRate, double momentum, double weightDecay, const Val
 void adamStep(int64_t step, double learningRate, double beta1, double beta2, double epsilon, double weightDecay, const Values& gradient,
               Values& first, Values& second, Values& parameter);
 
+// placements: one an image, or empty.
 Tensor gatherImages(const std::vector<uint8_t>& pixels, const std::vector<int32_t>& index, const Values& mean, const Values& std,
-                    int64_t height, int64_t width, int64_t channels);
+                    int64_t height, int64_t width, int64_t channels, const std::vector<ImagePlacement>& placements = {});
 
 }  // namespace lethe::reference

@@ -9,13 +9,14 @@ import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
 import { startSession } from '../store/provenance.js';
 import type { Plan, ReportData } from '../types.js';
-import { createProgress, interruptSignal, say } from './common.js';
+import { createProgress, interruptSignal, type PrecisionOption, say } from './common.js';
 import { openSession, planSession } from './session.js';
 
 export interface ExecutePlanOptions {
   out?: string;
   data?: string;
   threads: number;
+  precision: PrecisionOption;
   executor: ExecutorName;
   workers: number;
 }

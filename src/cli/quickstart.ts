@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { resolveDataDirectory } from '../data/registry.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
-import { action, Command, duration, emitJson, integerAtLeast, say } from './common.js';
+import { action, Command, duration, emitJson, integerAtLeast, type PrecisionOption, precisionOption, say } from './common.js';
 import { executePlan } from './execute.js';
 
 const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -13,6 +13,7 @@ interface QuickstartOptions {
   data?: string;
   out?: string;
   threads: number;
+  precision: PrecisionOption;
   json?: boolean;
 }
 
@@ -23,6 +24,7 @@ export function registerQuickstart(program: Command): void {
     .option('--data <dir>', 'folder with CIFAR-10 (default: LETHE_DATA; without either: built-in synthetic images)')
     .option('--out <dir>', 'run folder (default: runs/quickstart, runs/quickstart-cifar10)')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .addOption(precisionOption())
     .option('--json', 'print a JSON document to stdout')
     .action(action(quickstart));
 }

@@ -10,11 +10,12 @@ import { renderKlomTable } from '../report/index.js';
 import { readSessions } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
-import { action, type Command, compact, duration, emitJson, integerAtLeast, say } from './common.js';
+import { action, type Command, compact, duration, emitJson, integerAtLeast, type PrecisionOption, precisionOption, say } from './common.js';
 import { executePlan } from './execute.js';
 import { planSession, reopenSession, type SessionOptions } from './session.js';
 
 interface RunVerbOptions extends SessionOptions {
+  precision: PrecisionOption;
   out?: string;
   executor: ExecutorName;
   workers: number;
@@ -37,6 +38,7 @@ export function registerRun(program: Command): void {
     )
     .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
     .option('--threads <count>', 'processors to use in all, 0 for every allowed one', integerAtLeast(0), 0)
+    .addOption(precisionOption())
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));

@@ -4,13 +4,17 @@ import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { NativeEngine } from '../engines/native.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { planNet, planStages } from '../pipeline.js';
-import { openRun } from '../store/run.js';
+import { decodeJson } from '../store/json.js';
+import { layout } from '../store/layout.js';
+import { openRun, type RunFolder } from '../store/run.js';
 import type { Dataset, Engine, Plan } from '../types.js';
-import { say } from './common.js';
+import { type PrecisionOption, say } from './common.js';
 
 export interface SessionOptions {
   data?: string;
   threads: number;
+  /** Absent: 'auto'. */
+  precision?: PrecisionOption;
 }
 
 export interface Session {
@@ -22,10 +26,10 @@ export interface Session {
 }
 
 /** Loads the data set and expands the plan; touches no run folder, so that --dry-run can use it. */
-export async function planSession(plan: Plan, { data, threads }: SessionOptions): Promise<Session> {
+export async function planSession(plan: Plan, { data, threads, precision }: SessionOptions): Promise<Session> {
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
-  const engine = new NativeEngine({ threads });
+  const engine = new NativeEngine({ threads, ...(precision === undefined ? {} : { precision }) });
   return { plan, dataset, engine, stages: planStages(plan, dataset, engine), threads };
 }
 
@@ -37,9 +41,15 @@ export async function openSession(root: string, { plan, dataset, engine, threads
   return { plan, run, dataset, engine, net: planNet(plan, dataset), threads };
 }
 
-/** Opens a run that exists, with its own plan. */
+/** Opens a run that exists, with its own plan and precision. */
 export async function reopenSession(root: string, options: SessionOptions): Promise<{ session: Session; context: TaskContext }> {
-  const { plan } = await openRun(path.resolve(root));
-  const session = await planSession(plan, options);
+  const run = await openRun(path.resolve(root));
+  const session = await planSession(run.plan, { ...options, precision: await precisionOf(run) });
   return { session, context: await openSession(root, session) };
+}
+
+async function precisionOf(run: RunFolder): Promise<PrecisionOption> {
+  if (!(await run.isDone(layout.identity))) return 'auto';
+  const { engine = '' } = decodeJson(await run.read(layout.identity), layout.identity) as { engine?: string };
+  return engine.split(' ')[1] === 'bf16' ? 'bf16' : 'fp32';
 }

@@ -10,7 +10,7 @@ import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Schedule, TrainRecipe } from '../types.js';
-import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import { action, Command, emitJson, finiteNumber, integerAtLeast, type PrecisionOption, precisionOption, interruptSignal, say } from './common.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
 interface TrainVerbOptions {
@@ -28,12 +28,15 @@ interface TrainVerbOptions {
   schedule: string;
   peakEpoch?: number;
   labelSmoothing: number;
+  cropPadding: number;
+  flip?: boolean;
   models: string;
   seed: number;
   indices?: string;
   masks?: string;
   out: string;
   threads: number;
+  precision: PrecisionOption;
   json?: boolean;
 }
 
@@ -56,12 +59,15 @@ export function registerTrain(program: Command): void {
     .option('--schedule <kind>', 'triangle, cosine or constant', 'triangle')
     .option('--peak-epoch <epoch>', 'where the learning rate peaks (default: 5/24 of the epochs)', finiteNumber)
     .option('--label-smoothing <share>', 'label smoothing', finiteNumber, 0)
+    .option('--crop-padding <pixels>', 'augmentation: random crops of images padded by so many pixels', integerAtLeast(0), 0)
+    .option('--flip', 'augmentation: random horizontal flips')
     .option('--models <range>', 'how many models, or which: 4-7; each has its own random numbers', '1')
     .option('--seed <number>', 'seed of all random numbers', integerAtLeast(0), 0)
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .addOption(precisionOption())
     .option('--json', 'print a JSON document to stdout')
     .action(action(trainVerb));
 }
@@ -78,7 +84,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const { height, width, channels, numClasses, numTrain } = dataset;
   const net = buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = new NativeEngine();
+  const engine = new NativeEngine({ precision: options.precision });
   const summaries = await makeModels({
     engine,
     net,
@@ -118,7 +124,9 @@ function recipeOf(options: TrainVerbOptions): TrainRecipe {
     constant: { kind: 'constant', learningRate },
   };
   const schedule = Object.hasOwn(schedules, options.schedule) ? schedules[options.schedule] : undefined;
-  if (schedule) return { epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing };
+  const { cropPadding, flip = false } = options;
+  const augment = cropPadding > 0 || flip ? { augment: { cropPadding, flip } } : {};
+  if (schedule) return { epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing, ...augment };
   throw new LetheError('LETHE_OPTION_INVALID', 'there is no such schedule', {
     expected: Object.keys(schedules).join(', '),
     received: JSON.stringify(options.schedule),

@@ -101,6 +101,8 @@ function checkNumbers(where: string, { optimizer, schedule }: TrainJob): void {
 
 function checkPass(where: string, net: NetSpec, dataset: Dataset, pass: Pass): void {
   check(pass.terms.length > 0, 'LETHE_JOB_INVALID', where, 'at least one term', 0);
+  const padding = pass.augment?.cropPadding ?? 0;
+  check(isCount(padding) && padding <= 65536, 'LETHE_JOB_INVALID', `${where}, augment.cropPadding`, 'an integer from 0 to 65536', padding);
   pass.terms.forEach((term, t) => {
     checkTerm(`${where}, term ${t}`, net, dataset, term);
   });

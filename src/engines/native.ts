@@ -1,38 +1,55 @@
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
-import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription } from '../native/types.js';
+import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription, Precision } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { checkDataset, checkJobs, checkPoints } from './check.js';
+
+export const precisionNames = ['auto', 'fp32', 'bf16'] as const;
 
 export interface NativeEngineOptions {
   /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
   isa?: IsaName;
+  /**
+   * bf16 stores images and their gradients in half the space and multiplies them by the instructions for it, with fp32 sums, parameters
+   * and statistics. 'auto' (default): bf16 where the processor has AMX, fp32 elsewhere.
+   */
+  precision?: (typeof precisionNames)[number];
   /** Models trained at the same time; 0 or absent: every processor this process may use. */
   threads?: number;
 }
 
 /**
- * Training in C++ off the JavaScript thread: fp32, one model per core and no threads inside a model. For one instruction set the bytes
- * of a job depend on nothing but the job.
+ * Training in C++ off the JavaScript thread, one model per core and no threads inside a model. For one instruction set and precision the
+ * bytes of a job depend on nothing but the job.
  */
 export class NativeEngine implements Engine {
   readonly name = 'native';
   private readonly isa: IsaName | '';
   private readonly threads: number;
+  private readonly wanted: (typeof precisionNames)[number];
 
-  constructor({ isa, threads = 0 }: NativeEngineOptions = {}) {
+  constructor({ isa, precision = 'auto', threads = 0 }: NativeEngineOptions = {}) {
     this.isa = isa ?? '';
+    this.wanted = precision;
     this.threads = threads;
   }
 
   describe(): Record<string, string | number> {
-    const system = nativeAddon().systemInfo();
-    return { engine: this.name, isa: this.isa === '' ? system.isa : this.isa, precision: 'fp32', threads: this.threads || system.threads };
+    return { engine: this.name, isa: this.level(), precision: this.precision(), threads: this.threads || nativeAddon().systemInfo().threads };
+  }
+
+  private level(): IsaName {
+    return this.isa === '' ? nativeAddon().systemInfo().isa : this.isa;
+  }
+
+  private precision(): Precision {
+    if (this.wanted !== 'auto') return this.wanted;
+    return this.level() === 'amx' ? 'bf16' : 'fp32';
   }
 
   /** @throws LETHE_NET_INVALID names the layer that does not fit. */
   parameters(net: NetSpec): ParameterTensor[] {
-    return nativeAddon().describeNet(net, 1).parameters;
+    return this.describeNet(net, 1).parameters;
   }
 
   /**
@@ -40,7 +57,7 @@ export class NativeEngine implements Engine {
    * @throws LETHE_NET_INVALID names the layer that does not fit.
    */
   describeNet(net: NetSpec, batchSize: number): NetDescription {
-    return nativeAddon().describeNet(net, batchSize);
+    return nativeAddon().describeNet(net, this.isa, this.precision(), batchSize);
   }
 
   /**
@@ -123,10 +140,10 @@ export class NativeEngine implements Engine {
     net: NetSpec,
     dataset: Dataset,
     options: RunOptions,
-  ): { net: NetSpec; isa: IsaName | ''; threads: number; data: NativeImageData } {
+  ): { net: NetSpec; isa: IsaName | ''; precision: Precision; threads: number; data: NativeImageData } {
     const { pixels, labels, mean, std } = dataset;
     const data = { numPoints: dataset.numTrain + dataset.numValidation, pixels, labels, mean, std };
-    return { net, isa: this.isa, threads: options.threads || this.threads, data };
+    return { net, isa: this.isa, precision: this.precision(), threads: options.threads || this.threads, data };
   }
 }
 

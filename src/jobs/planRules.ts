@@ -1,6 +1,6 @@
 /** Rules between the values of a plan, and the values that follow from others. */
 import { isName, reservedForgetSetNames } from '../store/layout.js';
-import type { FitOptions, ForgetSetSpec, MethodName, MethodPlan, Plan, Schedule } from '../types.js';
+import type { FitOptions, ForgetSetSpec, MethodName, MethodPlan, Plan, Schedule, TrainRecipe } from '../types.js';
 import { planDefaults as defaults } from './planDefaults.js';
 import type { Mistake } from './planMistakes.js';
 import type { ParsedPlan } from './planSchema.js';
@@ -12,12 +12,18 @@ export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
     ...parsed,
     version: 1,
     name: parsed.name ?? fileStem,
-    recipe: { ...recipe, schedule: resolveSchedule(recipe.schedule, recipe.epochs) },
+    recipe: resolveRecipe(recipe),
     fit: resolveFit(fit, seed),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
     methods: parsed.methods.map(({ method, grid }): MethodPlan => ({ method, grid })),
     tuning: { numModels: parsed.tuning.numModels ?? Math.min(defaults.tuning.numModels, originals.count) },
   };
+}
+
+/** An augmentation that does nothing is none, so that it is the same plan. */
+function resolveRecipe({ augment, ...recipe }: ParsedPlan['recipe']): TrainRecipe {
+  const augments = augment !== undefined && (augment.cropPadding > 0 || augment.flip);
+  return { ...recipe, schedule: resolveSchedule(recipe.schedule, recipe.epochs), ...(augments ? { augment } : {}) };
 }
 
 function resolveSchedule(schedule: ParsedPlan['recipe']['schedule'], epochs: number): Schedule {

@@ -89,6 +89,7 @@ export const planSchema = closed({
     optimizer: optimizer.default(defaults.optimizer.sgd),
     schedule: schedule.default({ kind: defaults.schedule.kind, learningRate: defaults.schedule.learningRate }),
     labelSmoothing: belowOne.default(defaults.recipe.labelSmoothing),
+    augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
   }).prefault({}),
   subsetModels: closed({
     count: whole(0).default(defaults.subsetModels.count),

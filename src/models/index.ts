@@ -1,12 +1,13 @@
 /** Networks by name. A network is data (NetSpec): the engines never know where it came from. */
 import { didYouMean, LetheError } from '../errors.js';
 import type { NetSpec } from '../types.js';
+import { resnet18 } from './resnet18.js';
 import { resnet9, type NetOptions } from './resnet9.js';
 import { smallcnn } from './smallcnn.js';
 
-export { resnet9, smallcnn, type NetOptions };
+export { resnet18, resnet9, smallcnn, type NetOptions };
 
-const builders: Record<string, (options: NetOptions) => NetSpec> = { resnet9, smallcnn };
+const builders: Record<string, (options: NetOptions) => NetSpec> = { resnet9, resnet18, smallcnn };
 
 export const netNames = Object.keys(builders);
 

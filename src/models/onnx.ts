@@ -84,9 +84,11 @@ class GraphBuilder {
           { epsilon: { float: layer.epsilon } },
         );
         return;
-      case 'maxPool':
-        add('MaxPool', [], { kernel_shape: [layer.size, layer.size], strides: [layer.size, layer.size] });
+      case 'maxPool': {
+        const { size, stride = size, pad = 0 } = layer;
+        add('MaxPool', [], { kernel_shape: [size, size], strides: [stride, stride], pads: [pad, pad, pad, pad] });
         return;
+      }
       case 'linear':
         // a 1 x 1 convolution of a 1 x 1 image
         add('Conv', [this.linearWeight(layer.name), ...(layer.bias ? [this.vector(`${layer.name}.bias`)] : [])], { kernel_shape: [1, 1] });

@@ -10,6 +10,7 @@ export const Purpose = {
   bootstrap: 8,
   linearData: 9,
   minibatch: 10,
+  augment: 11,
 } as const;
 export type Purpose = (typeof Purpose)[keyof typeof Purpose];
 

@@ -1,7 +1,10 @@
 /** The addon's functions as TypeScript sees them; each binding file in native/addon states the same signature. */
 import type { KlomOptions, NetSpec, ParameterTensor, TrainJob } from '../types.js';
 
-export type IsaName = 'portable' | 'avx2' | 'avx512' | 'amx';
+export type IsaName = 'portable' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
+
+/** How images and their gradients are stored in training and forward; everything else is fp32 in both. */
+export type Precision = 'fp32' | 'bf16';
 
 export interface SystemInfo {
   isa: IsaName;
@@ -38,6 +41,7 @@ export interface NativeTrainRequest {
   net: NetSpec;
   /** "" takes LETHE_ISA or the highest available. */
   isa: IsaName | '';
+  precision: Precision;
   threads: number;
   data: NativeImageData;
   jobs: NativeTrainJob[];
@@ -56,6 +60,7 @@ export interface NativeTrainOutcome {
 export interface NativeForwardRequest {
   net: NetSpec;
   isa: IsaName | '';
+  precision: Precision;
   threads: number;
   data: NativeImageData;
   parameters: Float32Array[];
@@ -205,8 +210,12 @@ export interface NativeFits {
 /** Measured limits of one core; a byte copied counts once, GF/s and Gword/s are for the instruction set asked for. */
 export interface NativePeaks {
   fmaGflops: number;
+  /** Dot products of bf16 pairs in vector registers; 0 without their instruction. */
+  dotBf16Gflops: number;
   /** 0 without AMX. */
   amxInt8Tops: number;
+  /** bf16 dot products of tiles, 0 without AMX. */
+  amxBf16Gflops: number;
   popcountGwords: number;
   copyGbytes: number;
   copyCachedGbytes: number;
@@ -286,8 +295,14 @@ export interface NativeAddon {
   linearStudy(request: NativeLinearRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   measurePeaks(isa: IsaName | ''): Promise<NativePeaks>;
   lassoKernelRates(isa: IsaName | ''): Promise<NativeKernelRate[]>;
-  trainLayerRates(net: NetSpec, isa: IsaName | '', batchSize: number, seconds: number): Promise<NativeLayerRate[]>;
-  describeNet(net: NetSpec, batchSize: number): NetDescription;
+  trainLayerRates(
+    net: NetSpec,
+    isa: IsaName | '',
+    precision: Precision,
+    batchSize: number,
+    seconds: number,
+  ): Promise<NativeLayerRate[]>;
+  describeNet(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   moments(request: NativeMomentsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;

@@ -12,7 +12,7 @@ export function modelKey(group: ModelGroup, index: number): number {
   return block * groupBlock + index;
 }
 
-/** Trains on `indices` with the plan's recipe: cross-entropy, BatchNorm in train mode. */
+/** Trains on `indices` with the plan's recipe: cross-entropy, BatchNorm in train mode, augmentation if the recipe has one. */
 export function trainingJob(recipe: TrainRecipe, seed: number, key: number, indices: Int32Array): TrainJob {
   return {
     modelIndex: key,
@@ -23,6 +23,7 @@ export function trainingJob(recipe: TrainRecipe, seed: number, key: number, indi
     passes: [
       {
         batchNorm: 'train',
+        ...(recipe.augment ? { augment: recipe.augment } : {}),
         terms: [{ indices, objective: { crossEntropy: 1, labelSmoothing: recipe.labelSmoothing }, weight: 1, batchSize: recipe.batchSize }],
       },
     ],

@@ -24,8 +24,8 @@ test('counts the published operations of a training image', () => {
 });
 
 test('every instruction set is a row of an engine that takes one', () => {
-  const rows = backendsOf(['native'], ['portable', 'avx2'], ['fp32']);
-  expect(rows).toEqual(['portable', 'avx2'].map((isa) => ({ engine: 'native', isa, precision: 'fp32' })));
+  const rows = backendsOf(['native'], ['portable', 'avx2'], ['fp32', 'bf16']);
+  expect(rows.map(({ isa, precision }) => `${isa} ${precision}`)).toEqual(['portable fp32', 'portable bf16', 'avx2 fp32', 'avx2 bf16']);
 });
 
 test('relative differences are of Euclidean norms', () => {

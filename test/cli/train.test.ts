@@ -71,6 +71,24 @@ describe('lethe train', () => {
     expect(bytes('masked', 0).equals(bytes('three', 0))).toBe(false);
   });
 
+  it('smooths labels and augments images when asked, and says so in the recipe', async () => {
+    const run = async (name: string, ...more: string[]) => {
+      const { stdout } = await train('--epochs', '15', ...more, '--out', path.join(folder, name), '--json');
+      return JSON.parse(stdout) as { recipe: object; models: { loss: number }[] };
+    };
+    const plain = await run('plain');
+    const smooth = await run('smooth', '--label-smoothing', '0.5');
+    const augmented = await run('augmented', '--crop-padding', '3', '--flip');
+    // no model does better than the entropy of the smoothed labels: 0.6 and four times 0.1
+    const entropy = -(0.6 * Math.log(0.6) + 0.4 * Math.log(0.1));
+    expect(plain.models[0]!.loss).toBeLessThan(entropy);
+    expect(smooth.models[0]!.loss).toBeGreaterThan(entropy);
+    expect(smooth.recipe).toMatchObject({ labelSmoothing: 0.5 });
+    expect(plain.recipe).not.toHaveProperty('augment');
+    expect(augmented.recipe).toMatchObject({ augment: { cropPadding: 3, flip: true } });
+    expect(augmented.models[0]!.loss).toBeGreaterThan(plain.models[0]!.loss);
+  });
+
   it('teaches when an option is wrong', async () => {
     await writeNpy(path.join(folder, 'far.npy'), [2], Int32Array.of(3, 30));
     await writeNpy(path.join(folder, 'twice.npy'), [2], Int32Array.of(3, 3));

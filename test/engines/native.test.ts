@@ -28,6 +28,7 @@ test('learns the toy set, and forwardMany of the returned parameters gives the r
 });
 
 const smallBatches = { passes: [{ terms: [term(range(0, 40), { batchSize: 7 })], batchNorm: 'train' as const }] };
+const augmented = { passes: [{ ...smallBatches.passes[0]!, augment: { cropPadding: 1, flip: true } }] };
 const twoTerms = {
   passes: [
     {
@@ -42,16 +43,17 @@ const twoTerms = {
 };
 
 test('the bytes of a job depend on the job alone: not on threads, order or grouping', async () => {
-  const jobs = [toyJob(0), toyJob(1), toyJob(2, smallBatches), toyJob(3, twoTerms)];
+  const jobs = [toyJob(0), toyJob(1), toyJob(2, smallBatches), toyJob(3, twoTerms), toyJob(2, augmented)];
   const together = await engine.trainMany(net, dataset, jobs, everything);
   const twoThreads = await new NativeEngine({ threads: 2 }).trainMany(net, dataset, jobs.toReversed(), everything);
   for (const [i, job] of jobs.entries()) {
     const [alone] = await engine.trainMany(net, dataset, [job], everything);
-    for (const other of [alone!, twoThreads[3 - i]!]) {
+    for (const other of [alone!, twoThreads[4 - i]!]) {
       expect(other).toEqual({ ...together[i], elapsedMs: other.elapsedMs });
     }
   }
   expect(together[0]!.logits).not.toEqual(together[1]!.logits);
+  expect(together[2]!.logits).not.toEqual(together[4]!.logits);
   // 4 epochs of (13 images of the walked term + 1 or 2 steps of 9) in pass one, 6 epochs of 66 in pass two
   expect(together[3]!.gradientImages).toBe(4 * (20 + 2 * 9) + 6 * 66);
 });

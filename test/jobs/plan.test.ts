@@ -63,6 +63,15 @@ test('values that follow from others', async () => {
   expect(plan.tuning.numModels).toBe(4);
 });
 
+test('augmentation: absent by default, written out when asked for, and none when it does nothing', async () => {
+  const none = await load('');
+  expect(none.recipe).not.toHaveProperty('augment');
+  expect(await load('recipe: { augment: { flip: false } }')).toEqual(none);
+  expect((await load('recipe: { augment: { cropPadding: 4 } }')).recipe.augment).toEqual({ cropPadding: 4, flip: false });
+  expect(await message('recipe: { augment: { cropPadding: -1 } }')).toMatch(/recipe\.augment\.cropPadding/);
+  expect(await message('recipe: { augment: { flips: true } }')).toMatch(/Did you mean flip\?/);
+});
+
 test('JSON and YAML of one plan are the same plan, key order does not matter, tabs and escapes are read', async () => {
   const json = '{\n\t"seed": 3,\n\t"net": {\n\t\t"width":\t16, "name": "r\\u0065snet9"}}';
   const [a, b] = [await load(json, 'same.json'), await load('net:\n  name: resnet9\n  width: 16\nseed: 3\n', 'same.yaml')];

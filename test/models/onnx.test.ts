@@ -61,6 +61,7 @@ const input = { height: 16, width: 16, channels: 3 };
 const nets = [
   buildNet({ name: 'resnet9', width: 8, input, numClasses: 5 }),
   buildNet({ name: 'smallcnn', width: 1, input, numClasses: 5 }),
+  buildNet({ name: 'resnet18', width: 8, input, numClasses: 5 }),
   unusual,
 ];
 

@@ -13,29 +13,30 @@ using reference::Values;
 
 constexpr float kBorderMark = 7.25f;  // what output borders hold before and must hold after
 
-// An ImageView in guarded memory.
-class Image {
+// An image in guarded memory.
+template <typename Value>
+class ImageBuffer {
  public:
-  Image(int64_t n, int64_t h, int64_t w, int64_t c, int64_t border, float fill) : buffer_(size(n, h, w, c, border)), fill_(fill) {
+  ImageBuffer(int64_t n, int64_t h, int64_t w, int64_t c, int64_t border, float fill) : buffer_(size(n, h, w, c, border)), fill_(fill) {
     view = {buffer_.data(), n, h, w, c, border};
     buffer_.fill(fill);
   }
-  Image(const Tensor& t, int64_t border) : Image(t.n, t.h, t.w, t.c, border, 0) {
-    each([&](float& value, int64_t k) { value = static_cast<float>(t.data[static_cast<size_t>(k)]); });
+  ImageBuffer(const Tensor& t, int64_t border) : ImageBuffer(t.n, t.h, t.w, t.c, border, 0) {
+    each([&](Value& value, int64_t k) { value = static_cast<float>(t.data[static_cast<size_t>(k)]); });
   }
   Tensor tensor() {
     Tensor t(view.n, view.h, view.w, view.c);
-    each([&](float& value, int64_t k) { t.data[static_cast<size_t>(k)] = value; });
+    each([&](Value& value, int64_t k) { t.data[static_cast<size_t>(k)] = value; });
     return t;
   }
   // Nothing outside the interior was written: neither the border nor the memory around the view.
   bool intact() {
-    Image expected(view.n, view.h, view.w, view.c, view.border, fill_);
+    ImageBuffer expected(view.n, view.h, view.w, view.c, view.border, fill_);
     const Tensor inside = tensor();
-    expected.each([&](float& value, int64_t k) { value = static_cast<float>(inside.data[static_cast<size_t>(k)]); });
-    return buffer_.guardsIntact() && std::memcmp(expected.buffer_.data(), buffer_.data(), static_cast<size_t>(view.size()) * 4) == 0;
+    expected.each([&](Value& value, int64_t k) { value = static_cast<float>(inside.data[static_cast<size_t>(k)]); });
+    return buffer_.guardsIntact() && std::memcmp(expected.buffer_.data(), buffer_.data(), static_cast<size_t>(view.size()) * sizeof(Value)) == 0;
   }
-  ImageView view;
+  ImageOf<Value> view;
 
  private:
   static int64_t size(int64_t n, int64_t h, int64_t w, int64_t c, int64_t border) { return n * (h + 2 * border) * (w + 2 * border) * c; }
@@ -47,9 +48,10 @@ class Image {
         for (int64_t x = 0; x < view.w; ++x)
           for (int64_t c = 0; c < view.c; ++c) body(view.pixel(i, y, x)[c], k++);
   }
-  Guarded<float> buffer_;
+  Guarded<Value> buffer_;
   float fill_;
 };
+using Image = ImageBuffer<float>;
 
 // Values that are exact in fp32, so that kernel and reference see the same inputs.
 inline Values randomValues(std::mt19937& random, int64_t count, double offset = 0, double scale = 1) {

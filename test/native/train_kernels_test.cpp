@@ -15,6 +15,9 @@ struct Size {
 const Size kSizes[] = {{1, 1, 1, 1},  {3, 1, 2, 3},   {1, 6, 6, 16}, {3, 5, 7, 7},  {2, 16, 16, 16},
                        {3, 8, 8, 32}, {1, 33, 9, 10}, {2, 4, 6, 31}, {5, 2, 2, 64}, {2, 32, 32, 8}};
 
+// Side by side, with gaps, overlapping, with padding, and what leaves a last row or column out.
+const PoolShape pools[] = {{1, 1, 0}, {2, 2, 0}, {3, 3, 0}, {2, 3, 1}, {3, 1, 0}, {3, 2, 1}, {5, 2, 2}, {16, 5, 8}};
+
 template <typename T>
 bool sameBytes(Guarded<T>& a, Guarded<T>& b) {
   return std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(T)) == 0;
@@ -80,7 +83,12 @@ void checkPointwise(const TrainKernels& kernels, const Size& s, const std::strin
   near(y.tensor().data, reference::reluBackward(a, b).data, 0, name + " relu backward");
   kernels.add(fa.view, fb.view, y.view);
   near(y.tensor().data, reference::add(a, b).data, 1e-6, name + " add");
+  kernels.addRelu(fa.view, fb.view, y.view);
+  near(y.tensor().data, reference::relu(reference::add(a, b)).data, 1e-6, name + " add with relu");
   expect(y.intact() && fa.intact() && fb.intact(), name + " wrote outside");
+  Image masked(b, 1);  // dx may be dy
+  kernels.reluBackward(fa.view, masked.view, masked.view);
+  near(masked.tensor().data, reference::reluBackward(a, b).data, 0, name + " relu backward in place");
   kernels.add(fa.view, fb.view, fb.view);
   near(fb.tensor().data, reference::add(a, b).data, 1e-6, name + " add in place");
 
@@ -90,26 +98,36 @@ void checkPointwise(const TrainKernels& kernels, const Size& s, const std::strin
   for (int64_t i = 0; i < s.n; ++i) index.push_back(static_cast<int32_t>(random() % 7));
   const Values mean = randomValues(random, s.c, 0.5, 0.1), std = positive(random, s.c);
   Guarded<float> fMean = guarded(mean), fStd = guarded(std);
-  kernels.gatherImages(pixels.data(), index.data(), fMean.data(), fStd.data(), y.view);
+  kernels.gatherImages(pixels.data(), index.data(), nullptr, fMean.data(), fStd.data(), y.view);
   near(y.tensor().data, reference::gatherImages(pixels, index, mean, std, s.h, s.w, s.c).data, 1e-6, name + " gather");
   expect(y.intact(), name + " gather wrote outside");
+  for (const int32_t reach : {0, 1, 3, 40}) {  // 40: images that are shifted out of view
+    std::vector<ImagePlacement> placements;
+    const auto offset = [&] { return static_cast<int32_t>(random() % static_cast<unsigned>(2 * reach + 1)) - reach; };
+    for (int64_t i = 0; i < s.n; ++i) placements.push_back({offset(), offset(), i % 2 == 0});
+    kernels.gatherImages(pixels.data(), index.data(), placements.data(), fMean.data(), fStd.data(), y.view);
+    near(y.tensor().data, reference::gatherImages(pixels, index, mean, std, s.h, s.w, s.c, placements).data, 1e-6,
+         name + " gather placed within " + std::to_string(reach));
+    expect(y.intact(), name + " placed gather wrote outside");
+  }
 }
 
-void checkMaxPool(const TrainKernels& kernels, const Size& s, int64_t size, const std::string& isa) {
-  const std::string name = isa + " maxPool " + s.name() + " by " + std::to_string(size);
+void checkMaxPool(const TrainKernels& kernels, const Size& s, const PoolShape& shape, const std::string& isa) {
+  const std::string name = isa + " maxPool " + s.name() + " by " + std::to_string(shape.size) + " stride " + std::to_string(shape.stride) +
+                           " pad " + std::to_string(shape.pad);
   std::mt19937 random(4);
-  Tensor x = randomTensor(random, s.n, s.h * size, s.w * size, s.c);
+  Tensor x = randomTensor(random, s.n, s.h, s.w, s.c);
   for (double& value : x.data) value = std::round(value * 2);  // many ties
   x.data[x.data.size() / 2] = std::nan("");
   std::vector<int64_t> expectedIndex;
-  const Tensor y = reference::maxPool(x, size, size, expectedIndex), dy = randomTensor(random, s.n, s.h, s.w, s.c);
-  Image fx(x, 1), fy(s.n, s.h, s.w, s.c, 1, kBorderMark), fdy(dy, 1), fdx(x.n, x.h, x.w, x.c, 1, kBorderMark);
-  Guarded<uint8_t> argmax(s.n * s.h * s.w * s.c);
-  kernels.maxPool(fx.view, size, fy.view, argmax.data());
+  const Tensor y = reference::maxPool(shape, x, expectedIndex), dy = randomTensor(random, y.n, y.h, y.w, y.c);
+  Image fx(x, 1), fy(y.n, y.h, y.w, y.c, 1, kBorderMark), fdy(dy, 1), fdx(x.n, x.h, x.w, x.c, 1, kBorderMark);
+  Guarded<uint8_t> argmax(y.n * y.h * y.w * y.c);
+  kernels.maxPool(shape, fx.view, fy.view, argmax.data());
   near(fy.tensor().data, y.data, 0, name + " forward");
   expect(std::equal(expectedIndex.begin(), expectedIndex.end(), argmax.data()), name + " argmax");
-  kernels.maxPoolBackward(fdy.view, size, argmax.data(), fdx.view);
-  near(fdx.tensor().data, reference::maxPoolBackward(dy, size, size, expectedIndex).data, 0, name + " backward");
+  kernels.maxPoolBackward(shape, fdy.view, argmax.data(), fdx.view);
+  near(fdx.tensor().data, reference::maxPoolBackward(shape, dy, expectedIndex, s.h, s.w).data, 1e-6, name + " backward");
   expect(fy.intact() && fdx.intact() && argmax.guardsIntact(), name + " wrote outside");
 }
 
@@ -120,7 +138,7 @@ void checkGlobalPools(const TrainKernels& kernels, const Size& s, const std::str
   for (double& value : x.data) value = std::round(value * 2);
   x.data.back() = std::nan("");
   std::vector<int64_t> expectedIndex;
-  const Tensor top = reference::maxPool(x, s.h, s.w, expectedIndex);
+  const Tensor top = reference::globalMaxPool(x, expectedIndex);
   Image fx(x, 1), fdx(s.n, s.h, s.w, s.c, 1, kBorderMark);
   Guarded<float> y(s.n * s.c), fdy = guarded(dy.data);
   Guarded<int32_t> argmax(s.n * s.c);
@@ -128,7 +146,7 @@ void checkGlobalPools(const TrainKernels& kernels, const Size& s, const std::str
   near(values(y), top.data, 0, name + " max");
   expect(std::equal(expectedIndex.begin(), expectedIndex.end(), argmax.data()) && argmax.guardsIntact(), name + " argmax");
   kernels.globalMaxPoolBackward(fdy.data(), argmax.data(), fdx.view);
-  near(fdx.tensor().data, reference::maxPoolBackward(dy, s.h, s.w, expectedIndex).data, 0, name + " max backward");
+  near(fdx.tensor().data, reference::globalMaxPoolBackward(dy, expectedIndex, s.h, s.w).data, 0, name + " max backward");
   kernels.globalAveragePool(fx.view, y.data());
   near(values(y), reference::globalAveragePool(x).data, 1e-5, name + " average");
   kernels.globalAveragePoolBackward(fdy.data(), fdx.view);
@@ -214,7 +232,8 @@ int main() {
       checkStatistics(kernels, s, 300, false, isa + " statistics far from zero " + s.name());
       checkPointwise(kernels, s, isa);
       checkGlobalPools(kernels, s, isa);
-      for (int64_t size : {1, 2, 3}) checkMaxPool(kernels, s, size, isa);
+      for (const PoolShape& shape : pools)
+        if (s.h + 2 * shape.pad >= shape.size && s.w + 2 * shape.pad >= shape.size) checkMaxPool(kernels, s, shape, isa);
     }
     for (int64_t n : {1, 3, 64})
       for (int64_t in : {1, 16, 33})

@@ -76,12 +76,14 @@ void batchNorm(bool relu, bool batch) {
 void pools() {
   Tensor x = randomTensor(randomness, 2, 4, 6, 3), dy = randomTensor(randomness, 2, 2, 3, 3), dg = randomTensor(randomness, 2, 1, 1, 3);
   std::vector<int64_t> argmax, global, ignored;
-  reference::maxPool(x, 2, 2, argmax);
-  reference::maxPool(x, 4, 6, global);
-  checkGradient(x.data, reference::maxPoolBackward(dy, 2, 2, argmax).data,
-                [&] { return dot(reference::maxPool(x, 2, 2, ignored).data, dy.data); }, "maxPool");
-  checkGradient(x.data, reference::maxPoolBackward(dg, 4, 6, global).data,
-                [&] { return dot(reference::maxPool(x, 4, 6, ignored).data, dg.data); }, "globalMaxPool");
+  for (const PoolShape& shape : {PoolShape{2, 2, 0}, PoolShape{3, 2, 1}}) {
+    reference::maxPool(shape, x, argmax);
+    checkGradient(x.data, reference::maxPoolBackward(shape, dy, argmax, 4, 6).data,
+                  [&] { return dot(reference::maxPool(shape, x, ignored).data, dy.data); }, "maxPool " + std::to_string(shape.size));
+  }
+  reference::globalMaxPool(x, global);
+  checkGradient(x.data, reference::globalMaxPoolBackward(dg, global, 4, 6).data,
+                [&] { return dot(reference::globalMaxPool(x, ignored).data, dg.data); }, "globalMaxPool");
   checkGradient(x.data, reference::globalAveragePoolBackward(dg, 4, 6).data,
                 [&] { return dot(reference::globalAveragePool(x).data, dg.data); }, "globalAveragePool");
   Tensor same = randomTensor(randomness, 2, 4, 6, 3);
@@ -113,6 +115,7 @@ int main() {
   for (int64_t kernel : {1, 3, 5})
     for (int64_t stride : {1, 2})
       for (int64_t pad : {0, 1, 2}) convolution({3, 2, kernel, stride, pad}, 6, 7);
+  convolution({3, 2, 7, 2, 3}, 9, 8);
   for (bool relu : {false, true})
     for (bool batch : {false, true}) batchNorm(relu, batch);
   pools();

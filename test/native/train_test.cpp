@@ -45,9 +45,11 @@ LayerSpec head(const char* name, const char* input, bool bias) {
   return spec;
 }
 
-LayerSpec pool(const char* name, const char* input) {
+LayerSpec pool(const char* name, const char* input, int64_t size, int64_t stride, int64_t pad) {
   LayerSpec spec = layer(LayerOp::maxPool, name, {input});
-  spec.size = 2;
+  spec.size = size;
+  spec.stride = stride;
+  spec.pad = pad;
   return spec;
 }
 
@@ -69,11 +71,25 @@ NetSpec residualNet() {
 NetSpec tangledNet() {
   NetSpec net{"tangled", 8, 8, 2, 3, {}};
   net.layers = {layer(LayerOp::batchNorm, "n0", {"image"}), conv("c1", "n0", 4, 3, 1, 1), conv("c2", "image", 4, 1, 1, 0),
-                layer(LayerOp::add, "s1", {"c1", "c2"}), layer(LayerOp::relu, "r1", {"s1"}), pool("p1", "r1"),
+                layer(LayerOp::add, "s1", {"c1", "c2"}), layer(LayerOp::relu, "r1", {"s1"}), pool("p1", "r1", 2, 2, 0),
                 conv("c3", "p1", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::add, "s2", {"n3", "p1"}),
                 layer(LayerOp::add, "s3", {"s2", "s2"}), layer(LayerOp::relu, "r3", {"s3"}), conv("c4", "r3", 6, 3, 2, 1),
                 layer(LayerOp::batchNorm, "n4", {"c4"}), layer(LayerOp::relu, "r4", {"n4"}), conv("c5", "p1", 6, 1, 2, 0),
                 layer(LayerOp::add, "s4", {"r4", "c5"}), layer(LayerOp::globalAveragePool, "pool", {"s4"}), head("logits", "pool", true)};
+  return net;
+}
+
+// The shape of ResNet-18 on an odd size: 7 x 7 stem of stride 2, overlapping pool, ReLU after the sums, a projected shortcut. The last
+// sum makes the second block share its gradient with an earlier layer.
+NetSpec basicBlockNet() {
+  NetSpec net{"basic blocks", 19, 14, 3, 3, {}};
+  net.layers = {conv("c0", "image", 4, 7, 2, 3), layer(LayerOp::batchNorm, "n0", {"c0"}), layer(LayerOp::relu, "r0", {"n0"}), pool("p0", "r0", 3, 2, 1),
+                conv("c1", "p0", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n1", {"c1"}), layer(LayerOp::relu, "r1", {"n1"}),
+                conv("c2", "r1", 4, 3, 1, 1), layer(LayerOp::batchNorm, "n2", {"c2"}), layer(LayerOp::add, "s2", {"n2", "p0"}), layer(LayerOp::relu, "r2", {"s2"}),
+                conv("c6", "r2", 6, 3, 2, 1), conv("c3", "r2", 6, 3, 2, 1), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::relu, "r3", {"n3"}),
+                conv("c4", "r3", 6, 3, 1, 1), layer(LayerOp::batchNorm, "n4", {"c4"}), conv("c5", "r2", 6, 1, 2, 0), layer(LayerOp::batchNorm, "n5", {"c5"}),
+                layer(LayerOp::add, "s5", {"n4", "n5"}), layer(LayerOp::relu, "r5", {"s5"}), layer(LayerOp::add, "s6", {"r5", "c6"}),
+                layer(LayerOp::globalAveragePool, "pool", {"s6"}), head("logits", "pool", true)};
   return net;
 }
 
@@ -97,7 +113,7 @@ Parameters named(const ParameterLayout& layout, const std::vector<float>& flat) 
 // A net, its data and a model that is not at its initial values, so that every gradient is alive.
 struct Case {
   explicit Case(const NetSpec& spec) : net(spec) {
-    expect(compileNet(net, plan).ok(), net.name + " compiles");
+    expect(compileNet(net, Precision::fp32, plan).ok() && compileNet(net, Precision::bf16, bf16Plan).ok(), net.name + " compiles");
     std::mt19937 random(3);
     std::uniform_real_distribution<float> uniform(0.5f, 1.5f), signedUniform(-0.3f, 0.3f);
     for (int64_t i = 0; i < numPoints * net.height * net.width * net.channels; ++i) pixels.push_back(static_cast<uint8_t>(random() & 255));
@@ -125,7 +141,7 @@ struct Case {
   }
 
   NetSpec net;
-  NetPlan plan;
+  NetPlan plan, bf16Plan;
   int64_t numPoints = 7;
   std::vector<uint8_t> pixels;
   std::vector<int32_t> labels, points;
@@ -143,12 +159,12 @@ void checkGradients(Case& test, const Objective& objective, bool train, Isa isa)
   const std::string what = test.net.name + ", " + objective.name + (train ? ", train, " : ", eval, ") + isaName(isa);
   const TrainKernels& kernels = trainKernels(isa);
   const int64_t n = test.numPoints;
-  NetRunner runner(test.plan, kernels, n + 2, true);
+  NetRunner runner(test.plan, isa, n + 2, true);
   std::vector<float> parameters = test.flat, gradient(static_cast<size_t>(test.plan.layout.numTrainable));
   double loss = 0;
   for (int repeat = 0; repeat < 2; ++repeat) {  // the second time with dirty buffers
     parameters = test.flat;
-    kernels.gatherImages(test.pixels.data(), test.points.data(), test.mean.data(), test.std.data(), runner.image(n));
+    runner.gather(n, test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data());
     runner.forward(n, train, parameters.data());
     loss = kernels.loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(), test.targets.data(), runner.logitsGradient());
     runner.backward(n, train, parameters.data(), gradient.data());
@@ -176,6 +192,39 @@ void checkGradients(Case& test, const Objective& objective, bool train, Isa isa)
   }
 }
 
+// Of bf16 images every value is off by up to 2^-9 of itself, and ReLU and max-pool may choose otherwise where two inputs are that close; so
+// the whole gradient is compared as a vector, and the loss. Norms over seven images are ill-conditioned: rounding nothing but the weights
+// of the double-precision network changes its gradient by up to 7 %.
+void checkBf16Gradients(Case& test, const Objective& objective, bool train, Isa isa) {
+  const std::string what = test.net.name + ", bf16, " + objective.name + (train ? ", train, " : ", eval, ") + isaName(isa);
+  const int64_t n = test.numPoints;
+  NetRunner runner(test.bf16Plan, isa, n, true);
+  std::vector<float> parameters = test.flat, gradient(static_cast<size_t>(test.plan.layout.numTrainable));
+  runner.gather(n, test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data());
+  runner.forward(n, train, parameters.data());
+  const double loss = trainKernels(isa).loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(),
+                                             test.targets.data(), runner.logitsGradient());
+  runner.backward(n, train, parameters.data(), gradient.data());
+
+  NetReference model(test.net);
+  Parameters wanted = named(test.plan.layout, test.flat);
+  Values dLogits;
+  const double wantedLoss = test.referenceLoss(objective.weights, 0.7f, train, wanted, dLogits);
+  expect(std::fabs(loss - wantedLoss) < 0.02 * (1 + std::fabs(wantedLoss)), what + ", loss " + std::to_string(loss - wantedLoss));
+  model.forward(test.images(), train, wanted);
+  const Parameters gradients = model.backward(dLogits, wanted);
+  double error = 0, size = 0;
+  for (const ParameterTensor& tensor : test.plan.layout.tensors) {
+    for (int64_t k = 0; tensor.trainable && k < tensor.size; ++k) {
+      const double exact = gradients.at(tensor.name)[static_cast<size_t>(k)], off = gradient[static_cast<size_t>(tensor.offset + k)] - exact;
+      error += off * off;
+      size += exact * exact;
+    }
+  }
+  const double tolerance = train ? 0.3 : 0.05;
+  expect(error <= tolerance * tolerance * size, what + ", gradient: relative error " + std::to_string(std::sqrt(error / size)));
+}
+
 // The reference's own gradients, by central differences at a few places of every tensor.
 void checkReference(const Case& test, const Objective& objective, bool train) {
   const double step = 1e-6;
@@ -198,13 +247,15 @@ void checkReference(const Case& test, const Objective& objective, bool train) {
   }
 }
 
-// Two weighted terms and a second pass, every batch a whole index set, so that the order of the shuffle does not matter.
+// Two weighted terms with augmented images and a second pass, every batch a whole index set.
 TrainJob twoTermJob(const Case& test, const Optimizer& optimizer) {
   PassTerm forget{test.points.data(), 3, test.targets.data(), {0, 0, 1, -0.5f, 2}, 0.6f, 3};
   PassTerm retain{test.points.data() + 3, 4, nullptr, {1, 0.1f, 0, 0, 1}, 1.3f, 4};
   TrainJob job;
   job.epochs = 4;
-  job.passes = {{{forget, retain}, 3, true}, {{retain}, INT64_MAX, false}};
+  job.seed = 21;
+  job.modelIndex = 4;
+  job.passes = {{{forget, retain}, 3, true, {2, true}}, {{retain}, INT64_MAX, false, {}}};
   job.optimizer = optimizer;
   job.schedule = {Schedule::Kind::triangle, 0.05, 1, 1, {}};
   job.initialParameters = test.flat.data();
@@ -216,14 +267,31 @@ struct ReferenceTrainer {
   Parameters parameters, first, second;
   int64_t steps = 0;
 
-  Parameters term(const PassTerm& from, bool train) {
+  // Placements by row of the term, from the words that core/sampler.h promises.
+  static std::vector<ImagePlacement> placements(const TrainJob& job, const Augmentation& augmentation, const PassTerm& from, uint32_t stream) {
+    Sampler order(from.count, from.count, 0, Random(job.seed, Purpose::shuffle, job.modelIndex, stream));
+    Random words(job.seed, Purpose::augment, job.modelIndex, stream);
+    std::vector<ImagePlacement> result(static_cast<size_t>(from.count));
+    const double padding = static_cast<double>(augmentation.cropPadding);
+    const auto offset = [&] { return static_cast<int32_t>(std::floor(words.next() * (2 * padding + 1) * 0x1p-32) - padding); };
+    for (int64_t k = 0; k < from.count; ++k) {
+      ImagePlacement& place = result[static_cast<size_t>(order.draw())];
+      place.down = offset();
+      place.right = offset();
+      place.flip = words.next() >= 0x80000000u && augmentation.flip;
+      words.next();
+    }
+    return result;
+  }
+
+  Parameters term(const PassTerm& from, bool train, const std::vector<ImagePlacement>& places) {
     const size_t start = static_cast<size_t>(from.indices - test.points.data()), count = static_cast<size_t>(from.count);
     std::vector<int32_t> index(test.points.begin() + static_cast<int64_t>(start), test.points.begin() + static_cast<int64_t>(start + count));
     std::vector<int32_t> labels(test.labels.begin() + static_cast<int64_t>(start), test.labels.begin() + static_cast<int64_t>(start + count));
     const Values targets = from.targets ? Values(from.targets, from.targets + from.count * test.net.numClasses) : Values{};
     NetReference model(test.net);
     const Tensor images = reference::gatherImages(test.pixels, index, Values(test.mean.begin(), test.mean.end()), Values(test.std.begin(), test.std.end()),
-                                                  test.net.height, test.net.width, test.net.channels);
+                                                  test.net.height, test.net.width, test.net.channels, places);
     const Values logits = model.forward(images, train, parameters).data;
     Values dLogits;
     reference::loss(from.objective, from.weight, from.count, test.net.numClasses, logits, labels, targets, dLogits);
@@ -234,11 +302,13 @@ struct ReferenceTrainer {
     for (int64_t epoch = 0; epoch < job.epochs; ++epoch) {
       const double active = epoch < job.passes[0].activeEpochs ? 2 : 1;
       double step = 0;
-      for (const Pass& pass : job.passes) {
+      for (size_t p = 0; p < job.passes.size(); ++p) {
+        const Pass& pass = job.passes[p];
         if (epoch >= pass.activeEpochs) continue;
         Parameters gradient;
-        for (const PassTerm& from : pass.terms) {
-          for (const auto& [name, values] : term(from, pass.trainBatchNorm)) {
+        for (size_t t = 0; t < pass.terms.size(); ++t) {
+          const uint32_t stream = static_cast<uint32_t>(256 * epoch) + static_cast<uint32_t>(16 * p + t);
+          for (const auto& [name, values] : term(pass.terms[t], pass.trainBatchNorm, placements(job, pass.augmentation, pass.terms[t], stream))) {
             Values& sum = gradient[name];
             sum.resize(values.size());
             for (size_t k = 0; k < values.size(); ++k) sum[k] += values[k];
@@ -296,9 +366,9 @@ void checkSingleValueNorm() {
   net.layers = {conv("c1", "image", 4, 2, 1, 0), layer(LayerOp::batchNorm, "n1", {"c1"}), layer(LayerOp::globalMaxPool, "pool", {"n1"}), head("logits", "pool", true)};
   Case test(net);
   const TrainKernels& kernels = trainKernels(availableIsas().back());
-  NetRunner runner(test.plan, kernels, 1, true);
+  NetRunner runner(test.plan, availableIsas().back(), 1, true);
   std::vector<float> gradient(static_cast<size_t>(test.plan.layout.numTrainable));
-  kernels.gatherImages(test.pixels.data(), test.points.data(), test.mean.data(), test.std.data(), runner.image(1));
+  runner.gather(1, test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data());
   runner.forward(1, true, test.flat.data());
   kernels.loss({1, 0, 0, 0, 1}, 1, 1, 3, runner.logits(), test.labels.data(), nullptr, runner.logitsGradient());
   runner.backward(1, true, test.flat.data(), gradient.data());
@@ -314,7 +384,7 @@ void checkRefusals() {
   renamed.layers[5].inputs = {"later"};
   for (const auto& [net, name] : {std::pair{unused, "\"extra\""}, std::pair{huge, "\"c1\""}, std::pair{renamed, "\"later\""}}) {
     NetPlan plan;
-    const Status status = compileNet(net, plan);
+    const Status status = compileNet(net, Precision::fp32, plan);
     expect(status.code == "LETHE_NET_INVALID" && status.message.find(name) != std::string::npos, "refuses a net and names " + std::string(name) + ": " + status.message);
   }
 }
@@ -329,6 +399,28 @@ void checkSchedules() {
   expect(near(learningRate({Schedule::Kind::exponential, 1, 0, 0.95, {}}, 2.9, 9), 0.95 * 0.95), "exponential moves once an epoch");
   const Schedule steps{Schedule::Kind::steps, 1, 0, 0.1, {3, 5}};
   expect(near(learningRate(steps, 2.99, 9), 1) && near(learningRate(steps, 3, 9), 0.1) && near(learningRate(steps, 5.5, 9), 0.01), "steps");
+}
+
+void checkPlacer() {
+  const auto places = [](const Augmentation& augmentation) {
+    Placer placer(augmentation, Random(3, Purpose::augment, 1, 2));
+    std::vector<ImagePlacement> result;
+    for (int k = 0; k < 2000; ++k) result.push_back(placer.next());
+    return result;
+  };
+  const std::vector<ImagePlacement> both = places({2, true}), crops = places({2, false});
+  int counts[5][5] = {}, flips = 0;
+  bool same = true;
+  for (size_t k = 0; k < both.size(); ++k) {
+    same = same && both[k].down == crops[k].down && both[k].right == crops[k].right && !crops[k].flip;
+    if (std::abs(both[k].down) <= 2 && std::abs(both[k].right) <= 2) ++counts[both[k].down + 2][both[k].right + 2];
+    flips += both[k].flip;
+  }
+  int total = 0, least = 2000;
+  for (const auto& row : counts)
+    for (int count : row) total += count, least = std::min(least, count);
+  expect(same, "crops do not depend on flips");
+  expect(total == 2000 && least > 40 && std::abs(flips - 1000) < 110, "offsets cover [-2, 2] and half of the images are flipped");
 }
 
 void checkSampler() {
@@ -352,11 +444,11 @@ int main() {
   sgd.weightDecay = 5e-4f;
   adam.kind = Optimizer::Kind::adam;
   adam.epsilon = 1e-3f;  // large enough that gradients of rounding size do not become steps of full size
-  for (const NetSpec& net : {residualNet(), tangledNet()}) {
+  for (const NetSpec& net : {residualNet(), tangledNet(), basicBlockNet()}) {
     Case test(net);
     for (const Objective& objective : objectives()) {
       for (const bool train : {true, false}) {
-        for (Isa isa : availableIsas()) checkGradients(test, objective, train, isa);
+        for (Isa isa : availableIsas()) checkGradients(test, objective, train, isa), checkBf16Gradients(test, objective, train, isa);
         checkReference(test, objective, train);
       }
     }
@@ -369,5 +461,6 @@ int main() {
   checkRefusals();
   checkSchedules();
   checkSampler();
+  checkPlacer();
   return finish();
 }

@@ -1,9 +1,11 @@
 // The tile unit of AMX as the kernels of this folder use it: eight registers of up to 16 rows of 64 bytes, and dot products of bytes
-// into 32-bit sums. Two implementations of one interface, chosen when a file is compiled: the instructions, and with
+// into 32-bit sums and of bf16 pairs into fp32 sums. Two implementations of one interface, chosen when a file is compiled: the instructions, and with
 // LETHE_EMULATE_TILES their definition in plain C++, so that a kernel's blocking and padding are tested on every machine.
 #pragma once
 #include <cstdint>
 #include <cstring>
+
+#include "lethe/bf16.h"
 #if !defined(LETHE_EMULATE_TILES)
 #include <immintrin.h>
 #endif
@@ -68,6 +70,28 @@ class TileUnit {
     dot<C, A, B, int8_t>();
   }
 
+  // TDPBF16PS: C[m, n] += sum over k and i < 2 of A[m, 2 k + i] * B[k, 2 n + i], C of fp32, A and B of bf16.
+  template <int C, int A, int B>
+  void dotBf16() {
+    static_assert(C != A && C != B && A != B);
+    const int rows = config_.rows[C], columns = config_.rowBytes[C] / 4, depth = config_.rowBytes[A] / 4;
+    if (config_.rows[A] != rows || config_.rowBytes[B] != config_.rowBytes[C] || config_.rows[B] != depth) __builtin_trap();
+    for (int m = 0; m < rows; ++m) {
+      float sums[16] = {};
+      Bf16 a[32], b[32];
+      std::memcpy(sums, tiles_[C][m], static_cast<size_t>(columns) * 4);
+      std::memcpy(a, tiles_[A][m], kTileRowBytes);
+      for (int k = 0; k < depth; ++k) {
+        std::memcpy(b, tiles_[B][k], kTileRowBytes);
+        for (int n = 0; n < columns; ++n) {
+          for (int i = 0; i < 2; ++i) sums[n] += static_cast<float>(a[2 * k + i]) * static_cast<float>(b[2 * n + i]);
+        }
+      }
+      std::memcpy(tiles_[C][m], sums, kTileRowBytes);
+    }
+    for (int m = rows; m < kTileRows; ++m) std::memset(tiles_[C][m], 0, kTileRowBytes);
+  }
+
  private:
   template <int C, int A, int B, typename Right>
   void dot() {
@@ -129,6 +153,10 @@ class TileUnit {
   template <int C, int A, int B>
   LETHE_INLINE void dotSigned() {
     asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+  }
+  template <int C, int A, int B>
+  LETHE_INLINE void dotBf16() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
   }
 };
 

@@ -1,4 +1,4 @@
-// Which instruction-set build of the kernels runs. LETHE_ISA=portable|avx2|avx512|amx caps it, so that every path is testable.
+// Which instruction-set build of the kernels runs. LETHE_ISA=portable|avx2|avx512|avx512bf16|amx caps it, so that every path is testable.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,7 +8,7 @@
 namespace lethe {
 
 // Ascending: a level has the instructions of those before it, and runs their kernels where it has none of its own.
-enum class Isa { portable, avx2, avx512, amx };
+enum class Isa { portable, avx2, avx512, avx512bf16, amx };
 
 const char* isaName(Isa isa);
 

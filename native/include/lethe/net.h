@@ -15,7 +15,8 @@ struct LayerSpec {
   std::string name;
   std::vector<std::string> inputs;  // names of earlier layers, or "image"
   LayerOp op = LayerOp::relu;
-  int64_t outChannels = 0, kernel = 0, stride = 1, pad = 0;  // conv
+  int64_t outChannels = 0, kernel = 0;                       // conv
+  int64_t stride = 1, pad = 0;                               // conv, maxPool
   float epsilon = 0, momentum = 0;                           // batchNorm
   int64_t size = 0;                                          // maxPool
   int64_t outFeatures = 0;                                   // linear

@@ -7,7 +7,8 @@
 namespace lethe {
 
 enum class Purpose : uint32_t {
-  initialise = 1, shuffle = 2, subset = 3, holdout = 4, mask = 5, forgetSet = 6, synthetic = 7, bootstrap = 8, linearData = 9, minibatch = 10
+  initialise = 1, shuffle = 2, subset = 3, holdout = 4, mask = 5, forgetSet = 6, synthetic = 7, bootstrap = 8, linearData = 9, minibatch = 10,
+  augment = 11
 };
 
 class Random {

@@ -1,4 +1,4 @@
-// Training and inference of many models of one network: the native side of Engine (src/types.ts), fp32, one model per core.
+// Training and inference of many models of one network: the native side of Engine (src/types.ts), one model per core.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -32,10 +32,17 @@ struct PassTerm {
   int64_t samplePerEpoch = -1, alwaysIncluded = 0;
 };
 
+// Random crops of the image padded by cropPadding on all sides, and horizontal flips of every second image.
+struct Augmentation {
+  int64_t cropPadding = 0;
+  bool flip = false;
+};
+
 struct Pass {
   std::vector<PassTerm> terms;
   int64_t activeEpochs = INT64_MAX;
   bool trainBatchNorm = true;
+  Augmentation augmentation;  // of the images of all terms
 };
 
 struct Optimizer {
@@ -73,6 +80,7 @@ struct TrainOutcome {
 struct TrainRequest {
   NetSpec net;
   Isa isa = Isa::portable;
+  Precision precision = Precision::fp32;
   int threads = 0;  // 0: allowedThreads()
   ImageData data;
   std::vector<TrainJob> jobs;
@@ -88,6 +96,7 @@ Status trainMany(const TrainRequest& request, const TaskControl& control, std::v
 struct ForwardRequest {
   NetSpec net;
   Isa isa = Isa::portable;
+  Precision precision = Precision::fp32;
   int threads = 0;
   ImageData data;
   std::vector<const float*> parameters;  // a model each, (numParameters)
@@ -105,6 +114,6 @@ struct NetDescription {
   int64_t memoryBytes = 0;   // of one model in training at this batch size, Adam and two-term sums included
 };
 
-Status describeNet(const NetSpec& net, Isa isa, int64_t batchSize, NetDescription& description);
+Status describeNet(const NetSpec& net, Isa isa, Precision precision, int64_t batchSize, NetDescription& description);
 
 }  // namespace lethe

@@ -1,32 +1,48 @@
-// The training backend contract: one table of fp32 NHWC kernels per instruction set. Kernels run on the calling thread, allocate nothing,
-// check nothing (the driver in core/ has), and write only inside the stated shapes. Sums over pixels are in a fixed order.
+// The training backend contract: per instruction set one table of NHWC kernels for fp32 images and one for bf16 images. Kernels run on the
+// calling thread, allocate nothing, check nothing (the driver in core/ has), and write only inside the stated shapes. Sums over pixels are
+// in a fixed order.
 #pragma once
 #include <cstdint>
 
+#include "lethe/bf16.h"
 #include "lethe/isa.h"
-
-// An out-of-line copy of an inline function could be linked from an object of a higher instruction set.
-#define LETHE_ALWAYS_INLINE inline __attribute__((always_inline))
 
 namespace lethe {
 
 // Activations carry a zero border so that convolutions need no im2col and no edge cases.
 // data: (n, h + 2*border, w + 2*border, c) row-major; pixel (i, y, x) of the image sits at [i, y + border, x + border].
-struct ImageView {
-  float* data = nullptr;
+template <typename Value>
+struct ImageOf {
+  Value* data = nullptr;
   int64_t n = 0, h = 0, w = 0, c = 0, border = 0;
 
   LETHE_ALWAYS_INLINE int64_t rowStride() const { return (w + 2 * border) * c; }
   LETHE_ALWAYS_INLINE int64_t imageStride() const { return (h + 2 * border) * rowStride(); }
   LETHE_ALWAYS_INLINE int64_t size() const { return n * imageStride(); }
-  LETHE_ALWAYS_INLINE float* pixel(int64_t image, int64_t y, int64_t x) const {
+  LETHE_ALWAYS_INLINE Value* pixel(int64_t image, int64_t y, int64_t x) const {
     return data + image * imageStride() + (y + border) * rowStride() + (x + border) * c;
   }
 };
+using ImageView = ImageOf<float>;
+
+// How images and their gradients are stored. Parameters, statistics, vectors behind a global pool and all sums are fp32 in both.
+enum class Precision { fp32, bf16 };
 
 // Square kernels. Output size is (h + 2*pad - kernel) / stride + 1.
 struct ConvShape {
   int64_t inChannels = 0, outChannels = 0, kernel = 0, stride = 1, pad = 0;
+};
+
+// Square windows, size <= 16 and 2 * pad <= size: every window holds pixels of the image. Output size is (h + 2*pad - size) / stride + 1.
+struct PoolShape {
+  int64_t size = 0, stride = 0, pad = 0;
+};
+
+// A crop of a padded image, then a flip: pixel (y, x) of the result is pixel (y + down, (flip ? w - 1 - x : x) + right) of the image, and
+// outside the image zero after normalisation, which is the mean colour.
+struct ImagePlacement {
+  int32_t down = 0, right = 0;
+  bool flip = false;
 };
 
 // One loss covers every objective of the method: per example with logits z (classes), label y, targets t (classes),
@@ -36,39 +52,52 @@ struct LossWeights {
   float crossEntropy = 0, labelSmoothing = 0, matchLogits = 0, distill = 0, temperature = 1;
 };
 
-struct TrainKernels {
+// Value: float or Bf16. On bf16 images, products of a convolution are of bf16 pairs with fp32 sums, weights are rounded to bf16 first, and
+// every result is rounded once.
+template <typename Value>
+struct ImageKernels {
+  using View = ImageOf<Value>;
+
   // x.border >= pad. weight: (kernel, kernel, inChannels, outChannels) row-major. Writes the interior of y only.
-  // scratch, here and below: convScratchFloats(shape) floats.
-  void (*convForward)(const ConvShape&, const ImageView& x, const float* weight, const ImageView& y, float* scratch);
+  // scratch, here and below: convScratchFloats(shape, x.h, x.w) floats.
+  void (*convForward)(const ConvShape&, const View& x, const float* weight, const View& y, float* scratch);
   // dy.border >= kernel - 1 - pad and zero. Writes the interior of dx (overwrites).
-  void (*convInputGradient)(const ConvShape&, const ImageView& dy, const float* weight, const ImageView& dx, float* scratch);
+  void (*convInputGradient)(const ConvShape&, const View& dy, const float* weight, const View& dx, float* scratch);
   // Overwrites dWeight (kernel, kernel, inChannels, outChannels).
-  void (*convWeightGradient)(const ConvShape&, const ImageView& x, const ImageView& dy, float* dWeight, float* scratch);
-  int64_t (*convScratchFloats)(const ConvShape&);
+  void (*convWeightGradient)(const ConvShape&, const View& x, const View& dy, float* dWeight, float* scratch);
+  int64_t (*convScratchFloats)(const ConvShape&, int64_t height, int64_t width);  // of the input
 
   // Batch statistics over n*h*w of x, biased variance, without E[x^2] - mean^2 in fp32. mean, variance: (c).
-  void (*batchNormStatistics)(const ImageView& x, float* mean, float* variance);
+  void (*batchNormStatistics)(const View& x, float* mean, float* variance);
   // y = scale * x + shift per channel, optionally followed by ReLU. Interior only; y may be x.
-  void (*affine)(const ImageView& x, const float* scale, const float* shift, bool relu, const ImageView& y);
+  void (*affine)(const View& x, const float* scale, const float* shift, bool relu, const View& y);
   // Backward of y = relu?(gamma * (x - mean) * inverseStd + beta), the ReLU mask recomputed from x.
   // Overwrites dGamma, dBeta (c) and the interior of dx, which may be x or dy.
   // batchStatistics: false treats mean and inverseStd as constants (eval mode).
-  void (*batchNormBackward)(const ImageView& x, const ImageView& dy, const float* mean, const float* inverseStd, const float* gamma,
-                            const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const ImageView& dx);
+  void (*batchNormBackward)(const View& x, const View& dy, const float* mean, const float* inverseStd, const float* gamma,
+                            const float* beta, bool relu, bool batchStatistics, float* dGamma, float* dBeta, const View& dx);
 
-  void (*relu)(const ImageView& x, const ImageView& y);
-  void (*reluBackward)(const ImageView& y, const ImageView& dy, const ImageView& dx);  // mask from the output y
-  void (*add)(const ImageView& a, const ImageView& b, const ImageView& y);  // y may be a or b
-  // Non-overlapping size x size max; h and w multiples of size, size <= 16. NaN wins.
-  // argmax: (n, h/size, w/size, c), index ky * size + kx, first maximum wins.
-  void (*maxPool)(const ImageView& x, int64_t size, const ImageView& y, uint8_t* argmax);
-  void (*maxPoolBackward)(const ImageView& dy, int64_t size, const uint8_t* argmax, const ImageView& dx);  // overwrites dx interior
+  void (*relu)(const View& x, const View& y);
+  void (*reluBackward)(const View& y, const View& dy, const View& dx);  // mask from the output y; dx may be dy
+  void (*add)(const View& a, const View& b, const View& y);  // y may be a or b
+  void (*addRelu)(const View& a, const View& b, const View& y);  // y = relu(a + b)
+  // Padding never wins, NaN does. argmax: (n, y.h, y.w, c), index ky * size + kx in the window, first maximum wins.
+  void (*maxPool)(const PoolShape&, const View& x, const View& y, uint8_t* argmax);
+  // Overwrites the interior of dx: each pixel takes the gradients of all windows that chose it.
+  void (*maxPoolBackward)(const PoolShape&, const View& dy, const uint8_t* argmax, const View& dx);
   // y: (n, c). argmax: (n, c), index y * w + x, first maximum wins; NaN wins over numbers.
-  void (*globalMaxPool)(const ImageView& x, float* y, int32_t* argmax);
-  void (*globalMaxPoolBackward)(const float* dy, const int32_t* argmax, const ImageView& dx);  // overwrites dx interior
-  void (*globalAveragePool)(const ImageView& x, float* y);
-  void (*globalAveragePoolBackward)(const float* dy, const ImageView& dx);
+  void (*globalMaxPool)(const View& x, float* y, int32_t* argmax);
+  void (*globalMaxPoolBackward)(const float* dy, const int32_t* argmax, const View& dx);  // overwrites dx interior
+  void (*globalAveragePool)(const View& x, float* y);
+  void (*globalAveragePoolBackward)(const float* dy, const View& dx);
 
+  // y interior [i] = (pixels[index[i]] / 255 - mean) / std per channel. pixels: (N, h, w, c) uint8 row-major; index: (y.n).
+  // placements: (y.n), or null: images as they are.
+  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const ImagePlacement* placements, const float* mean, const float* std,
+                       const View& y);
+};
+
+struct TrainKernels : ImageKernels<float> {
   // x: (n, in), weight: (in, out), bias: (out) or null, y: (n, out).
   void (*linear)(int64_t n, int64_t in, int64_t out, const float* x, const float* weight, const float* bias, float* y);
   // Overwrites dWeight (in, out), dBias (out, or null) and dx (n, in, or null).
@@ -85,12 +114,10 @@ struct TrainKernels {
   // PyTorch's Adam with L2 weight decay; step counts from 1.
   void (*adamStep)(int64_t count, int64_t step, float learningRate, float beta1, float beta2, float epsilon, float weightDecay,
                    const float* gradient, float* first, float* second, float* parameter);
-
-  // y interior [i] = (pixels[index[i]] / 255 - mean) / std per channel. pixels: (N, h, w, c) uint8 row-major; index: (y.n).
-  void (*gatherImages)(const uint8_t* pixels, const int32_t* index, const float* mean, const float* std, const ImageView& y);
 };
 
 // Kernels of one instruction set; the level must be available (resolveIsa).
 const TrainKernels& trainKernels(Isa isa);
+const ImageKernels<Bf16>& bf16Kernels(Isa isa);
 
 }  // namespace lethe

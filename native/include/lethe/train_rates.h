@@ -7,6 +7,7 @@
 #include "lethe/isa.h"
 #include "lethe/net.h"
 #include "lethe/status.h"
+#include "lethe/train_kernels.h"
 
 namespace lethe {
 
@@ -19,6 +20,6 @@ struct LayerRate {
 
 // Runs steps of SGD on random images for about `seconds`, at least 5 after one that warms up, in order of execution.
 // LETHE_NET_INVALID, LETHE_ARGUMENT_INVALID.
-Status trainLayerRates(const NetSpec& net, Isa isa, int64_t batchSize, double seconds, std::vector<LayerRate>& rates);
+Status trainLayerRates(const NetSpec& net, Isa isa, Precision precision, int64_t batchSize, double seconds, std::vector<LayerRate>& rates);
 
 }  // namespace lethe

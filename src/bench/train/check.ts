@@ -1,6 +1,6 @@
 /** The check that comes before any time: the first steps of an engine beside somebody else's arithmetic, from the same parameters and images. */
 import type { Dataset, Engine, TrainJob } from '../../types.js';
-import type { Precision } from './engines.js';
+import type { Precision } from '../../native/types.js';
 import type { StepCase, TrainCheck } from './types.js';
 import { randomImages, stepsJob } from './work.js';
 
@@ -9,11 +9,11 @@ const settings = { learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4 };
 
 /**
  * Rounding flips a few ReLU and max-pool decisions: PyTorch's own fp32 gradient of a batch of 128 to 512 differs from its double-precision one by
- * 2e-3 to 6e-3, and by 2e-6 where none flips. Losses are smooth.
+ * 2e-3 to 6e-3, and by 2e-6 where none flips; its gradient under bf16 autocast differs from the fp32 one by 0.25. Losses are smooth.
  */
 const tolerances: Record<Precision, { loss: number; gradient: number; update: number }> = {
   fp32: { loss: 1e-4, gradient: 2e-2, update: 5e-2 },
-  bf16: { loss: 2e-2, gradient: 0.2, update: 0.3 },
+  bf16: { loss: 1e-2, gradient: 0.4, update: 0.3 },
 };
 
 export interface CheckInputs {

@@ -1,11 +1,7 @@
 /** The engines that can be benchmarked, by name: a further one is one entry here. */
 import { NativeEngine } from '../../engines/native.js';
-import { nativeAddon } from '../../native/addon.js';
-import type { IsaName } from '../../native/types.js';
+import type { IsaName, Precision } from '../../native/types.js';
 import type { Engine, NetSpec } from '../../types.js';
-
-/** Of activations and weights; sums and master weights are fp32. */
-export type Precision = 'fp32' | 'bf16';
 
 /** One way to train: where and in which numbers. */
 export interface Backend {
@@ -21,15 +17,19 @@ interface BenchEngine {
   /** It runs at the instruction set it is told to. */
   takesIsa: boolean;
   /** Buffers of one model in training. */
-  memoryBytes?(net: NetSpec, batchSize: number): number;
+  memoryBytes?(backend: Backend, net: NetSpec, batchSize: number): number;
+}
+
+function nativeEngine({ isa, precision }: Backend, threads: number): NativeEngine {
+  return new NativeEngine({ ...(isa === '' ? {} : { isa }), precision, threads });
 }
 
 const engines = {
   native: {
-    make: ({ isa }, threads) => new NativeEngine({ ...(isa === '' ? {} : { isa }), threads }),
-    precisions: ['fp32'],
+    make: nativeEngine,
+    precisions: ['fp32', 'bf16'],
     takesIsa: true,
-    memoryBytes: (net, batchSize) => nativeAddon().describeNet(net, batchSize).memoryBytes,
+    memoryBytes: (backend, net, batchSize) => nativeEngine(backend, 1).describeNet(net, batchSize).memoryBytes,
   },
 } satisfies Record<string, BenchEngine>;
 
@@ -58,8 +58,8 @@ export function makeEngine(backend: Backend, threads: number): Engine {
   return entry(backend.engine).make(backend, threads);
 }
 
-export function memoryOf({ engine }: Backend, net: NetSpec, batchSize: number): number | null {
-  return entry(engine).memoryBytes?.(net, batchSize) ?? null;
+export function memoryOf(backend: Backend, net: NetSpec, batchSize: number): number | null {
+  return entry(backend.engine).memoryBytes?.(backend, net, batchSize) ?? null;
 }
 
 /** "native-avx512", "ort" */

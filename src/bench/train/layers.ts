@@ -1,19 +1,26 @@
 /** Where a training step's time goes, layer by layer. */
 import { nativeAddon } from '../../native/addon.js';
-import type { IsaName } from '../../native/types.js';
+import type { IsaName, Precision } from '../../native/types.js';
 import { table } from '../table.js';
 import type { Machine } from '../types.js';
+import { peakOf } from './summarise.js';
 import type { LayerTable, StepCase } from './types.js';
 
-/** Measured inside real steps of the native engine on the calling process's cores, fp32. */
-export async function layerTable({ net, batchSize }: StepCase, isa: IsaName, seconds: number, machine: Machine): Promise<LayerTable> {
-  const rates = await nativeAddon().trainLayerRates(net, isa, batchSize, seconds);
-  const peak = machine.peaks.find((each) => each.isa === isa)?.fmaGflops;
+/** Measured inside real steps of the native engine on the calling process's cores. */
+export async function layerTable(
+  { net, batchSize }: StepCase,
+  backend: { isa: IsaName; precision: Precision },
+  seconds: number,
+  machine: Machine,
+): Promise<LayerTable> {
+  const { isa, precision } = backend;
+  const rates = await nativeAddon().trainLayerRates(net, isa, precision, batchSize, seconds);
+  const peak = peakOf(machine, backend);
   return {
     net: net.name,
     batchSize,
     backend: `native-${isa}`,
-    precision: 'fp32',
+    precision,
     milliseconds: 1000 * rates.reduce((sum, rate) => sum + rate.seconds, 0),
     parts: rates.map(({ layer, part, seconds: taken, operations }) => {
       const gflops = operations === 0 ? null : (1e-9 * operations) / taken;

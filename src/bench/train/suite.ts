@@ -1,13 +1,13 @@
 /** The training benchmark: every row is checked, then timed, ours and PyTorch in turn on the same core. */
 import { nativeAddon } from '../../native/addon.js';
-import type { IsaName } from '../../native/types.js';
+import type { IsaName, Precision } from '../../native/types.js';
 import { buildNet } from '../../models/index.js';
 import { describeMachine } from '../machine.js';
 import { probePeers, type Rival } from '../peers.js';
 import { allowedCores } from '../process.js';
 import type { Machine } from '../types.js';
 import { checkEngine, checkInputs, compareRuns } from './check.js';
-import { type Backend, backendName, backendsOf, type EngineName, makeEngine, type Precision } from './engines.js';
+import { type Backend, backendName, backendsOf, type EngineName, makeEngine } from './engines.js';
 import { layerTable } from './layers.js';
 import { timeSteps } from './steps.js';
 import type { StepAnswer } from './stepProcess.js';
@@ -62,8 +62,9 @@ export async function benchTrain(options: TrainBenchOptions): Promise<TrainBench
   const results: TrainBenchResult[] = [];
   for (const of of cases) results.push(...(await benchCase(of, session)));
   const layers: LayerTable[] = [];
-  for (const { isa } of options.perLayer ? backends : []) {
-    if (isa !== '') for (const of of cases) layers.push(await layerTable(of, isa, options.seconds, machine));
+  for (const backend of options.perLayer ? backends : []) {
+    if (backend.isa !== '')
+      for (const of of cases) layers.push(await layerTable(of, { ...backend, isa: backend.isa }, options.seconds, machine));
   }
   const plan = options.plan === undefined ? [] : await planRows(options.plan, session);
   return { machine, results, layers, modelsPerHour: plan, peerProblems };
@@ -90,7 +91,7 @@ async function benchCase(of: StepCase, session: Session): Promise<TrainBenchResu
 /** PyTorch is the other opinion where it is; else the native engine at another level, in fp32. */
 async function checkBackends(of: StepCase, session: Session): Promise<Map<Backend, TrainCheck>> {
   const { backends, peers, cores, signal } = session;
-  const layout = nativeAddon().describeNet(of.net, of.batchSize);
+  const layout = nativeAddon().describeNet(of.net, '', 'fp32', of.batchSize);
   const inputs = await checkInputs(makeEngine(backends[0]!, 1), of);
   const torch = peers[0];
   const theirs = torch && (await checkTorch(torch, of, inputs, layout.parameters, { cores: cores.slice(0, 1), signal }));

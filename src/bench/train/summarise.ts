@@ -1,7 +1,8 @@
 /** From samples to the rows of the report. */
 import { median, medianDeviation } from '../statistics.js';
+import type { Precision } from '../../native/types.js';
 import type { Machine } from '../types.js';
-import { type Backend, backendName, memoryOf, type Precision } from './engines.js';
+import { type Backend, backendName, memoryOf } from './engines.js';
 import type { StepAnswer } from './stepProcess.js';
 import type { TorchRate } from './torch.js';
 import type { ModelsPerHour, StepCase, TrainBenchResult, TrainCheck, TrainPeerResult } from './types.js';
@@ -61,9 +62,10 @@ export function assembleRows(
   });
 }
 
-/** Of one core, in the precision that is trained in. */
-function peakOf(machine: Machine, { isa }: Backend): number | undefined {
-  return machine.peaks.find((peak) => peak.isa === (isa || machine.isa))?.fmaGflops;
+/** GF/s of one core, of the fastest instructions for the precision that is trained in; undefined where the level was not measured. */
+export function peakOf({ peaks, isa: best }: Machine, { isa, precision }: Pick<Backend, 'isa' | 'precision'>): number | undefined {
+  const peak = peaks.find((each) => each.isa === (isa || best));
+  return peak && (precision === 'fp32' ? peak.fmaGflops : peak.amxBf16Gflops || peak.dotBf16Gflops || peak.fmaGflops);
 }
 
 function peerRows({ name, answers }: Samples['peers'][number], precision: Precision, ours: number): TrainPeerResult[] {

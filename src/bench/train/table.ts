@@ -8,8 +8,8 @@ export function renderTrainReport({ machine, results, layers, modelsPerHour, pee
   const blocks = [`${cpu}, ${cores} cores, ${caches.join(', ')}; node ${node}, ${compiler}\n`];
   blocks.push(
     table(
-      ['peaks', 'fp32 FMA GF/s'],
-      machine.peaks.map(({ isa, fmaGflops }) => [isa, fmaGflops.toPrecision(3)]),
+      ['peaks', 'fp32 FMA GF/s', 'bf16 dot GF/s', 'bf16 tile GF/s'],
+      machine.peaks.map(({ isa, ...peak }) => [isa, ...[peak.fmaGflops, peak.dotBf16Gflops, peak.amxBf16Gflops].map(shownPeak)]),
     ),
   );
   blocks.push(
@@ -81,6 +81,11 @@ function row({ peers, check, ...result }: TrainBenchResult): string[] {
     number(peer?.mad ?? null, 2),
     peer ? `${peer.ratio.toPrecision(3)}x` : '',
   ];
+}
+
+/** 0 says that there are no such instructions. */
+function shownPeak(value: number): string {
+  return value === 0 ? '' : value.toPrecision(3);
 }
 
 function number(value: number | null, digits = 4): string {

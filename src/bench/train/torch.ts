@@ -6,7 +6,7 @@ import { readNpy, toFloat32, writeNpy } from '../../store/npy.js';
 import type { Dataset, ParameterTensor } from '../../types.js';
 import { peerEnvironment, type Rival } from '../peers.js';
 import { runChild } from '../process.js';
-import type { Precision } from './engines.js';
+import type { Precision } from '../../native/types.js';
 import type { CheckInputs, CheckRun } from './check.js';
 import type { StepCase } from './types.js';
 

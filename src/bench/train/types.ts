@@ -1,7 +1,8 @@
 /** What the training benchmark measures and reports. */
 import type { NetSpec } from '../../types.js';
 import type { Machine } from '../types.js';
-import type { EngineName, Precision } from './engines.js';
+import type { Precision } from '../../native/types.js';
+import type { EngineName } from './engines.js';
 
 /** Training steps of one network at one batch size. */
 export interface StepCase {

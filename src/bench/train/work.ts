@@ -9,7 +9,7 @@ import { nativeAddon } from '../../native/addon.js';
  * for the input and the weight gradients, less I for the layers that read the image, whose input gradient nobody needs.
  */
 export function flopsPerImage(net: NetSpec): number {
-  return 2 * (3 * nativeAddon().describeNet(net, 1).multiplyAdds - multiplyAddsAtImage(net));
+  return 2 * (3 * nativeAddon().describeNet(net, '', 'fp32', 1).multiplyAdds - multiplyAddsAtImage(net));
 }
 
 function multiplyAddsAtImage(net: NetSpec): number {
