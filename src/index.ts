@@ -12,7 +12,11 @@ export type { DataSelection, DataSource, DataSourceOptions } from './data/source
 
 // networks and engines
 export { buildNet, netNames } from './models/index.js';
+export { exportOnnx, type OnnxOptions } from './models/onnx.js';
+export { importOnnx, type ImportedNet, netFromOnnx } from './models/onnxImport.js';
+export { createEngine, type DeviceName, type EngineChoice, type EngineName } from './engines/index.js';
 export { NativeEngine, type NativeEngineOptions } from './engines/native.js';
+export { OrtEngine, type OrtEngineOptions } from './engines/ort.js';
 
 // stages
 export { trainingJob } from './train/jobs.js';

@@ -75,6 +75,8 @@ export interface NetSpec {
   input: { height: number; width: number; channels: number };
   numClasses: number;
   layers: LayerSpec[];
+  /** The bytes of an ONNX file that is the network; `layers` is empty then. Engine "ort" only. */
+  onnx?: Uint8Array;
 }
 
 /**

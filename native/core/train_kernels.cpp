@@ -45,11 +45,20 @@ LETHE_TRAIN_TABLES(avx2)
 LETHE_TRAIN_TABLES(avx512)
 void addConvBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
 void addConvWeightBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
+void addConvBf16Kernels_amx(ImageKernels<Bf16>&);
+void addConvWeightBf16Kernels_amx(ImageKernels<Bf16>&);
 
 static ImageKernels<Bf16> bf16Table_avx512bf16() {
   ImageKernels<Bf16> table = bf16Table_avx512();
   addConvBf16Kernels_avx512bf16(table);
   addConvWeightBf16Kernels_avx512bf16(table);
+  return table;
+}
+
+static ImageKernels<Bf16> bf16Table_amx() {
+  ImageKernels<Bf16> table = bf16Table_avx512();
+  addConvBf16Kernels_amx(table);
+  addConvWeightBf16Kernels_amx(table);
   return table;
 }
 #endif
@@ -72,7 +81,11 @@ const TrainKernels& trainKernels(Isa isa) {
 
 const ImageKernels<Bf16>& bf16Kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa >= Isa::avx512bf16) {
+  if (isa == Isa::amx) {
+    static const ImageKernels<Bf16> table = bf16Table_amx();
+    return table;
+  }
+  if (isa == Isa::avx512bf16) {
     static const ImageKernels<Bf16> table = bf16Table_avx512bf16();
     return table;
   }

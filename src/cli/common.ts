@@ -1,8 +1,7 @@
 /** What every verb shares: JSON documents, progress on stderr, signals, errors to exit codes. */
 import cliProgress from 'cli-progress';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
-import { type NativeEngineOptions, precisionNames } from '../engines/native.js';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 
 /** Prints one versioned document to stdout; stdout carries data only. */
@@ -101,13 +100,6 @@ export function integerAtLeast(minimum: number): (text: string) => number {
       throw new InvalidArgumentError(`expected an integer >= ${minimum}; received "${text}".`);
     return value;
   };
-}
-
-export type PrecisionOption = NonNullable<NativeEngineOptions['precision']>;
-
-/** How the native engine stores images. */
-export function precisionOption(): Option {
-  return new Option('--precision <name>', 'auto: bf16 where the processor has AMX, fp32 elsewhere').choices(precisionNames).default('auto');
 }
 
 export function finiteNumber(text: string): number {

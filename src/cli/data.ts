@@ -44,7 +44,13 @@ async function info(argument: string | undefined, options: { json?: boolean }): 
 
 function describe({ directory, layout, files, dataset, notes, problems }: DirectoryReport): string {
   const lines: string[] = [];
-  if (dataset) lines.push(`${pc.bold('CIFAR-10')} in ${directory}`, `  sha256 ${dataset.sha256}`, `  layout ${layout!}`, '');
+  if (dataset)
+    lines.push(
+      `${pc.bold(layout === 'npy' ? dataset.description : 'CIFAR-10')} in ${directory}`,
+      `  sha256 ${dataset.sha256}`,
+      `  layout ${layout!}`,
+      '',
+    );
   for (const { file, bytes, sha256, official } of files) {
     const mark = official === undefined ? '' : official ? '  official' : '  not official';
     lines.push(`  ${file.padEnd(20)} ${String(bytes).padStart(10)} bytes  ${sha256.slice(0, 16)}${mark}`);

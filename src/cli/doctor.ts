@@ -5,6 +5,7 @@ import os from 'node:os';
 import { promisify } from 'node:util';
 import pc from 'picocolors';
 import { findCifar10 } from '../data/cifar10.js';
+import { findNpyImages, holdsNpyImages } from '../data/npyImages.js';
 import { resolveDataDirectory } from '../data/registry.js';
 import { ExitCode } from '../errors.js';
 import { addonPath, nativeAddon } from '../native/addon.js';
@@ -158,6 +159,10 @@ async function checkData(directory: string | undefined): Promise<Check> {
     };
   }
   try {
+    if (holdsNpyImages(directory)) {
+      findNpyImages(directory);
+      return { name, status: 'ok', found: `images in .npy files in ${directory}` };
+    }
     const files = await findCifar10(directory);
     return { name, status: 'ok', found: `CIFAR-10 (${files.layout} layout) in ${files.directory}` };
   } catch (error) {

@@ -9,14 +9,14 @@ import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
 import { startSession } from '../store/provenance.js';
 import type { Plan, ReportData } from '../types.js';
-import { createProgress, interruptSignal, type PrecisionOption, say } from './common.js';
+import { createProgress, interruptSignal, say } from './common.js';
+import type { EngineFlags } from './engine.js';
 import { openSession, planSession } from './session.js';
 
-export interface ExecutePlanOptions {
+export interface ExecutePlanOptions extends EngineFlags {
   out?: string;
   data?: string;
   threads: number;
-  precision: PrecisionOption;
   executor: ExecutorName;
   workers: number;
 }
@@ -36,7 +36,7 @@ export interface FinishedRun {
 export async function executePlan(plan: Plan, options: ExecutePlanOptions): Promise<FinishedRun> {
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
   const signal = interruptSignal();
-  const session = await planSession(plan, options);
+  const session = await planSession(plan, options, options);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);

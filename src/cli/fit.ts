@@ -9,8 +9,9 @@ import { nativeAddon } from '../native/addon.js';
 import { FitFolder } from '../store/fitFolder.js';
 import { fitSelections, type FitOptions } from '../types.js';
 import { action, compact, emitJson, finiteNumber, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
-import { exportDense, type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
+import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
 import { byteSize, defaultMemory } from './memory.js';
 
 interface FitVerbOptions {
@@ -117,7 +118,7 @@ async function finishedBefore({ folder, design, inputs, exportNpy, signal }: Fit
   if (!record) return undefined;
   const { numTargets } = inputs.outputs;
   say(`fit: ${folder.datamodelsPath} is finished and whole`);
-  if (exportNpy) await exportDense(folder, numTargets, design.numTrain, signal);
+  if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
   await folder.removeBlocks();
   return { ...(record.summary as unknown as Summary), seconds: 0, secondsPerTarget: 0, resumedTargets: numTargets };
 }
@@ -132,7 +133,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
     requireRunning(signal);
     counts.add(part);
   });
-  if (run.exportNpy) await exportDense(folder, numTargets, numTrain, signal);
+  if (run.exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain, signal });
   const threads = verb.threads || nativeAddon().systemInfo().threads;
   const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), backend, threads };
   await folder.finish({

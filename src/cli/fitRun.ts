@@ -1,12 +1,10 @@
-/** A fit into a folder: estimate, block after block, the result of the blocks, exports. */
+/** A fit into a folder: estimate, block after block, the result of the blocks. */
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, type Span } from '../datamodels/blocks.js';
 import type { Design, DesignBlock } from '../datamodels/design.js';
-import { denseWeights } from '../datamodels/fit.js';
 import { LetheError, requireRunning } from '../errors.js';
-import { writeNpy, writeNpyParts } from '../store/npy.js';
 import { requireSpace } from '../store/publish.js';
 import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
 import type { Datamodels } from '../types.js';
@@ -222,25 +220,4 @@ export interface FitCounts {
   numConstant: number;
   numNonFinite: number;
   meanNonzero: number;
-}
-
-const exportBytes = 2 ** 24;
-
-/** Dense arrays of the finished datamodels, a few rows in memory at a time. @throws LETHE_DISK_FULL (exit code 4), LETHE_TASK_ABORTED (75) */
-export async function exportDense(folder: FitFolder, numTargets: number, numTrain: number, signal: AbortSignal): Promise<void> {
-  const columns = { bias: new Float32Array(numTargets), lambda: new Float32Array(numTargets), gap: new Float32Array(numTargets) };
-  async function* rows(): AsyncGenerator<Float32Array> {
-    const step = Math.max(1, Math.floor(exportBytes / (4 * numTrain)));
-    let at = 0;
-    for await (const batch of folder.datamodels()) {
-      for (const name of ['bias', 'lambda', 'gap'] as const) columns[name].set(batch[name], at);
-      at += batch.numTargets;
-      for (let first = 0; first < batch.numTargets; first += step) {
-        requireRunning(signal);
-        yield denseWeights(batch, first, Math.min(first + step, batch.numTargets));
-      }
-    }
-  }
-  await writeNpyParts(path.join(folder.root, 'weights.npy'), [numTargets, numTrain], rows());
-  for (const [name, values] of Object.entries(columns)) await writeNpy(path.join(folder.root, `${name}.npy`), [numTargets], values);
 }

@@ -4,27 +4,25 @@ import { fileURLToPath } from 'node:url';
 import { resolveDataDirectory } from '../data/registry.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
-import { action, Command, duration, emitJson, integerAtLeast, type PrecisionOption, precisionOption, say } from './common.js';
+import { action, Command, duration, emitJson, integerAtLeast, say } from './common.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 
 const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-interface QuickstartOptions {
+interface QuickstartOptions extends EngineFlags {
   data?: string;
   out?: string;
   threads: number;
-  precision: PrecisionOption;
   json?: boolean;
 }
 
 export function registerQuickstart(program: Command): void {
-  program
-    .command('quickstart')
+  engineOptions(program.command('quickstart'))
     .description('data, models, datamodels, unlearning, KLOM table and report in about a minute')
     .option('--data <dir>', 'folder with CIFAR-10 (default: LETHE_DATA; without either: built-in synthetic images)')
     .option('--out <dir>', 'run folder (default: runs/quickstart, runs/quickstart-cifar10)')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .addOption(precisionOption())
     .option('--json', 'print a JSON document to stdout')
     .action(action(quickstart));
 }

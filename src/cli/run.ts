@@ -10,12 +10,12 @@ import { renderKlomTable } from '../report/index.js';
 import { readSessions } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
-import { action, type Command, compact, duration, emitJson, integerAtLeast, type PrecisionOption, precisionOption, say } from './common.js';
+import { action, type Command, compact, duration, emitJson, integerAtLeast, say } from './common.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 import { planSession, reopenSession, type SessionOptions } from './session.js';
 
-interface RunVerbOptions extends SessionOptions {
-  precision: PrecisionOption;
+interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
   executor: ExecutorName;
   workers: number;
@@ -27,8 +27,7 @@ const dataHelp = 'folder of the data set (default: LETHE_DATA)';
 const jsonHelp = 'print a JSON document to stdout';
 
 export function registerRun(program: Command): void {
-  program
-    .command('run')
+  engineOptions(program.command('run'))
     .argument('<plan>', 'plan file (.json, .yaml)')
     .description('run an experiment; the same command resumes it')
     .option('--out <dir>', 'run folder (default: runs/<plan name>)')
@@ -38,7 +37,6 @@ export function registerRun(program: Command): void {
     )
     .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
     .option('--threads <count>', 'processors to use in all, 0 for every allowed one', integerAtLeast(0), 0)
-    .addOption(precisionOption())
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));
@@ -83,7 +81,7 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
 }
 
 async function dryRun(plan: Plan, options: RunVerbOptions): Promise<void> {
-  const session = await planSession(plan, options);
+  const session = await planSession(plan, options, options);
   const stages = estimateStages(session.stages);
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);

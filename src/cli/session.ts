@@ -1,20 +1,18 @@
 /** Opens what a plan needs: data set, engine, stages, run folder. Shared by the verbs that work on runs. */
 import path from 'node:path';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { NativeEngine } from '../engines/native.js';
+import { choiceOf, createEngine, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { planNet, planStages } from '../pipeline.js';
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
-import { openRun, type RunFolder } from '../store/run.js';
+import { openRun } from '../store/run.js';
 import type { Dataset, Engine, Plan } from '../types.js';
-import { type PrecisionOption, say } from './common.js';
+import { say } from './common.js';
 
 export interface SessionOptions {
   data?: string;
   threads: number;
-  /** Absent: 'auto'. */
-  precision?: PrecisionOption;
 }
 
 export interface Session {
@@ -26,30 +24,25 @@ export interface Session {
 }
 
 /** Loads the data set and expands the plan; touches no run folder, so that --dry-run can use it. */
-export async function planSession(plan: Plan, { data, threads, precision }: SessionOptions): Promise<Session> {
+export async function planSession(plan: Plan, choice: EngineChoice, { data, threads }: SessionOptions): Promise<Session> {
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
-  const engine = new NativeEngine({ threads, ...(precision === undefined ? {} : { precision }) });
+  const engine = createEngine({ ...choice, threads });
   return { plan, dataset, engine, stages: planStages(plan, dataset, engine), threads };
 }
 
 /** The context tasks run in. The run folder is made or, when it is there, must be of the same plan, data, engine and instruction set. */
 export async function openSession(root: string, { plan, dataset, engine, threads }: Session): Promise<TaskContext> {
-  const { engine: name, isa, precision } = engine.describe();
-  const identity = { dataset: dataset.sha256, engine: `${name} ${precision} ${isa}` };
+  const identity = { dataset: dataset.sha256, ...engineIdentity(engine) };
   const run = await openRun(path.resolve(root), { plan, identity });
   return { plan, run, dataset, engine, net: planNet(plan, dataset), threads };
 }
 
-/** Opens a run that exists, with its own plan and precision. */
+/** Opens a run that exists, with its own plan and engine. */
 export async function reopenSession(root: string, options: SessionOptions): Promise<{ session: Session; context: TaskContext }> {
   const run = await openRun(path.resolve(root));
-  const session = await planSession(run.plan, { ...options, precision: await precisionOf(run) });
+  const identity = (await run.isDone(layout.identity)) ? decodeJson(await run.read(layout.identity), layout.identity) : undefined;
+  const choice = identity === undefined ? { engine: 'native' as const } : choiceOf(identity as Record<string, string>);
+  const session = await planSession(run.plan, choice, options);
   return { session, context: await openSession(root, session) };
-}
-
-async function precisionOf(run: RunFolder): Promise<PrecisionOption> {
-  if (!(await run.isDone(layout.identity))) return 'auto';
-  const { engine = '' } = decodeJson(await run.read(layout.identity), layout.identity) as { engine?: string };
-  return engine.split(' ')[1] === 'bf16' ? 'bf16' : 'fp32';
 }

@@ -1,25 +1,32 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
+import { Option } from 'commander';
 import { maskIndices, packMasks } from '../data/masks.js';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { NativeEngine } from '../engines/native.js';
+import { createEngine } from '../engines/index.js';
 import { LetheError } from '../errors.js';
 import { buildNet } from '../models/index.js';
+import { importOnnx, netFromOnnx } from '../models/onnxImport.js';
+import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
+import { readWhole, sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
-import type { Schedule, TrainRecipe } from '../types.js';
-import { action, Command, emitJson, finiteNumber, integerAtLeast, type PrecisionOption, precisionOption, interruptSignal, say } from './common.js';
+import type { Dataset, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
+import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
-interface TrainVerbOptions {
+interface TrainVerbOptions extends EngineFlags {
   dataset: string;
   data?: string;
   trainPerClass: number;
   validationPerClass: number;
   net: string;
   width: number;
+  netFile?: string;
+  initial: 'random' | 'file';
   epochs: number;
   batchSize: number;
   learningRate: number;
@@ -32,18 +39,17 @@ interface TrainVerbOptions {
   flip?: boolean;
   models: string;
   seed: number;
+  init?: string;
   indices?: string;
   masks?: string;
   out: string;
   threads: number;
-  precision: PrecisionOption;
   json?: boolean;
 }
 
 /** Defaults are the paper's CIFAR-10 recipe (D.1). */
 export function registerTrain(program: Command): void {
-  program
-    .command('train')
+  engineOptions(program.command('train'))
     .description('train models from scratch and write checkpoints, logits and margins')
     .option('--dataset <name>', 'data set', 'cifar10')
     .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
@@ -51,6 +57,12 @@ export function registerTrain(program: Command): void {
     .option('--validation-per-class <count>', 'validation examples per class, 0 for all', integerAtLeast(0), 0)
     .option('--net <name>', 'network', 'resnet9')
     .option('--width <divisor>', 'divides the channel counts: 4 and 8 are CPU sizes', finiteNumber, 1)
+    .option('--net-file <file>', 'a network as ONNX file, instead of --net and --width (needs --engine ort)')
+    .addOption(
+      new Option('--initial <values>', 'of --net-file: random as for --net, or the values in the file')
+        .choices(['random', 'file'])
+        .default('random'),
+    )
     .option('--epochs <count>', 'passes over the examples', integerAtLeast(1), 24)
     .option('--batch-size <count>', 'images per step', integerAtLeast(1), 512)
     .option('--learning-rate <rate>', 'peak learning rate', finiteNumber, 0.4)
@@ -63,11 +75,11 @@ export function registerTrain(program: Command): void {
     .option('--flip', 'augmentation: random horizontal flips')
     .option('--models <range>', 'how many models, or which: 4-7; each has its own random numbers', '1')
     .option('--seed <number>', 'seed of all random numbers', integerAtLeast(0), 0)
+    .option('--init <file>', '.safetensors every model starts from, instead of random weights')
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .addOption(precisionOption())
     .option('--json', 'print a JSON document to stdout')
     .action(action(trainVerb));
 }
@@ -81,19 +93,24 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     { name: options.dataset, trainPerClass: options.trainPerClass, validationPerClass: options.validationPerClass },
     { ...(directory === undefined ? {} : { directory }), note: say },
   );
-  const { height, width, channels, numClasses, numTrain } = dataset;
-  const net = buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
+  const { numTrain } = dataset;
+  const { net, start } = await networkOf(options, dataset);
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = new NativeEngine({ precision: options.precision });
+  const engine = createEngine(options);
+  const initial = options.init === undefined ? start : (await readCheckpoint(options.init, engine.parameters(net))).parameters;
+  const jobOf = (model: number): TrainJob => ({
+    ...trainingJob(recipe, options.seed, model, subset(model)),
+    ...(initial ? { initialParameters: initial } : {}),
+  });
   const summaries = await makeModels({
     engine,
     net,
     dataset,
-    jobs: (first, end) => Promise.resolve(numbers(first, end).map((model) => trainingJob(recipe, options.seed, model, subset(model)))),
+    jobs: (first, end) => Promise.resolve(numbers(first, end).map(jobOf)),
     models,
     out: options.out,
     splits: splitsOf(numTrain, dataset.numValidation),
-    metadata: { net: net.name, dataset: dataset.sha256, seed: String(options.seed) },
+    metadata: { ...factsMetadata(net, dataset), seed: String(options.seed) },
     label: 'models',
     threads: options.threads,
     signal: interruptSignal(),
@@ -103,12 +120,31 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     net: net.name,
     recipe,
     seed: options.seed,
+    ...(initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {}),
     engine: engine.describe(),
     models: summaries,
   };
   await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
   if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
+}
+
+/** The network, and for --initial file the parameters every model starts from. */
+async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<{ net: NetSpec; start?: Float32Array }> {
+  const { height, width, channels, numClasses } = dataset;
+  if (options.netFile === undefined) {
+    return { net: buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses }) };
+  }
+  const bytes = await readWhole(options.netFile);
+  if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
+  const net = netFromOnnx(bytes, path.basename(options.netFile));
+  if (net.numClasses !== numClasses) {
+    throw new LetheError('LETHE_NET_INVALID', `${options.netFile} is a network for other data`, {
+      expected: `${numClasses} classes, those of ${dataset.name}`,
+      received: String(net.numClasses),
+    });
+  }
+  return { net, ...(options.initial === 'file' ? { start: importOnnx(bytes, net.name).parameters } : {}) };
 }
 
 function splitsOf(numTrain: number, numValidation: number): Record<string, Int32Array> {

@@ -1,10 +1,13 @@
 /** lethe unlearn: the originals of a run unlearn a forget set, as files. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { Option } from 'commander';
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { logitBlocks } from '../datamodels/tasks.js';
+import { createEngine, deviceNames, engineNames } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
+import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
 import { encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
@@ -15,10 +18,11 @@ import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } fr
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
 import { action, type Command, emitJson, integerAtLeast, interruptSignal } from './common.js';
+import type { EngineFlags } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
 import { reopenSession } from './session.js';
 
-interface UnlearnVerbOptions {
+interface UnlearnVerbOptions extends Partial<EngineFlags> {
   run: string;
   data?: string;
   forgetSet: string;
@@ -26,6 +30,7 @@ interface UnlearnVerbOptions {
   preset?: string;
   set: MethodSetting;
   models?: string;
+  checkpoint?: string;
   out: string;
   threads: number;
   json?: boolean;
@@ -34,14 +39,19 @@ interface UnlearnVerbOptions {
 export function registerUnlearn(program: Command): void {
   program
     .command('unlearn')
-    .description('unlearn a forget set in the original models of a run; writes checkpoints, logits and margins')
+    .description(
+      'unlearn a forget set in the original models of a run, or in a model given as a file; writes checkpoints, logits and margins',
+    )
     .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
     .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
     .requiredOption('--method <name>', 'unlearning method')
     .option('--preset <name>', "a published setting of the method's, such as u-lira")
     .option('--set <key=value>', 'a hyper-parameter; may be repeated', collectSetting, {})
     .option('--models <range>', 'how many originals, or which: 4-7 (default: all)')
+    .option('--checkpoint <file>', '.safetensors model of the same network that unlearns instead of the originals')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
+    .addOption(new Option('--engine <name>', "engine (default: the run's)").choices(engineNames))
+    .addOption(new Option('--device <name>', 'where --engine ort trains').choices(deviceNames).implies({ engine: 'ort' }))
     .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--json', 'print a JSON document to stdout')
@@ -57,6 +67,8 @@ interface Request {
   /** Position among the plan's forget sets; their number for another one. */
   forgetSetIndex: number;
   models: { first: number; end: number };
+  /** Starts from this model instead of original 0. */
+  start?: { parameters: Float32Array; logits: Float32Array };
   out: string;
   signal: AbortSignal;
 }
@@ -65,11 +77,15 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const started = Date.now();
   const method = unlearnMethod(options.method);
   const setting = checkSetting(method, { ...presetOf(method, options.preset), ...options.set });
-  const { context } = await reopenSession(options.run, options);
+  const reopened = await reopenSession(options.run, options);
+  const { engine: name, device = 'cpu', threads } = options;
+  const context = name === undefined ? reopened.context : { ...reopened.context, engine: createEngine({ engine: name, device, threads }) };
   const { plan, dataset, engine } = context;
   const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
-  const models = modelRange(options.models ?? String(plan.originals.count), plan.originals.count);
-  const request = { context, method, setting, forget, forgetSetIndex, models, out: options.out, signal: interruptSignal() };
+  const signal = interruptSignal();
+  const start = options.checkpoint === undefined ? undefined : await readStart(context, options.checkpoint, options.models, signal);
+  const models = modelRange(start ? '1' : (options.models ?? String(plan.originals.count)), plan.originals.count);
+  const request = { context, method, setting, forget, forgetSetIndex, models, ...(start ? { start } : {}), out: options.out, signal };
   const summaries = await unlearnModels(request);
   const sizes = { numForget: forget.length, numRetain: dataset.numTrain - forget.length, recipeEpochs: plan.recipe.epochs };
   const document = {
@@ -86,6 +102,30 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   await publishFile(path.join(options.out, 'unlearn.json'), encodeJson(document));
   if (options.json) emitJson('unlearn', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${method.title}: ${describeModels(summaries)}, in ${options.out}\n`);
+}
+
+/**
+ * A model from elsewhere as a starting point, with its logits on every point.
+ * @throws LETHE_OPTION_INVALID, LETHE_CHECKPOINT_DATASET, errors of readCheckpoint
+ */
+async function readStart(
+  { engine, net, dataset, threads = 0 }: TaskContext,
+  file: string,
+  models: string | undefined,
+  signal: AbortSignal,
+): Promise<{ parameters: Float32Array; logits: Float32Array }> {
+  if (models !== undefined) {
+    throw new LetheError('LETHE_OPTION_INVALID', '--checkpoint and --models exclude each other', { action: 'Give one of them.' });
+  }
+  const { parameters, dataset: trainedOn } = await readCheckpoint(file, engine.parameters(net));
+  if (trainedOn !== undefined && trainedOn !== dataset.sha256) {
+    throw new LetheError('LETHE_CHECKPOINT_DATASET', `${file} was trained on other data than the run`, {
+      expected: `data set ${dataset.sha256}`,
+      received: trainedOn,
+      action: 'A model can only forget what it was trained on: use a run on its data set.',
+    });
+  }
+  return { parameters, logits: await engine.forwardMany(net, dataset, [parameters], range(dataset.labels.length), { threads, signal }) };
 }
 
 /** "learningRate=1e-3": numbers and true/false are recognised, all else is text. */
@@ -140,7 +180,7 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
   if (numValidation > 0) splits.validation = range(numValidation).map((i) => numTrain + i);
   const jobs = await jobMaker(request);
   if (!jobs) return directModels(request, method as DirectMethod, splits);
-  const metadata = { net: net.name, dataset: dataset.sha256, method: method.name, setting: JSON.stringify(setting) };
+  const metadata = { ...factsMetadata(net, dataset), method: method.name, setting: JSON.stringify(setting) };
   const threads = context.threads ?? 0;
   return makeModels({ engine, net, dataset, jobs, models, out, splits, metadata, label: method.name, threads, signal });
 }
@@ -168,7 +208,7 @@ async function jobMaker(request: Request): Promise<((first: number, end: number)
 
 /** What the method needs beside the originals is read once. */
 async function inputReader(request: Request): Promise<(first: number, end: number) => Promise<UnlearnInput[]>> {
-  const { context, method, forget, forgetSetIndex } = request;
+  const { context, method, forget, forgetSetIndex, start } = request;
   const { plan, run, dataset } = context;
   const points = { numTrain: dataset.numTrain, numPoints: dataset.labels.length, numClasses: dataset.numClasses };
   const forgetSet = plan.forgetSets[forgetSetIndex]?.name;
@@ -185,7 +225,10 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
       : {}),
     ...(method.needs.matchedOracles ? { oracles: await readMatchedOracles(context, forgetSet!) } : {}),
   };
-  return (first, end) => readInputs(context, { ...shared, first, end });
+  return async (first, end) => {
+    const inputs = await readInputs(context, { ...shared, first, end });
+    return start ? inputs.map((input) => ({ ...input, originalParameters: start.parameters, originalLogits: start.logits })) : inputs;
+  };
 }
 
 async function directModels(request: Request, method: DirectMethod, splits: Record<string, Int32Array>): Promise<ModelSummary[]> {

@@ -8,6 +8,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import type { Dataset } from '../types.js';
 import { type FoundFile, findFile, readFound } from './compressedFile.js';
 import { createDataset } from './dataset.js';
+import { firstPerClass } from './perClass.js';
 import type { DataSelection, DataSource } from './source.js';
 
 const side = 32;
@@ -109,33 +110,16 @@ async function readRecords(files: FoundFile[], layout: Layout['name'], maxRecord
 }
 
 /** Positions of the first `perClass` records of every class, ascending; 0 takes all. */
-function selectRecords(records: Buffer, perClass: number, split: string): number[] {
-  const numRecords = records.length / recordBytes;
-  const taken = new Array<number>(numClasses).fill(0);
-  const selected: number[] = [];
-  for (let record = 0; record < numRecords; record++) {
-    const label = records[record * recordBytes]!;
-    if (label >= numClasses) {
-      throw new LetheError('LETHE_DATA_LABEL', `record ${record} of the ${split} records has no CIFAR-10 label`, {
-        expected: `0 to ${numClasses - 1}`,
-        received: String(label),
-        action: 'The file is damaged or in another layout; lethe data info shows what is there.',
-        exitCode: ExitCode.damagedInput,
-      });
-    }
-    if (perClass > 0 && taken[label] === perClass) continue;
-    taken[label]!++;
-    selected.push(record);
-  }
-  const short = taken.findIndex((count) => count < perClass);
-  if (short >= 0) {
-    throw new LetheError('LETHE_DATA_TOO_FEW', `there are not enough ${split} examples of class ${short}`, {
-      expected: `${perClass} per class`,
-      received: String(taken[short]),
-      action: 'Ask for fewer, or for 0 to take all.',
-    });
-  }
-  return selected;
+function selectRecords(records: Buffer, perClass: number, split: string): Int32Array {
+  const labels = Uint8Array.from({ length: records.length / recordBytes }, (_, record) => records[record * recordBytes]!);
+  const wrong = labels.findIndex((label) => label >= numClasses);
+  if (wrong < 0) return firstPerClass(labels, numClasses, perClass, split);
+  throw new LetheError('LETHE_DATA_LABEL', `record ${wrong} of the ${split} records has no CIFAR-10 label`, {
+    expected: `0 to ${numClasses - 1}`,
+    received: String(labels[wrong]),
+    action: 'The file is damaged or in another layout; lethe data info shows what is there.',
+    exitCode: ExitCode.damagedInput,
+  });
 }
 
 /** Writes the pixels of one record as (32, 32, 3) and returns its label. */
@@ -214,7 +198,7 @@ export async function loadCifar10(
     numValidation: testRecords.length,
     pixels,
     labels,
-    sourceIndices: Int32Array.from(trainRecords, (record) => sourceIndices[record]!),
+    sourceIndices: trainRecords.map((record) => sourceIndices[record]!),
     mean: [0.4914, 0.4822, 0.4465],
     std: [0.2023, 0.1994, 0.201],
   });

@@ -1,12 +1,14 @@
 /** What a data directory holds, problems included: `lethe data info`. */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
-import { sha256 } from '../store/files.js';
+import { hashFile, sha256 } from '../store/files.js';
 import type { Dataset } from '../types.js';
-import { type Cifar10Files, findCifar10, imageBytes, loadCifar10, maxFileBytes } from './cifar10.js';
+import { type Cifar10Files, findCifar10, loadCifar10, maxFileBytes } from './cifar10.js';
 import { readFound } from './compressedFile.js';
 import { classCounts } from './dataset.js';
 import { cifar10Archive } from './fetch.js';
+import { findNpyImages, holdsNpyImages, loadNpyImages } from './npyImages.js';
+import type { DataSelection } from './source.js';
 
 export interface FileReport {
   /** Below the directory. */
@@ -21,7 +23,7 @@ export interface FileReport {
 
 export interface DirectoryReport {
   directory: string;
-  layout?: Cifar10Files['layout'];
+  layout?: Cifar10Files['layout'] | 'npy';
   files: FileReport[];
   dataset?: Omit<Dataset, 'pixels' | 'labels' | 'classNames' | 'sourceIndices'> & {
     classes: { name: string; train: number; validation: number }[];
@@ -31,10 +33,15 @@ export interface DirectoryReport {
   problems: { code: string; message: string }[];
 }
 
+/** Runs a step; what is wrong with the data goes into the report. */
+type Collect = (step: () => Promise<void>) => Promise<void>;
+
+const everything: DataSelection = { trainPerClass: 0, validationPerClass: 0 };
+
 /** Never throws for what is wrong with the data: that is what it reports. */
 export async function inspectDirectory(directory: string): Promise<DirectoryReport> {
   const report: DirectoryReport = { directory, files: [], notes: [], problems: [] };
-  const collect = async (step: () => Promise<void>): Promise<void> => {
+  const collect: Collect = async (step) => {
     try {
       await step();
     } catch (error) {
@@ -43,26 +50,36 @@ export async function inspectDirectory(directory: string): Promise<DirectoryRepo
         report.problems.push({ code: error.code, message: error.message });
     }
   };
-  await collect(async () => {
-    const found = await findCifar10(directory);
-    report.layout = found.layout;
-    for (const file of [...found.train, ...found.test]) {
-      await collect(async () => {
-        const content = await readFound(file, maxFileBytes);
-        report.files.push({
-          file: path.relative(directory, file.path),
-          compression: file.compression,
-          bytes: content.length,
-          ...identify(file.name, content),
-        });
+  await collect(() => (holdsNpyImages(directory) ? inspectNpyImages(report) : inspectCifar10(report, collect)));
+  return report;
+}
+
+async function inspectNpyImages(report: DirectoryReport): Promise<void> {
+  const files = findNpyImages(report.directory);
+  report.layout = 'npy';
+  for (const file of files) report.files.push({ file: path.basename(file), compression: 'none', ...(await hashFile(file))! });
+  report.dataset = summary(await loadNpyImages(report.directory, everything));
+}
+
+async function inspectCifar10(report: DirectoryReport, collect: Collect): Promise<void> {
+  const { directory } = report;
+  const found = await findCifar10(directory);
+  report.layout = found.layout;
+  for (const file of [...found.train, ...found.test]) {
+    await collect(async () => {
+      const content = await readFound(file, maxFileBytes);
+      report.files.push({
+        file: path.relative(directory, file.path),
+        compression: file.compression,
+        bytes: content.length,
+        ...identify(file.name, content),
       });
-    }
-    report.dataset = summary(await loadCifar10(directory, { trainPerClass: 0, validationPerClass: 0 }, (line) => report.notes.push(line)));
-  });
+    });
+  }
+  report.dataset = summary(await loadCifar10(directory, everything, (line) => report.notes.push(line)));
   if (report.files.some(({ official }) => official === false)) {
     report.notes.push('not the official pixels: results are not comparable with those on CIFAR-10 as published');
   }
-  return report;
 }
 
 function identify(name: string, content: Uint8Array): { sha256: string; official?: boolean } {
@@ -87,6 +104,6 @@ function summary(dataset: Dataset): NonNullable<DirectoryReport['dataset']> {
     std,
     sha256: identity,
     classes: dataset.classNames.map((className, k) => ({ name: className, train: train[k]!, validation: validation[k]! })),
-    pixelBytes: (numTrain + numValidation) * imageBytes,
+    pixelBytes: dataset.pixels.length,
   };
 }

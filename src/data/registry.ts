@@ -6,6 +6,7 @@
 import { didYouMean, LetheError } from '../errors.js';
 import type { Dataset } from '../types.js';
 import { cifar10Source } from './cifar10.js';
+import { npySource } from './npyImages.js';
 import type { DataSelection, DataSource, DataSourceOptions } from './source.js';
 import { syntheticDataset } from './synthetic.js';
 
@@ -23,7 +24,7 @@ const syntheticSource: DataSource = {
   },
 };
 
-const sources = new Map<string, DataSource>([syntheticSource, cifar10Source].map((source) => [source.name, source]));
+const sources = new Map<string, DataSource>([syntheticSource, cifar10Source, npySource].map((source) => [source.name, source]));
 
 /** @throws LETHE_DATA_NAME for a name that is taken or cannot stand in a plan */
 export function registerDataset(source: DataSource): void {

@@ -132,3 +132,11 @@ function checkTerm(where: string, net: NetSpec, dataset: Dataset, term: PassTerm
   );
   check((objective.temperature ?? 1) > 0, 'LETHE_JOB_INVALID', `${where}, temperature`, 'a number > 0', objective.temperature ?? 1);
 }
+
+/** @throws LETHE_JOB_INVALID when a model has another number of parameters than the network. */
+export function checkParameters(net: NetSpec, parameters: Float32Array[], numParameters: number): void {
+  parameters.forEach((values, model) => {
+    const expected = `${numParameters} values for network "${net.name}"`;
+    check(values.length === numParameters, 'LETHE_JOB_INVALID', `parameters of model ${model}`, expected, values.length);
+  });
+}

@@ -2,9 +2,10 @@ import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription, Precision } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
-import { checkDataset, checkJobs, checkPoints } from './check.js';
+import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.js';
 
 export const precisionNames = ['auto', 'fp32', 'bf16'] as const;
+export type PrecisionChoice = (typeof precisionNames)[number];
 
 export interface NativeEngineOptions {
   /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
@@ -13,7 +14,7 @@ export interface NativeEngineOptions {
    * bf16 stores images and their gradients in half the space and multiplies them by the instructions for it, with fp32 sums, parameters
    * and statistics. 'auto' (default): bf16 where the processor has AMX, fp32 elsewhere.
    */
-  precision?: (typeof precisionNames)[number];
+  precision?: PrecisionChoice;
   /** Models trained at the same time; 0 or absent: every processor this process may use. */
   threads?: number;
 }
@@ -26,7 +27,7 @@ export class NativeEngine implements Engine {
   readonly name = 'native';
   private readonly isa: IsaName | '';
   private readonly threads: number;
-  private readonly wanted: (typeof precisionNames)[number];
+  private readonly wanted: PrecisionChoice;
 
   constructor({ isa, precision = 'auto', threads = 0 }: NativeEngineOptions = {}) {
     this.isa = isa ?? '';
@@ -35,7 +36,12 @@ export class NativeEngine implements Engine {
   }
 
   describe(): Record<string, string | number> {
-    return { engine: this.name, isa: this.level(), precision: this.precision(), threads: this.threads || nativeAddon().systemInfo().threads };
+    return {
+      engine: this.name,
+      isa: this.level(),
+      precision: this.precision(),
+      threads: this.threads || nativeAddon().systemInfo().threads,
+    };
   }
 
   private level(): IsaName {
@@ -54,9 +60,15 @@ export class NativeEngine implements Engine {
 
   /**
    * Facts of a network for planning: number of parameters, multiply-adds of one image, memory of one model in training.
-   * @throws LETHE_NET_INVALID names the layer that does not fit.
+   * @throws LETHE_NET_INVALID names the layer that does not fit; LETHE_NET_UNSUPPORTED for an ONNX file.
    */
   describeNet(net: NetSpec, batchSize: number): NetDescription {
+    if (net.onnx) {
+      throw new LetheError('LETHE_NET_UNSUPPORTED', `the native engine does not train ONNX files ("${net.name}")`, {
+        expected: 'a network of layers',
+        action: 'Use --engine ort.',
+      });
+    }
     return nativeAddon().describeNet(net, this.isa, this.precision(), batchSize);
   }
 
@@ -119,14 +131,7 @@ export class NativeEngine implements Engine {
     const { numParameters } = this.describeNet(net, 1);
     checkDataset(net, dataset);
     checkPoints('points', points, dataset);
-    parameters.forEach((values, model) => {
-      if (values.length !== numParameters) {
-        throw new LetheError('LETHE_JOB_INVALID', `parameters of model ${model}`, {
-          expected: `${numParameters} values for network "${net.name}"`,
-          received: String(values.length),
-        });
-      }
-    });
+    checkParameters(net, parameters, numParameters);
     const logits = new Float32Array(parameters.length * points.length * net.numClasses);
     await nativeAddon().forwardMany(
       { ...this.common(net, dataset, options), parameters, points, logits },

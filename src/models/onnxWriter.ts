@@ -53,23 +53,28 @@ function varint(value: number): Uint8Array {
   return Uint8Array.from(groups);
 }
 
-const floatElements = 1;
-const attributeType = { float: 1, integer: 2, integers: 7 } as const;
+/** Element types, as TensorProto.DataType numbers them. */
+export const elementType = { float32: 1, int32: 6, int64: 7, float64: 11 } as const;
+/** As AttributeProto.AttributeType numbers them. */
+export const attributeType = { float: 1, integer: 2, text: 3, tensor: 4, floats: 6, integers: 7 } as const;
 
-/** A tensor stored in the file. */
+/** A tensor stored in the file; BigInt64Array holds what ONNX wants as int64: shapes, axes, indices. */
 export interface OnnxConstant {
   name: string;
   /** Row-major; [] is a scalar. */
   shape: number[];
-  values: Float32Array;
+  values: Float32Array | BigInt64Array;
 }
+
+/** Whole numbers where ONNX wants integers; a float attribute is marked { float }. */
+export type OnnxAttribute = number | number[] | string | { float: number };
 
 export interface OnnxNode {
   operator: string;
+  /** An empty name stands for an optional input that is absent. */
   inputs: string[];
   outputs: string[];
-  /** Whole numbers where ONNX wants integers; a float attribute is marked { float }. */
-  attributes?: Record<string, number | number[] | { float: number }>;
+  attributes?: Record<string, OnnxAttribute>;
 }
 
 /** A float tensor that goes in or out; a string names a size that is free. */
@@ -87,11 +92,13 @@ export interface OnnxModel {
   outputs: OnnxValue[];
   /** Free key-value pairs for people and tools. */
   metadata: Record<string, string>;
+  /** Version of the operators; absent: 15, which every ONNX Runtime since 1.10 supports. */
+  opset?: number;
 }
 
-/** Supported by every ONNX Runtime since 1.10. */
-const irVersion = 8;
-const opset = 15;
+const defaultOpset = 15;
+/** Of the file format: the one that came with opset 15, and the one that later operators need. */
+const irVersion = (opset: number): number => (opset <= defaultOpset ? 8 : 9);
 
 /** The bytes of an .onnx file. */
 export function writeOnnx(model: OnnxModel): Uint8Array {
@@ -101,8 +108,9 @@ export function writeOnnx(model: OnnxModel): Uint8Array {
   for (const constant of model.constants) graph.message(5, constantMessage(constant));
   for (const input of model.inputs) graph.message(11, valueMessage(input));
   for (const output of model.outputs) graph.message(12, valueMessage(output));
+  const opset = model.opset ?? defaultOpset;
   const file = new Message()
-    .integer(1, irVersion)
+    .integer(1, irVersion(opset))
     .text(2, 'lethe')
     .text(6, model.description)
     .message(7, graph)
@@ -115,10 +123,16 @@ function nodeMessage({ operator, inputs, outputs, attributes = {} }: OnnxNode): 
   const message = new Message();
   for (const input of inputs) message.text(1, input);
   for (const output of outputs) message.text(2, output);
-  message.text(3, outputs[0]!).text(4, operator);
+  message
+    .text(
+      3,
+      outputs.find((output) => output !== '')!,
+    )
+    .text(4, operator);
   for (const [name, value] of Object.entries(attributes)) {
     const attribute = new Message().text(1, name);
     if (typeof value === 'number') attribute.integer(3, value).integer(20, attributeType.integer);
+    else if (typeof value === 'string') attribute.text(4, value).integer(20, attributeType.text);
     else if (Array.isArray(value)) value.reduce((all, item) => all.integer(8, item), attribute).integer(20, attributeType.integers);
     else attribute.float(2, value.float).integer(20, attributeType.float);
     message.message(5, attribute);
@@ -127,14 +141,16 @@ function nodeMessage({ operator, inputs, outputs, attributes = {} }: OnnxNode): 
 }
 
 function constantMessage({ name, shape, values }: OnnxConstant): Message {
-  const bytes = new Uint8Array(values.length * 4);
+  const bytes = new Uint8Array(values.length * values.BYTES_PER_ELEMENT);
   const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    view.setFloat32(4 * i, value, true);
-  });
+  for (const [i, value] of values.entries()) {
+    if (typeof value === 'bigint') view.setBigInt64(8 * i, value, true);
+    else view.setFloat32(4 * i, value, true);
+  }
   const message = new Message();
   for (const size of shape) message.integer(1, size);
-  return message.integer(2, floatElements).text(8, name).bytes(9, bytes);
+  const type = values instanceof Float32Array ? elementType.float32 : elementType.int64;
+  return message.integer(2, type).text(8, name).bytes(9, bytes);
 }
 
 function valueMessage({ name, shape }: OnnxValue): Message {
@@ -143,6 +159,6 @@ function valueMessage({ name, shape }: OnnxValue): Message {
     const dimension = typeof size === 'number' ? new Message().integer(1, size) : new Message().text(2, size);
     shapeMessage.message(1, dimension);
   }
-  const tensor = new Message().integer(1, floatElements).message(2, shapeMessage);
+  const tensor = new Message().integer(1, elementType.float32).message(2, shapeMessage);
   return new Message().text(1, name).message(2, new Message().message(1, tensor));
 }

@@ -25,6 +25,11 @@ export async function collectReport(run: RunFolder, plan: Plan, dataset: Dataset
   };
 }
 
+/** Of an engine that runs on ONNX Runtime: its version and device. */
+function runtimeOf({ onnxruntime, device }: Record<string, string | number>): string {
+  return onnxruntime === undefined ? '' : `, ONNX Runtime ${onnxruntime} on ${device}`;
+}
+
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
 function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string; value: string }[] {
   const { recipe, fit } = plan;
@@ -53,7 +58,7 @@ function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string;
       value: `grids with several settings are tuned on ${plan.tuning.numModels} originals against matched oracles (Gaussian divergence of margins)`,
     },
     { name: 'KLOM', value: `variant ${plan.klom.variant}, ${plan.klom.bins} bins, clip ${plan.klom.clip}, epsilon ${plan.klom.epsilon}` },
-    { name: 'engine', value: `${described['engine']}, ${described['precision']}, ${described['isa']}` },
+    { name: 'engine', value: `${described['engine']}, ${described['precision']}, ${described['isa']}${runtimeOf(described)}` },
     { name: 'seed', value: String(plan.seed) },
   ];
 }

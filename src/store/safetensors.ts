@@ -1,10 +1,12 @@
 /**
- * The safetensors format for weights, float32 only: 8 bytes header length, a JSON header of names, shapes and offsets, then the numbers.
+ * The safetensors format for weights: 8 bytes header length, a JSON header of names, shapes and offsets, then the numbers. float32 out;
+ * float32, float16 and bfloat16 in, all as float32.
  * Files come from strangers: the header is parsed with limits and every offset is checked before anything is allocated.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { LetheError } from '../errors.js';
 import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
+import { halvesToFloats } from './npy.js';
 import { publishFile } from './publish.js';
 
 export interface Tensor {
@@ -19,8 +21,12 @@ export interface TensorFile {
   metadata: Map<string, string>;
 }
 
+const itemBytes = { F32: 4, F16: 2, BF16: 2 } as const;
+type Dtype = keyof typeof itemBytes;
+
 interface Entry {
   name: string;
+  dtype: Dtype;
   shape: number[];
   begin: number;
   end: number;
@@ -47,16 +53,25 @@ export async function readSafetensors(path: string): Promise<TensorFile> {
     if (received !== buffer.byteLength) {
       throw broken(`${path} became shorter while it was read`, `${buffer.byteLength} bytes`, `${received} bytes`);
     }
-    const tensors = entries.map(({ name, shape, begin, end }): [string, Tensor] => [
-      name,
-      { shape, data: new Float32Array(buffer, begin, (end - begin) / 4) },
-    ]);
+    const tensors = entries.map((entry): [string, Tensor] => [entry.name, { shape: entry.shape, data: floats(buffer, entry) }]);
     return { tensors: new Map(tensors), metadata: readMetadata(header, path) };
   } catch (cause) {
     throw cause instanceof LetheError ? cause : unreadable(path, cause);
   } finally {
     await handle.close();
   }
+}
+
+function floats(buffer: ArrayBuffer, { dtype, begin, end }: Entry): Float32Array {
+  // after a tensor of halves one of floats may begin anywhere
+  const aligned = begin % itemBytes[dtype] === 0 ? { buffer, begin } : { buffer: buffer.slice(begin, end), begin: 0 };
+  const count = (end - begin) / itemBytes[dtype];
+  if (dtype === 'F32') return new Float32Array(aligned.buffer, aligned.begin, count);
+  const halves = new Uint16Array(aligned.buffer, aligned.begin, count);
+  if (dtype === 'BF16') return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+  const data = new Float32Array(count);
+  halvesToFloats(halves, data, 0);
+  return data;
 }
 
 async function readHeader(handle: FileHandle, bytes: number, path: string): Promise<{ header: Map<string, unknown>; dataStart: number }> {
@@ -109,11 +124,15 @@ function readEntry(name: string, value: unknown, path: string): Entry {
     const expected = 'dtype, shape and two data_offsets';
     throw broken(`${path} has an unreadable tensor ${quote(name)}`, expected, (JSON.stringify(value) || 'nothing').slice(0, 120));
   }
-  if (dtype !== 'F32') {
+  if (!isDtype(dtype)) {
     const action = 'Convert it with tensor.float() and save it again.';
-    throw damaged('LETHE_SAFETENSORS_UNSUPPORTED', `${path}: dtype of ${quote(name)}`, 'F32', quote(dtype), action);
+    throw damaged('LETHE_SAFETENSORS_UNSUPPORTED', `${path}: dtype of ${quote(name)}`, 'F32, F16 or BF16', quote(dtype), action);
   }
-  return { name, shape: sizes, begin: offsets[0]!, end: offsets[1]! };
+  return { name, dtype, shape: sizes, begin: offsets[0]!, end: offsets[1]! };
+}
+
+function isDtype(text: string): text is Dtype {
+  return Object.hasOwn(itemBytes, text);
 }
 
 function isSizes(value: unknown, most: number): value is number[] {
@@ -128,8 +147,8 @@ function quote(name: string): string {
 /** The tensors, in order, must cover the data without holes, overlaps or a rest. */
 function checkOffsets(entries: Entry[], dataBytes: number, path: string): void {
   let position = 0;
-  for (const { name, shape, begin, end } of entries) {
-    const need = 4 * shape.reduce((product, size) => product * size, 1);
+  for (const { name, dtype, shape, begin, end } of entries) {
+    const need = itemBytes[dtype] * shape.reduce((product, size) => product * size, 1);
     if (begin !== position || end - begin !== need || end > dataBytes) {
       const expected = `offsets ${position} to ${position + need} for shape (${shape.join(', ')}), within ${dataBytes} bytes`;
       throw broken(`${path} has impossible offsets for ${quote(name)}`, expected, `${begin} to ${end}`);

@@ -39,7 +39,7 @@ describe('lethe train', () => {
     const net = buildNet({ name: 'smallcnn', width: 1, input, numClasses: dataset.numClasses });
     const engine = new NativeEngine();
     const file = path.join(out, 'model-00001.safetensors');
-    const parameters = await readCheckpoint(file, engine.parameters(net));
+    const { parameters } = await readCheckpoint(file, engine.parameters(net));
     const points = Int32Array.from({ length: 40 }, (_, point) => point);
     const logits = await readNpy(path.join(out, 'logits.npy'));
     expect(logits.shape).toEqual([3, 40, 5]);

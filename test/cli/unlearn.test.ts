@@ -33,7 +33,7 @@ let context: TaskContext;
 beforeAll(async () => {
   const file = path.join(folder, 'plan.json');
   fs.writeFileSync(file, JSON.stringify(plan));
-  const session = await planSession(await loadPlan(file), { threads: 0 });
+  const session = await planSession(await loadPlan(file), { engine: 'native' }, { threads: 0 });
   context = await openSession(root, session);
   const needed = session.stages.slice(
     0,

@@ -45,7 +45,7 @@ describe('data sets by name', () => {
         return Promise.resolve(tiny([0, 1]));
       },
     });
-    expect(listDatasets().map(({ name }) => name)).toEqual(['synthetic', 'cifar10', 'tiny']);
+    expect(listDatasets().map(({ name }) => name)).toEqual(['synthetic', 'cifar10', 'npy', 'tiny']);
     expect(await loadDataset({ name: 'tiny', ...selection }, { directory: '/somewhere' })).toMatchObject({ numTrain: 1, numValidation: 1 });
     expect(seen).toEqual([{ ...selection, directory: '/somewhere' }]);
     const again = { name: 'tiny', describe: '', load: () => Promise.resolve(tiny([0])) };

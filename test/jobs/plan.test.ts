@@ -72,6 +72,16 @@ test('augmentation: absent by default, written out when asked for, and none when
   expect(await message('recipe: { augment: { flips: true } }')).toMatch(/Did you mean flip\?/);
 });
 
+test('the plans that come with Lethe resolve, Living-17 to the recipe of the paper', async () => {
+  const directory = path.resolve(import.meta.dirname, '..', '..', 'plans');
+  const plans = await Promise.all(fs.readdirSync(directory).map((file) => loadPlan(path.join(directory, file))));
+  expect(plans.find(({ name }) => name === 'living17-paper')).toMatchObject({
+    data: { name: 'npy' },
+    net: { name: 'resnet18', width: 1 },
+    recipe: { epochs: 25, batchSize: 1024, labelSmoothing: 0.1, schedule: { learningRate: 0.6, peakEpoch: 12 } },
+  });
+});
+
 test('JSON and YAML of one plan are the same plan, key order does not matter, tabs and escapes are read', async () => {
   const json = '{\n\t"seed": 3,\n\t"net": {\n\t\t"width":\t16, "name": "r\\u0065snet9"}}';
   const [a, b] = [await load(json, 'same.json'), await load('net:\n  name: resnet9\n  width: 16\nseed: 3\n', 'same.yaml')];

@@ -1,0 +1,25 @@
+/** The options that choose an engine, the same for every verb that trains or evaluates networks. */
+import { Option } from 'commander';
+import { deviceNames, type DeviceName, type EngineName, engineNames, type PrecisionChoice, precisionNames } from '../engines/index.js';
+import type { Command } from './common.js';
+
+export interface EngineFlags {
+  engine: EngineName;
+  device: DeviceName;
+  precision: PrecisionChoice;
+}
+
+export function engineOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--engine <name>', 'native: C++ kernels; ort: ONNX Runtime, which also trains ONNX files')
+        .choices(engineNames)
+        .default('native'),
+    )
+    .addOption(new Option('--device <name>', 'where --engine ort trains').choices(deviceNames).default('cpu'))
+    .addOption(
+      new Option('--precision <name>', 'of the native engine; auto: bf16 where the processor has AMX, fp32 elsewhere')
+        .choices(precisionNames)
+        .default('auto'),
+    );
+}

@@ -1,0 +1,116 @@
+/** One model out of a checkpoint or a run, as ONNX or safetensors. */
+import { createDataset } from '../data/dataset.js';
+import { NativeEngine } from '../engines/native.js';
+import { ExitCode, LetheError } from '../errors.js';
+import { relativeDifference, runOnnx } from '../models/onnxCheck.js';
+import { exportOnnx } from '../models/onnx.js';
+import { Purpose, Random } from '../native/random.js';
+import { factsMetadata, type ModelFacts, readModel, writeCheckpoint } from '../store/checkpoint.js';
+import { layout } from '../store/layout.js';
+import { readOutputs } from '../store/outputs.js';
+import { publishFile } from '../store/publish.js';
+import type { Dataset, Engine } from '../types.js';
+import { emitJson } from './common.js';
+import { reopenSession } from './session.js';
+
+interface RunModelOptions {
+  run?: string;
+  model?: number;
+  data?: string;
+  out: string;
+  json?: boolean;
+}
+
+export interface OnnxVerbOptions extends RunModelOptions {
+  checkpoint?: string;
+}
+
+type Model = ModelFacts & { parameters: Float32Array };
+
+/** Images of the comparison with ONNX Runtime, and the largest difference of a logit relative to the largest logit. */
+const numChecked = 16;
+const tolerance = 1e-4;
+
+export async function exportOnnxVerb(options: OnnxVerbOptions): Promise<void> {
+  const engine = new NativeEngine();
+  const { net, dataset, parameters } = await findModel(options, engine);
+  const tensors = engine.parameters(net);
+  const file = exportOnnx({ net, tensors, parameters, dataset });
+  const maxRelativeDifference = await compare(engine, { net, dataset, parameters }, file);
+  if (!(maxRelativeDifference <= tolerance)) {
+    throw new LetheError('LETHE_EXPORT_INEXACT', 'ONNX Runtime computes other logits from the file, which is not written', {
+      expected: `a relative difference of at most ${tolerance}`,
+      received: String(maxRelativeDifference),
+      action: Number.isNaN(maxRelativeDifference) ? 'The model has no finite logits: did its training diverge?' : 'Please report this.',
+      exitCode: ExitCode.taskFailed,
+    });
+  }
+  await publishFile(options.out, file);
+  const facts = { file: options.out, bytes: file.length, net: net.name, numParameters: parameters.length };
+  if (options.json) emitJson('export-onnx', { ...facts, numImages: numChecked, maxRelativeDifference });
+  else {
+    const found = `${maxRelativeDifference.toExponential(1)} of the largest on ${numChecked} random images`;
+    process.stdout.write(`${options.out}: ${net.name}, ${file.length} bytes; logits of ONNX Runtime differ by at most ${found}\n`);
+  }
+}
+
+export async function exportSafetensorsVerb(options: RunModelOptions): Promise<void> {
+  const { dataset, engine, net, parameters, model } = await originalOf(options);
+  const tensors = engine.parameters(net);
+  await writeCheckpoint(options.out, tensors, parameters, { ...factsMetadata(net, dataset), model: String(model) });
+  if (options.json) emitJson('export-safetensors', { file: options.out, net: net.name, numParameters: parameters.length });
+  else process.stdout.write(`${options.out}: ${net.name}, ${parameters.length} parameters\n`);
+}
+
+/** @throws LETHE_OPTION_INVALID; errors of readModel and of the run */
+async function findModel(options: OnnxVerbOptions, engine: Engine): Promise<Model> {
+  const { checkpoint, run } = options;
+  if (checkpoint !== undefined && run === undefined) return readModel(checkpoint, (net) => engine.parameters(net));
+  if (checkpoint === undefined && run !== undefined) return originalOf(options);
+  throw new LetheError('LETHE_OPTION_INVALID', 'which model?', {
+    expected: '--checkpoint FILE, or --run DIR --model NUMBER',
+    received: run === undefined ? 'neither' : 'both',
+  });
+}
+
+async function originalOf(options: RunModelOptions) {
+  const { run: root, model, data } = options;
+  if (root === undefined || model === undefined) {
+    throw new LetheError('LETHE_OPTION_INVALID', 'which model?', { expected: '--run DIR --model NUMBER', received: 'one of them' });
+  }
+  const { context } = await reopenSession(root, { threads: 0, ...(data === undefined ? {} : { data }) });
+  const { plan, run, dataset, engine, net } = context;
+  if (model >= plan.originals.count) {
+    throw new LetheError('LETHE_OPTION_INVALID', '--model is no original of the run', {
+      expected: `0 to ${plan.originals.count - 1}`,
+      received: String(model),
+    });
+  }
+  const perShard = plan.subsetModels.modelsPerShard;
+  const outputs = readOutputs(await run.read(layout.originals(Math.floor(model / perShard))));
+  return { net, dataset, engine, model, parameters: outputs.parameters!.row(model % perShard) };
+}
+
+/** Random images show every value of a pixel at every place; the engine is the yardstick. */
+async function compare(engine: Engine, { net, dataset, parameters }: Model, file: Uint8Array): Promise<number> {
+  const random = new Random(0, Purpose.synthetic, 0);
+  const { height, width, channels } = net.input;
+  const pixels = Uint8Array.from({ length: numChecked * height * width * channels }, () => random.below(256));
+  const { mean, std, classNames } = dataset;
+  const images: Dataset = createDataset({
+    name: 'random',
+    description: 'random pixels',
+    ...net.input,
+    numClasses: net.numClasses,
+    classNames,
+    numTrain: numChecked,
+    numValidation: 0,
+    pixels,
+    labels: new Int32Array(numChecked),
+    mean,
+    std,
+  });
+  const points = Int32Array.from({ length: numChecked }, (_, point) => point);
+  const expected = await engine.forwardMany(net, images, [parameters], points);
+  return relativeDifference(expected, await runOnnx(file, { count: numChecked, ...net.input, pixels }));
+}

@@ -1,0 +1,121 @@
+/** Forward through a network and backward again: every node by its rule. */
+import { LetheError } from '../../errors.js';
+import type { OnnxNode } from '../onnxWriter.js';
+import type { GraphBuilder } from './builder.js';
+import { type Rule, type RuleNode, type RuleOutput, sameNode } from './rule.js';
+import { rules } from './rules.js';
+import type { ForwardGraph, Value } from './types.js';
+
+export interface ForwardOptions {
+  image: Value;
+  /** Values of the parameters by name; running statistics that move are replaced in it. */
+  parameters: Map<string, Value>;
+  trainBatchNorm: boolean;
+  /** Gradients will be asked for. */
+  gradients: boolean;
+  batch: Value;
+  blank: (channels: number) => Value;
+}
+
+interface TapeStep {
+  node: RuleNode;
+  rule: Rule;
+  made: Required<RuleOutput>;
+}
+
+export interface Tape {
+  logits: Value;
+  steps: TapeStep[];
+}
+
+/** @throws LETHE_ONNX_UNSUPPORTED names the node and the operators that have rules */
+export function ruleOf(node: OnnxNode): Rule {
+  const rule = Object.hasOwn(rules, node.operator) ? rules[node.operator] : undefined;
+  if (rule) return rule;
+  throw new LetheError('LETHE_ONNX_UNSUPPORTED', `node "${node.outputs[0] ?? ''}" has an operator without a gradient rule`, {
+    expected: `one of ${Object.keys(rules).sort().join(', ')}`,
+    received: node.operator,
+  });
+}
+
+/** Adds the nodes of the network. @throws LETHE_ONNX_UNSUPPORTED, LETHE_ONNX_INVALID */
+export function forward(g: GraphBuilder, graph: ForwardGraph, options: ForwardOptions): Tape {
+  const { image, parameters } = options;
+  const trainable = new Set(graph.parameters.filter((parameter) => parameter.trainable).map(({ name }) => name));
+  const values = new Map<string, Value>([...storeConstants(g, graph), [graph.image.name, image], ...parameters]);
+  const withGradient = new Set(options.gradients ? trainable : []);
+  const steps: TapeStep[] = [];
+  for (const source of graph.nodes) {
+    const rule = ruleOf(source);
+    const node: RuleNode = {
+      source,
+      inputs: source.inputs.map((name) => (name === '' ? undefined : found(values, name, source))),
+      wanted: source.inputs.map((name) => withGradient.has(name)),
+      trainBatchNorm: options.trainBatchNorm,
+      batch: options.batch,
+      blank: options.blank,
+      moveState: (name, value) => parameters.set(name, value),
+    };
+    const { output, saved = [] } = rule.forward ? rule.forward(g, node) : sameNode(g, node, node.inputs[0]!.shape);
+    const name = source.outputs[0]!;
+    values.set(name, output);
+    if (node.wanted.includes(true)) {
+      withGradient.add(name);
+      steps.push({ node, rule, made: { output, saved } });
+    }
+  }
+  return { logits: logitsOf(g, graph, values), steps };
+}
+
+/** Terms of one graph share its constants. */
+function storeConstants(g: GraphBuilder, graph: ForwardGraph): [string, Value][] {
+  const stored = new Set(g.constants.map(({ name }) => name));
+  return graph.constants.map((constant) => [
+    constant.name,
+    stored.has(constant.name) ? { name: constant.name, shape: constant.shape } : g.store(constant),
+  ]);
+}
+
+function found(values: Map<string, Value>, name: string, node: OnnxNode): Value {
+  const value = values.get(name);
+  if (value) return value;
+  throw new LetheError('LETHE_ONNX_INVALID', `node "${node.outputs[0] ?? ''}" (${node.operator}) reads a value that nothing makes`, {
+    expected: 'the first output of an earlier node, a constant, a parameter or the images',
+    received: JSON.stringify(name),
+  });
+}
+
+function logitsOf(g: GraphBuilder, graph: ForwardGraph, values: Map<string, Value>): Value {
+  const logits = values.get(graph.logits);
+  const sides = logits?.shape.slice(1).filter((side) => side !== 1) ?? [];
+  if (logits?.shape[0] === 'n' && sides.length <= 1 && (sides[0] ?? 1) === graph.numClasses)
+    return g.reshape(logits, ['n', graph.numClasses]);
+  throw new LetheError('LETHE_ONNX_UNSUPPORTED', `network "${graph.name}" does not give logits of the data set's classes`, {
+    expected: `an output (batch, ${graph.numClasses})`,
+    received: logits ? `"${graph.logits}" (${logits.shape.join(', ')})` : `no value "${graph.logits}"`,
+  });
+}
+
+/** Adds the nodes that lead from the gradient of the logits to those of the parameters; a parameter that nothing depends on has none. */
+export function backward(g: GraphBuilder, tape: Tape, logitsGradient: Value, graph: ForwardGraph): Map<string, Value> {
+  const gradients = new Map<string, Value>();
+  const accumulate = (name: string, gradient: Value): void => {
+    const known = gradients.get(name);
+    gradients.set(name, known ? g.add(known, gradient) : gradient);
+  };
+  const last = tape.steps.at(-1);
+  if (last) accumulate(graph.logits, g.reshape(logitsGradient, finalShape(tape, graph)));
+  for (const { node, rule, made } of tape.steps.toReversed()) {
+    const gradient = gradients.get(node.source.outputs[0]!);
+    if (!gradient) continue;
+    rule.backward(g, node, gradient, made).forEach((share, i) => {
+      if (share && node.wanted[i]) accumulate(node.source.inputs[i]!, share);
+    });
+  }
+  return gradients;
+}
+
+function finalShape(tape: Tape, graph: ForwardGraph): Value['shape'] {
+  const step = tape.steps.find(({ node }) => node.source.outputs[0] === graph.logits);
+  return step?.made.output.shape ?? tape.logits.shape;
+}
