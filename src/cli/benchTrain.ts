@@ -2,9 +2,10 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { torchPeer } from '../bench/peers.js';
-import { engineNames, precisions } from '../bench/train/engines.js';
+import { precisions } from '../bench/train/engines.js';
 import { benchTrain, type TrainBenchOptions } from '../bench/train/suite.js';
 import { renderTrainReport } from '../bench/train/table.js';
+import { engineNames } from '../engines/index.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { loadPlan } from '../jobs/plan.js';
 import { encodeJson } from '../store/json.js';
@@ -25,7 +26,7 @@ interface TrainBenchVerbOptions {
   seconds: number;
   peers?: boolean;
   perLayer?: boolean;
-  recipe: string;
+  recipe: string | false;
   out?: string;
   json?: boolean;
 }
@@ -47,6 +48,7 @@ export function registerBenchTrain(bench: Command): void {
     .option('--peers', 'also time PyTorch, where it is installed, and check against it')
     .option('--per-layer', 'also measure every layer of the native engine')
     .option('--recipe <plan>', 'the plan whose models an hour are counted', defaultPlan)
+    .option('--no-recipe', 'count no models an hour')
     .option('--out <file>', 'also write the JSON document here')
     .option('--json', 'print one JSON document')
     .action(action(trainVerb));
@@ -64,7 +66,7 @@ async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
     seconds: verb.seconds,
     peers: verb.peers ? [torchPeer()] : [],
     perLayer: verb.perLayer === true,
-    plan: workOf(await loadPlan(verb.recipe)),
+    ...(verb.recipe === false ? {} : { plan: workOf(await loadPlan(verb.recipe)) }),
     say,
     signal: interruptSignal(),
   };

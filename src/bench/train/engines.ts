@@ -1,5 +1,7 @@
 /** The engines that can be benchmarked, by name: a further one is one entry here. */
+import { type EngineName, engineNames } from '../../engines/index.js';
 import { NativeEngine } from '../../engines/native.js';
+import { OrtEngine } from '../../engines/ort.js';
 import type { IsaName, Precision } from '../../native/types.js';
 import type { Engine, NetSpec } from '../../types.js';
 
@@ -24,29 +26,23 @@ function nativeEngine({ isa, precision }: Backend, threads: number): NativeEngin
   return new NativeEngine({ ...(isa === '' ? {} : { isa }), precision, threads });
 }
 
-const engines = {
+const engines: Record<EngineName, BenchEngine> = {
   native: {
     make: nativeEngine,
     precisions: ['fp32', 'bf16'],
     takesIsa: true,
     memoryBytes: (backend, net, batchSize) => nativeEngine(backend, 1).describeNet(net, batchSize).memoryBytes,
   },
-} satisfies Record<string, BenchEngine>;
-
-export type EngineName = keyof typeof engines;
-export const engineNames = Object.keys(engines) as EngineName[];
+  ort: { make: (_backend, threads) => new OrtEngine({ threads }), precisions: ['fp32'], takesIsa: false },
+};
 
 /** What some engine here can do. */
-export const precisions: readonly Precision[] = [...new Set(engineNames.flatMap((name) => entry(name).precisions))];
-
-function entry(name: EngineName): BenchEngine {
-  return engines[name];
-}
+export const precisions: readonly Precision[] = [...new Set(engineNames.flatMap((name) => engines[name].precisions))];
 
 /** Every combination that exists, engines first. */
 export function backendsOf(names: readonly EngineName[], isas: readonly IsaName[], wanted: readonly Precision[]): Backend[] {
   return names.flatMap((engine) => {
-    const { takesIsa, precisions: known } = entry(engine);
+    const { takesIsa, precisions: known } = engines[engine];
     const levels = takesIsa ? isas : (['' as const] satisfies ''[]);
     return levels.flatMap((isa) =>
       wanted.filter((precision) => known.includes(precision)).map((precision) => ({ engine, isa, precision })),
@@ -55,11 +51,11 @@ export function backendsOf(names: readonly EngineName[], isas: readonly IsaName[
 }
 
 export function makeEngine(backend: Backend, threads: number): Engine {
-  return entry(backend.engine).make(backend, threads);
+  return engines[backend.engine].make(backend, threads);
 }
 
 export function memoryOf(backend: Backend, net: NetSpec, batchSize: number): number | null {
-  return entry(backend.engine).memoryBytes?.(backend, net, batchSize) ?? null;
+  return engines[backend.engine].memoryBytes?.(backend, net, batchSize) ?? null;
 }
 
 /** "native-avx512", "ort" */

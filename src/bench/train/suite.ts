@@ -1,5 +1,6 @@
 /** The training benchmark: every row is checked, then timed, ours and PyTorch in turn on the same core. */
 import { nativeAddon } from '../../native/addon.js';
+import type { EngineName } from '../../engines/index.js';
 import type { IsaName, Precision } from '../../native/types.js';
 import { buildNet } from '../../models/index.js';
 import { describeMachine } from '../machine.js';
@@ -7,7 +8,7 @@ import { probePeers, type Rival } from '../peers.js';
 import { allowedCores } from '../process.js';
 import type { Machine } from '../types.js';
 import { checkEngine, checkInputs, compareRuns } from './check.js';
-import { type Backend, backendName, backendsOf, type EngineName, makeEngine } from './engines.js';
+import { type Backend, backendName, backendsOf, makeEngine } from './engines.js';
 import { layerTable } from './layers.js';
 import { timeSteps } from './steps.js';
 import type { StepAnswer } from './stepProcess.js';

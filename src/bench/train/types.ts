@@ -2,7 +2,7 @@
 import type { NetSpec } from '../../types.js';
 import type { Machine } from '../types.js';
 import type { Precision } from '../../native/types.js';
-import type { EngineName } from './engines.js';
+import type { EngineName } from '../../engines/index.js';
 
 /** Training steps of one network at one batch size. */
 export interface StepCase {
