@@ -34,7 +34,7 @@ const allowed: Record<string, string[]> = {
   store: ['native'],
   engines: ['native', 'models'],
   jobs: ['store'],
-  bench: ['native', 'store', 'data', 'datamodels'],
+  bench: ['native', 'store', 'data', 'datamodels', 'models', 'engines'],
   cli: ['native', 'models', 'store', 'engines', 'jobs', 'bench', ...stages],
 };
 // data/ (data sets, masks, forget sets) lies below the stages

@@ -2,6 +2,8 @@
 
 #include "lethe/lasso_rates.h"
 #include "lethe/peaks.h"
+#include "lethe/train_rates.h"
+#include "net_spec.h"
 #include "task.h"
 
 namespace lethe::addon {
@@ -56,10 +58,41 @@ Napi::Value lassoKernelRatesBinding(const Napi::CallbackInfo& info) {
       });
 }
 
+// C++: trainLayerRates(net, isa, precision, batchSize, seconds, rates)
+// TS: trainLayerRates(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number, seconds: number): Promise<NativeLayerRate[]>
+Napi::Value trainLayerRatesBinding(const Napi::CallbackInfo& info) {
+  const NetSpec net = netSpec(info[0]);
+  const std::string request = info[1].As<Napi::String>();
+  const Precision precision = precisionOf(info[2].ToString());
+  const int64_t batchSize = info[3].ToNumber().Int64Value();
+  const double seconds = info[4].ToNumber().DoubleValue();
+  auto rates = std::make_shared<std::vector<LayerRate>>();
+  return runTask(
+      info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}},
+      [=](const TaskControl&) {
+        Isa isa;
+        const Status status = resolveIsa(request, isa);
+        return status.ok() ? trainLayerRates(net, isa, precision, batchSize, seconds, *rates) : status;
+      },
+      [=](Napi::Env env) {
+        Napi::Array result = Napi::Array::New(env);
+        for (const LayerRate& rate : *rates) {
+          Napi::Object entry = Napi::Object::New(env);
+          entry.Set("layer", rate.layer);
+          entry.Set("part", rate.part);
+          entry.Set("seconds", rate.seconds);
+          entry.Set("operations", rate.operations);
+          result.Set(result.Length(), entry);
+        }
+        return result;
+      });
+}
+
 }  // namespace
 
 void registerBench(Napi::Env env, Napi::Object exports) {
   exports.Set("measurePeaks", Napi::Function::New(env, measurePeaksBinding, "measurePeaks"));
+  exports.Set("trainLayerRates", Napi::Function::New(env, trainLayerRatesBinding, "trainLayerRates"));
   exports.Set("lassoKernelRates", Napi::Function::New(env, lassoKernelRatesBinding, "lassoKernelRates"));
 }
 

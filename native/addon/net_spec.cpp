@@ -57,6 +57,8 @@ NetSpec netSpec(const Napi::Value& value) {
   return net;
 }
 
+Precision precisionOf(const std::string& name) { return name == "bf16" ? Precision::bf16 : Precision::fp32; }
+
 Napi::Array parameterTensors(Napi::Env env, const ParameterLayout& layout) {
   Napi::Array tensors = Napi::Array::New(env);
   for (const ParameterTensor& from : layout.tensors) {

@@ -119,8 +119,6 @@ struct Reader {
 
 TaskOptions taskOptions(const Napi::CallbackInfo& info) { return {info[1], info[2], {}}; }
 
-Precision precisionOf(const std::string& name) { return name == "bf16" ? Precision::bf16 : Precision::fp32; }
-
 template <typename Request>
 NetDescription readCommon(const Napi::Object& from, Request& request, Reader& reader) {
   request.net = netSpec(property(from, "net"));

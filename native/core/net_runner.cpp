@@ -86,6 +86,7 @@ void NetRunner::forward(int64_t n, bool trainBatchNorm, float* parameters) {
   for (const PlanStep& step : plan_.steps) {
     forwardStep(step, n, trainBatchNorm, parameters);
     if (trainBatchNorm && step.layer.op == LayerOp::batchNorm) moveRunning(step, n, parameters);
+    if (observer_) observer_(step, StepPart::forward);
   }
 }
 
@@ -163,6 +164,7 @@ void NetRunner::backward(int64_t n, bool trainBatchNorm, const float* parameters
     if (!step.backward) continue;
     if (step.precision == Precision::bf16) imagesBackward<Bf16>(step, n, trainBatchNorm, parameters, gradient);
     else imagesBackward<float>(step, n, trainBatchNorm, parameters, gradient);
+    if (observer_) observer_(step, StepPart::rest);
   }
 }
 
@@ -181,7 +183,10 @@ void NetRunner::imagesBackward(const PlanStep& step, int64_t n, bool trainBatchN
     kernel.reluBackward(view<Value>(step.out, n), dy, view<Value>(step.masked, n));
     dy = view<Value>(step.masked, n);
   }
-  if (step.layer.op == LayerOp::conv) kernel.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
+  if (step.layer.op == LayerOp::conv) {
+    kernel.convWeightGradient(step.conv, x, dy, gradient + step.weight, scratch_);
+    if (observer_) observer_(step, StepPart::weightGradient);
+  }
   if (step.layer.op == LayerOp::linear) linearBackward(step, n, parameters, gradient);
   if (step.layer.op == LayerOp::batchNorm) {
     const float* mean = statistics_.data() + step.statistics;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,6 +22,10 @@ class Arena {
   };
   std::unique_ptr<uint8_t, Free> memory_;
 };
+
+// What has just been computed for a step: its output, a convolution's weight gradient, or all that is left of its backward.
+enum class StepPart { forward, weightGradient, rest };
+using StepObserver = std::function<void(const PlanStep&, StepPart)>;
 
 class NetRunner {
  public:
@@ -43,6 +48,9 @@ class NetRunner {
 
   // After forward of the same batch and mode, with logitsGradient() filled. Overwrites gradient (numTrainable).
   void backward(int64_t n, bool trainBatchNorm, const float* parameters, float* gradient);
+
+  // Called after every part of training steps from now on; for clocks.
+  void observe(StepObserver observer) { observer_ = std::move(observer); }
 
  private:
   template <typename Value>
@@ -73,6 +81,7 @@ class NetRunner {
   std::vector<float> statistics_;
   uint8_t* argmax_ = nullptr;
   float* scratch_ = nullptr;
+  StepObserver observer_;
 };
 
 }  // namespace lethe

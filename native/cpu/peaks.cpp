@@ -26,14 +26,12 @@ float multiplyAdd(int64_t loops, float factor, float term) {
 
 #if defined(__AVX512BF16__)
 float dotBf16(int64_t loops) {
-  Vec<kLanes> sum[kChains] = {};
+  Vec<kLanes> sum[kChains];
   const Word32<kLanes> a = Word32<kLanes>{} + 0x3F803F80u, b = Word32<kLanes>{} + 0x3C003C00u;
+  for (int k = 0; k < kChains; ++k) sum[k] = broadcast<kLanes>(static_cast<float>(k));  // equal chains would be computed once
   for (int64_t i = 0; i < loops; ++i) {
 #pragma GCC unroll 24
-    for (int k = 0; k < kChains; ++k) {
-      sum[k] = dot<kLanes>(sum[k], a, b);
-      asm("" : "+v"(sum[k]));  // equal chains would be computed once
-    }
+    for (int k = 0; k < kChains; ++k) sum[k] = dot<kLanes>(sum[k], a, b);
   }
   float total = 0;
   for (int k = 0; k < kChains; ++k) total += sum[k][0];

@@ -22,6 +22,8 @@ template <typename Visit>
 inline __attribute__((always_inline)) void eachBlock(int64_t channels, Visit visit) {
   int64_t c = 0;
   for (; c + kLanes <= channels; c += kLanes) visit(Width<kLanes>{}, c);
+  if constexpr (kLanes > 8)
+    for (; c + 8 <= channels; c += 8) visit(Width<8>{}, c);
   if constexpr (kLanes > 4)
     for (; c + 4 <= channels; c += 4) visit(Width<4>{}, c);
   for (; c < channels; ++c) visit(Width<1>{}, c);

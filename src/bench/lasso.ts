@@ -10,7 +10,7 @@ import type { FitAnswer } from './fitProcess.js';
 import { type FitPlace, runFit } from './fits.js';
 import { checkedTargets, type LassoCase, makeCase, peerWalks, solutionOf, targetOf } from './lassoCase.js';
 import { describeMachine, kernelRates } from './machine.js';
-import { type Peer, type PeerFiles, type PeerRun, probePeer, runPeer, writePeerFiles } from './peers.js';
+import { type Peer, type PeerFiles, type PeerRun, probePeers, runPeer, writePeerFiles } from './peers.js';
 import { allowedCores } from './process.js';
 import { median } from './statistics.js';
 import { assemble, type CaseSamples, smallCount } from './summarise.js';
@@ -74,21 +74,6 @@ export async function benchLasso(options: LassoBenchOptions): Promise<LassoBench
     }
   }
   return { machine, results, kernels, peerProblems };
-}
-
-async function probePeers(peers: readonly Peer[], say: (line: string) => void): Promise<{ available: Peer[]; problems: string[] }> {
-  const available: Peer[] = [];
-  const problems: string[] = [];
-  for (const peer of peers) {
-    try {
-      await probePeer(peer);
-      available.push(peer);
-    } catch (error) {
-      problems.push(error instanceof Error ? error.message : String(error));
-      say(problems.at(-1)!);
-    }
-  }
-  return { available, problems };
 }
 
 async function benchProblem(problem: BenchProblem, folder: string, session: Session): Promise<BenchResult[]> {

@@ -10,13 +10,18 @@ import { runChild, type ChildOptions } from './process.js';
 
 const scripts = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', 'bench', 'peers');
 
-export interface Peer {
+/** A program of somebody else's that is measured beside ours. */
+export interface Rival {
   name: string;
   command: string;
   script: string;
   /** Arguments that load everything the script needs and do nothing else. */
   probe: string[];
   package: string;
+}
+
+/** A rival of the Lasso. */
+export interface Peer extends Rival {
   /** The peer's own stopping tolerances, loosest first: the first that reaches our gap is timed. */
   tolerances: number[];
   /** For an optimum to compare objectives with. */
@@ -25,12 +30,27 @@ export interface Peer {
   defaultTolerance?: number;
 }
 
+/** PyTorch, the rival of training. LETHE_BENCH_PYTHON names another interpreter. */
+export function torchPeer(environment: NodeJS.ProcessEnv = process.env): Rival {
+  return {
+    name: 'torch',
+    command: pythonOf(environment),
+    script: path.join(scripts, 'train_torch.py'),
+    probe: ['-c', 'import numpy, torch'],
+    package: 'python3-torch',
+  };
+}
+
+function pythonOf(environment: NodeJS.ProcessEnv): string {
+  return environment['LETHE_BENCH_PYTHON'] ?? '/usr/bin/python3';
+}
+
 /** LETHE_BENCH_PYTHON and LETHE_BENCH_RSCRIPT name other interpreters. */
 export function knownPeers(environment: NodeJS.ProcessEnv = process.env): Peer[] {
   return [
     {
       name: 'sklearn',
-      command: environment['LETHE_BENCH_PYTHON'] ?? '/usr/bin/python3',
+      command: pythonOf(environment),
       script: path.join(scripts, 'lasso_sklearn.py'),
       probe: ['-c', 'import numpy, sklearn.linear_model'],
       package: 'python3-sklearn',
@@ -92,8 +112,27 @@ export async function writePeerFiles(
   return { folder, numTargets, numTrain };
 }
 
+/** Those that run here, and why the others do not. */
+export async function probePeers<T extends Rival>(
+  peers: readonly T[],
+  say: (line: string) => void,
+): Promise<{ available: T[]; problems: string[] }> {
+  const available: T[] = [];
+  const problems: string[] = [];
+  for (const peer of peers) {
+    try {
+      await probePeer(peer);
+      available.push(peer);
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+      say(problems.at(-1)!);
+    }
+  }
+  return { available, problems };
+}
+
 /** @throws LETHE_PEER_MISSING (exit code 4): which Debian package to install */
-export async function probePeer(peer: Peer): Promise<void> {
+export async function probePeer(peer: Rival): Promise<void> {
   await runChild(peer.command, peer.probe, { cores: [] }).catch((cause: unknown) => {
     throw new LetheError('LETHE_PEER_MISSING', `${peer.name} cannot be run`, {
       expected: `${peer.command} with ${peer.name}`,

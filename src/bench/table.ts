@@ -69,7 +69,7 @@ const milliseconds = (seconds: number): string => `${seconds < 0.1 ? (1000 * sec
 const gap = (value: number): string => value.toExponential(1);
 
 /** Columns as wide as their widest cell, two spaces apart. */
-function table(head: string[], body: string[][]): string {
+export function table(head: string[], body: string[][]): string {
   const widths = head.map((title, column) => Math.max(title.length, ...body.map((row) => row[column]!.length)));
   return [head, ...body]
     .map(

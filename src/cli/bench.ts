@@ -6,9 +6,10 @@ import { syntheticProblem } from '../bench/problem.js';
 import { renderReport } from '../bench/table.js';
 import { benchModes, type BenchProblem } from '../bench/types.js';
 import { ExitCode, LetheError } from '../errors.js';
-import { nativeAddon } from '../native/addon.js';
 import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
+import { instructionSets, parseThreads, split } from './benchOptions.js';
+import { registerBenchTrain } from './benchTrain.js';
 import { action, emitJson, integerAtLeast, interruptSignal, say, type Command } from './common.js';
 import { oneOf } from './fit.js';
 import { openFitInputs } from './fitInputs.js';
@@ -52,6 +53,7 @@ export function registerBench(program: Command): void {
     .option('--out <file>', 'also write the JSON document here')
     .option('--json', 'print one JSON document')
     .action(action(lassoVerb));
+  registerBenchTrain(bench);
 }
 
 async function lassoVerb(verb: LassoVerbOptions): Promise<void> {
@@ -103,13 +105,6 @@ function defaultTargets(numTrain: number): number {
   return numTrain <= 2000 ? 256 : numTrain <= 5000 ? 192 : 128;
 }
 
-function instructionSets(names: string[] | undefined): LassoBenchOptions['isas'] {
-  const { isa, availableIsas } = nativeAddon().systemInfo();
-  return names === undefined ? [isa] : names.map((name) => oneOf('--isa', name, availableIsas));
-}
-
-const split = (text: string): string[] => text.split(',').map((part) => part.trim());
-
 function parseSizes(text: string): Size[] {
   return split(text).map((size) => {
     const found = /^(\d+)x(\d+)$/.exec(size);
@@ -119,9 +114,4 @@ function parseSizes(text: string): Size[] {
     }
     return { numModels, numTrain };
   });
-}
-
-/** 0 stands for all. */
-function parseThreads(text: string): number[] {
-  return split(text).map((count) => (count === 'all' ? 0 : integerAtLeast(1)(count)));
 }

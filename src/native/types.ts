@@ -232,6 +232,16 @@ export interface NativeKernelRate {
   shareOfPeak: number;
 }
 
+/** A part of a training step of a batch; layer "step" for what belongs to no layer. */
+export interface NativeLayerRate {
+  layer: string;
+  part: string;
+  /** Median, CPU time of one thread. */
+  seconds: number;
+  /** 2 x multiply-adds of convolutions and linear layers; 0 elsewhere. */
+  operations: number;
+}
+
 export type NativeProgress = (done: number, total: number) => void;
 
 /** A ridge problem in rotated coordinates, see LinearProblem in native/include/lethe/linear.h: retain rows first. */
@@ -285,6 +295,13 @@ export interface NativeAddon {
   linearStudy(request: NativeLinearRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   measurePeaks(isa: IsaName | ''): Promise<NativePeaks>;
   lassoKernelRates(isa: IsaName | ''): Promise<NativeKernelRate[]>;
+  trainLayerRates(
+    net: NetSpec,
+    isa: IsaName | '',
+    precision: Precision,
+    batchSize: number,
+    seconds: number,
+  ): Promise<NativeLayerRate[]>;
   describeNet(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;

@@ -13,7 +13,7 @@ const { OrtEngine } = (await import(path.join(compiled(), 'engines', 'ort.js')))
 const dataset = toyDataset();
 const input = { height: 8, width: 8, channels: 3 };
 const smallcnn = buildNet({ name: 'smallcnn', width: 1, input, numClasses: 4 });
-const native = new NativeEngine({ threads: 1 });
+const native = new NativeEngine({ threads: 1, precision: 'fp32' });
 const ort: Engine = new OrtEngine({ threads: 1 });
 const points = range(0, 128);
 const adam = { kind: 'adam' as const, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 1e-3 };
@@ -197,9 +197,13 @@ test('the event loop stays free, progress arrives, and an abort ends a long call
   expect(ticks).toBeGreaterThan(20);
   expect(progress.length).toBeGreaterThan(1);
   expect(progress).toEqual(progress.toSorted((a, b) => a - b));
-  // the engine goes on working
-  const [after] = await ort.trainMany(smallcnn, dataset, [toyJob(0)], { ...outputs, evalEpochs: [] });
+  // the engine goes on working, and tells of the last image
+  const images: number[] = [];
+  const onProgress = ({ done }: { done: number }) => images.push(done);
+  const jobs = [toyJob(0), toyJob(1)];
+  const [after] = await ort.trainMany(smallcnn, dataset, jobs, { ...outputs, evalEpochs: [] }, { onProgress });
   expect(after!.status).toBe('trained');
+  expect(images.at(-1)).toBe(2 * 6 * 96);
 });
 
 test('refuses wrong jobs, and a provider that is not there', async () => {

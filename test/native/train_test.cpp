@@ -1,79 +1,18 @@
 // The whole network against an independent double-precision network, that network against finite differences, and short trainings
-// of both, step for step. Three nets contain every op and every way in which values are shared.
+// of both, step for step.
 #include "lethe/train.h"
 
 #include <algorithm>
-#include <random>
 
-#include "check.h"
 #include "core/net_runner.h"
 #include "core/sampler.h"
-#include "reference/net_reference.h"
-#include "train_nets.h"
+#include "net_cases.h"
 
 using namespace lethe;
 using namespace lethe::test;
 using reference::NetReference;
-using reference::Parameters;
-using reference::Tensor;
-using reference::Values;
 
 namespace {
-
-struct Objective {
-  const char* name;
-  LossWeights weights;
-};
-
-std::vector<Objective> objectives() {
-  return {{"cross-entropy", {1, 0, 0, 0, 1}},    {"label smoothing", {1, 0.1f, 0, 0, 1}}, {"gradient ascent", {-1, 0, 0, 0, 1}},
-          {"match logits", {0, 0, 1, 0, 1}},     {"distill", {0, 0, 0, 1, 4}},            {"distill away", {0, 0, 0, -1, 4}},
-          {"mixed", {0.99f, 0.05f, 0.3f, 0.1f, 2}}};
-}
-
-Parameters named(const ParameterLayout& layout, const std::vector<float>& flat) {
-  Parameters parameters;
-  for (const ParameterTensor& tensor : layout.tensors) parameters[tensor.name] = Values(flat.begin() + tensor.offset, flat.begin() + tensor.offset + tensor.size);
-  return parameters;
-}
-
-// A net, its data and a model that is not at its initial values, so that every gradient is alive.
-struct Case {
-  explicit Case(const NetSpec& spec) : net(spec) {
-    expect(compileNet(net, Precision::fp32, plan).ok() && compileNet(net, Precision::bf16, bf16Plan).ok(), net.name + " compiles");
-    std::mt19937 random(3);
-    std::uniform_real_distribution<float> uniform(0.5f, 1.5f), signedUniform(-0.3f, 0.3f);
-    for (int64_t i = 0; i < numPoints * net.height * net.width * net.channels; ++i) pixels.push_back(static_cast<uint8_t>(random() & 255));
-    for (int64_t i = 0; i < numPoints; ++i) {
-      labels.push_back(static_cast<int32_t>(i % net.numClasses));
-      points.push_back(static_cast<int32_t>(i));
-    }
-    for (int64_t i = 0; i < numPoints * net.numClasses; ++i) targets.push_back(3 * signedUniform(random));
-    flat.resize(static_cast<size_t>(plan.layout.numParameters));
-    initialiseParameters(plan.layout, 5, 0, flat.data());
-    for (const ParameterTensor& tensor : plan.layout.tensors) {
-      if (tensor.fanIn != 0) continue;
-      const bool around1 = tensor.name.ends_with("gamma") || tensor.name.ends_with("Variance");
-      for (int64_t k = 0; k < tensor.size; ++k) flat[static_cast<size_t>(tensor.offset + k)] = around1 ? uniform(random) : signedUniform(random);
-    }
-  }
-
-  Tensor images() const {
-    return reference::gatherImages(pixels, points, Values(mean.begin(), mean.end()), Values(std.begin(), std.end()), net.height, net.width, net.channels);
-  }
-  double referenceLoss(const LossWeights& weights, double weight, bool train, Parameters parameters, Values& dLogits) const {
-    NetReference model(net);
-    const Values logits = model.forward(images(), train, parameters).data;
-    return reference::loss(weights, weight, numPoints, net.numClasses, logits, labels, Values(targets.begin(), targets.end()), dLogits);
-  }
-
-  NetSpec net;
-  NetPlan plan, bf16Plan;
-  int64_t numPoints = 7;
-  std::vector<uint8_t> pixels;
-  std::vector<int32_t> labels, points;
-  std::vector<float> targets, flat, mean{0.5f, 0.45f, 0.4f}, std{0.25f, 0.2f, 0.3f};
-};
 
 void checkClose(const std::string& what, const Values& expected, const float* received, double tolerance) {
   double scale = 1e-6, worst = 0;
@@ -324,7 +263,7 @@ int main() {
   sgd.weightDecay = 5e-4f;
   adam.kind = Optimizer::Kind::adam;
   adam.epsilon = 1e-3f;  // large enough that gradients of rounding size do not become steps of full size
-  for (const NetSpec& net : {residualNet(), tangledNet(), basicBlockNet()}) {
+  for (const NetSpec& net : {residualNet(), tangledNet(), basicBlockNet(), vectorNet()}) {
     Case test(net);
     for (const Objective& objective : objectives()) {
       for (const bool train : {true, false}) {

@@ -1,12 +1,16 @@
-// Small networks that together contain every op and every way in which values are shared.
+// Networks that contain every op and every way in which values are shared, with data and a model to run them on.
 #pragma once
-#include <string>
-#include <utility>
-#include <vector>
+#include <random>
 
-#include "lethe/net.h"
+#include "check.h"
+#include "core/net_plan.h"
+#include "reference/net_reference.h"
 
 namespace lethe::test {
+
+using reference::Parameters;
+using reference::Tensor;
+using reference::Values;
 
 inline LayerSpec layer(LayerOp op, const char* name, std::vector<std::string> inputs) {
   LayerSpec spec;
@@ -81,5 +85,70 @@ inline NetSpec basicBlockNet() {
                 layer(LayerOp::globalAveragePool, "pool", {"s6"}), head("logits", "pool", true)};
   return net;
 }
+
+// Images of one pixel beside a pooled vector: in bf16, images that meet fp32 values.
+inline NetSpec vectorNet() {
+  NetSpec net{"vectors", 6, 6, 3, 3, {}};
+  net.layers = {conv("c1", "image", 5, 3, 1, 0), layer(LayerOp::relu, "r1", {"c1"}), layer(LayerOp::globalAveragePool, "pool", {"r1"}),
+                head("head", "pool", true), conv("c2", "r1", 3, 4, 1, 0), layer(LayerOp::batchNorm, "n2", {"c2"}),
+                conv("c3", "r1", 4, 4, 1, 0), layer(LayerOp::batchNorm, "n3", {"c3"}), layer(LayerOp::relu, "r3", {"n3"}),
+                head("direct", "r3", false), layer(LayerOp::add, "sum", {"n2", "head"}), layer(LayerOp::add, "logits", {"sum", "direct"})};
+  return net;
+}
+
+struct Objective {
+  const char* name;
+  LossWeights weights;
+};
+
+inline std::vector<Objective> objectives() {
+  return {{"cross-entropy", {1, 0, 0, 0, 1}},    {"label smoothing", {1, 0.1f, 0, 0, 1}}, {"gradient ascent", {-1, 0, 0, 0, 1}},
+          {"match logits", {0, 0, 1, 0, 1}},     {"distill", {0, 0, 0, 1, 4}},            {"distill away", {0, 0, 0, -1, 4}},
+          {"mixed", {0.99f, 0.05f, 0.3f, 0.1f, 2}}};
+}
+
+inline Parameters named(const ParameterLayout& layout, const std::vector<float>& flat) {
+  Parameters parameters;
+  for (const ParameterTensor& tensor : layout.tensors) parameters[tensor.name] = Values(flat.begin() + tensor.offset, flat.begin() + tensor.offset + tensor.size);
+  return parameters;
+}
+
+// A net, its data and a model that is not at its initial values, so that every gradient is alive.
+struct Case {
+  explicit Case(const NetSpec& spec) : net(spec) {
+    expect(compileNet(net, Precision::fp32, plan).ok() && compileNet(net, Precision::bf16, bf16Plan).ok(), net.name + " compiles");
+    std::mt19937 random(3);
+    std::uniform_real_distribution<float> uniform(0.5f, 1.5f), signedUniform(-0.3f, 0.3f);
+    for (int64_t i = 0; i < numPoints * net.height * net.width * net.channels; ++i) pixels.push_back(static_cast<uint8_t>(random() & 255));
+    for (int64_t i = 0; i < numPoints; ++i) {
+      labels.push_back(static_cast<int32_t>(i % net.numClasses));
+      points.push_back(static_cast<int32_t>(i));
+    }
+    for (int64_t i = 0; i < numPoints * net.numClasses; ++i) targets.push_back(3 * signedUniform(random));
+    flat.resize(static_cast<size_t>(plan.layout.numParameters));
+    initialiseParameters(plan.layout, 5, 0, flat.data());
+    for (const ParameterTensor& tensor : plan.layout.tensors) {
+      if (tensor.fanIn != 0) continue;
+      const bool around1 = tensor.name.ends_with("gamma") || tensor.name.ends_with("Variance");
+      for (int64_t k = 0; k < tensor.size; ++k) flat[static_cast<size_t>(tensor.offset + k)] = around1 ? uniform(random) : signedUniform(random);
+    }
+  }
+
+  Tensor images() const {
+    return reference::gatherImages(pixels, points, Values(mean.begin(), mean.end()), Values(std.begin(), std.end()), net.height, net.width, net.channels);
+  }
+  double referenceLoss(const LossWeights& weights, double weight, bool train, Parameters parameters, Values& dLogits) const {
+    reference::NetReference model(net);
+    const Values logits = model.forward(images(), train, parameters).data;
+    return reference::loss(weights, weight, numPoints, net.numClasses, logits, labels, Values(targets.begin(), targets.end()), dLogits);
+  }
+
+  NetSpec net;
+  NetPlan plan, bf16Plan;
+  int64_t numPoints = 7;
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels, points;
+  std::vector<float> targets, flat, mean{0.5f, 0.45f, 0.4f}, std{0.25f, 0.2f, 0.3f};
+};
 
 }  // namespace lethe::test

@@ -1,0 +1,18 @@
+/** Options that the benchmarks share. */
+import { nativeAddon } from '../native/addon.js';
+import type { IsaName } from '../native/types.js';
+import { integerAtLeast } from './common.js';
+import { oneOf } from './fit.js';
+
+export const split = (text: string): string[] => text.split(',').map((part) => part.trim());
+
+/** 0 stands for all. */
+export function parseThreads(text: string): number[] {
+  return split(text).map((count) => (count === 'all' ? 0 : integerAtLeast(1)(count)));
+}
+
+/** @throws LETHE_OPTION_UNKNOWN for a level that this machine has not */
+export function instructionSets(names: string[] | undefined): IsaName[] {
+  const { isa, availableIsas } = nativeAddon().systemInfo();
+  return names === undefined ? [isa] : names.map((name) => oneOf('--isa', name, availableIsas));
+}

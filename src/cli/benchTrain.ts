@@ -1,0 +1,101 @@
+/** lethe bench train: whole training steps, checked against PyTorch before they are timed beside it. */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { torchPeer } from '../bench/peers.js';
+import { precisions } from '../bench/train/engines.js';
+import { benchTrain, type TrainBenchOptions } from '../bench/train/suite.js';
+import { renderTrainReport } from '../bench/train/table.js';
+import { engineNames } from '../engines/index.js';
+import { ExitCode, LetheError } from '../errors.js';
+import { loadPlan } from '../jobs/plan.js';
+import { encodeJson } from '../store/json.js';
+import { publishFile } from '../store/publish.js';
+import type { Plan } from '../types.js';
+import { instructionSets, parseThreads, split } from './benchOptions.js';
+import { action, type Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import { oneOf } from './fit.js';
+
+interface TrainBenchVerbOptions {
+  widths: number[];
+  batches: number[];
+  engines: string[];
+  isa?: string[];
+  precisions: string[];
+  threads: number[];
+  repeats: number;
+  seconds: number;
+  peers?: boolean;
+  perLayer?: boolean;
+  recipe: string | false;
+  out?: string;
+  json?: boolean;
+}
+
+const defaultPlan = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', 'plans', 'cifar10-small.json');
+
+export function registerBenchTrain(bench: Command): void {
+  bench
+    .command('train')
+    .description('training: images a second of whole steps of ResNet-9, beside PyTorch on the same core')
+    .option('--widths <list>', 'divisors of the channel counts: 1 is the published network', parseNumbers, [1, 4, 8])
+    .option('--batches <list>', 'images a step', parseCounts, [128, 512])
+    .option('--engines <list>', `of ${engineNames.join(', ')}`, split, [...engineNames])
+    .option('--isa <list>', 'instruction sets to use (default: the best)', split)
+    .option('--precisions <list>', `of ${precisions.join(', ')}`, split, [...precisions])
+    .option('--threads <list>', 'models trained at the same time, each on a core, or all; peers run beside 1', parseThreads, [1])
+    .option('--repeats <count>', 'timed runs of each', integerAtLeast(1), 5)
+    .option('--seconds <count>', 'about so many seconds of steps a run', finiteNumber, 1)
+    .option('--peers', 'also time PyTorch, where it is installed, and check against it')
+    .option('--per-layer', 'also measure every layer of the native engine')
+    .option('--recipe <plan>', 'the plan whose models an hour are counted', defaultPlan)
+    .option('--no-recipe', 'count no models an hour')
+    .option('--out <file>', 'also write the JSON document here')
+    .option('--json', 'print one JSON document')
+    .action(action(trainVerb));
+}
+
+async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
+  const options: TrainBenchOptions = {
+    widths: verb.widths,
+    batches: verb.batches,
+    engines: verb.engines.map((name) => oneOf('--engines', name, engineNames)),
+    isas: instructionSets(verb.isa),
+    precisions: verb.precisions.map((name) => oneOf('--precisions', name, precisions)),
+    threads: verb.threads,
+    repeats: verb.repeats,
+    seconds: verb.seconds,
+    peers: verb.peers ? [torchPeer()] : [],
+    perLayer: verb.perLayer === true,
+    ...(verb.recipe === false ? {} : { plan: workOf(await loadPlan(verb.recipe)) }),
+    say,
+    signal: interruptSignal(),
+  };
+  const report = await benchTrain(options);
+  if (verb.out !== undefined) await publishFile(verb.out, encodeJson({ document: 'lethe.bench-train', version: 1, ...report }));
+  if (verb.json) emitJson('bench-train', report);
+  else process.stdout.write(renderTrainReport(report));
+  if (report.results.some(({ check }) => !check.passed)) process.exitCode = ExitCode.taskFailed;
+  // a rival that was asked for is missing: the rest of the comparison stands, but it is not whole
+  else if (report.peerProblems.length > 0) process.exitCode = ExitCode.environment;
+}
+
+/** Images that one subset model of the plan sees. */
+function workOf({ name, data, net, recipe, subsetModels }: Plan): NonNullable<TrainBenchOptions['plan']> {
+  if (data.name !== 'cifar10' || net.name !== 'resnet9') {
+    throw new LetheError('LETHE_OPTION_INVALID', `plan ${name} cannot be counted`, {
+      expected: 'a plan for resnet9 on cifar10, as is measured here',
+      received: `${net.name} on ${data.name}`,
+    });
+  }
+  const numTrain = data.trainPerClass === 0 ? 50000 : 10 * data.trainPerClass;
+  const imagesPerModel = recipe.epochs * Math.round(subsetModels.subsetFraction * numTrain);
+  return { name, width: net.width, batchSize: recipe.batchSize, epochs: recipe.epochs, imagesPerModel };
+}
+
+function parseNumbers(text: string): number[] {
+  return split(text).map(finiteNumber);
+}
+
+function parseCounts(text: string): number[] {
+  return split(text).map(integerAtLeast(1));
+}
