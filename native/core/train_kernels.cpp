@@ -45,18 +45,24 @@ LETHE_TRAIN_TABLES(avx2)
 LETHE_TRAIN_TABLES(avx512)
 void addConvBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
 void addConvWeightBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
+void addBatchNormBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
+void addPointwiseBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
+void addPoolBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
 void addConvBf16Kernels_amx(ImageKernels<Bf16>&);
 void addConvWeightBf16Kernels_amx(ImageKernels<Bf16>&);
 
 static ImageKernels<Bf16> bf16Table_avx512bf16() {
-  ImageKernels<Bf16> table = bf16Table_avx512();
+  ImageKernels<Bf16> table{};
   addConvBf16Kernels_avx512bf16(table);
   addConvWeightBf16Kernels_avx512bf16(table);
+  addBatchNormBf16Kernels_avx512bf16(table);
+  addPointwiseBf16Kernels_avx512bf16(table);
+  addPoolBf16Kernels_avx512bf16(table);
   return table;
 }
 
 static ImageKernels<Bf16> bf16Table_amx() {
-  ImageKernels<Bf16> table = bf16Table_avx512();
+  ImageKernels<Bf16> table = bf16Table_avx512bf16();
   addConvBf16Kernels_amx(table);
   addConvWeightBf16Kernels_amx(table);
   return table;

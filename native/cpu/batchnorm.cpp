@@ -21,6 +21,8 @@ inline __attribute__((always_inline)) void eachBlock(int64_t channels, Visit vis
   for (; c + 4 * kLanes <= channels; c += 4 * kLanes) visit(Block<kLanes, 4>{c});
   for (; c + 2 * kLanes <= channels; c += 2 * kLanes) visit(Block<kLanes, 2>{c});
   for (; c + kLanes <= channels; c += kLanes) visit(Block<kLanes, 1>{c});
+  if constexpr (kLanes > 8)
+    for (; c + 8 <= channels; c += 8) visit(Block<8, 1>{c});
   if constexpr (kLanes > 4)
     for (; c + 4 <= channels; c += 4) visit(Block<4, 1>{c});
   for (; c < channels; ++c) visit(Block<1, 1>{c});

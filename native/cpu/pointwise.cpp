@@ -53,10 +53,29 @@ void addRelu(const ImageOf<Value>& a, const ImageOf<Value>& b, const ImageOf<Val
 
 constexpr int64_t kGatherChannels = 16;  // channels whose constants are prepared together
 
+// Constants of `count` channels, repeated so that vector k of a row of pixels takes the lanes from (k % count) * kLanes.
+struct Normalisation {
+  float scale[kGatherChannels * kLanes], shift[kGatherChannels * kLanes];
+};
+
+// Pixels that follow each other, all channels.
+template <typename Value>
+inline __attribute__((always_inline)) void normalise(const uint8_t* in, int64_t values, int64_t channels, const Normalisation& by, Value* out) {
+  typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+  int64_t k = 0;
+  for (int64_t phase = 0; k + kLanes <= values; k += kLanes, phase = phase + 1 == channels ? 0 : phase + 1) {
+    Bytes bytes;
+    std::memcpy(&bytes, in + k, sizeof bytes);
+    const Vec<kLanes> value = __builtin_convertvector(bytes, Vec<kLanes>);
+    store<kLanes>(out + k, value * load<kLanes>(by.scale + phase * kLanes) + load<kLanes>(by.shift + phase * kLanes));
+  }
+  for (; k < values; ++k) out[k] = static_cast<float>(in[k]) * by.scale[k % channels] + by.shift[k % channels];
+}
+
 // Writes `count` channels of one row; from: of the source row, or null for a row outside the image.
 template <typename Value>
 inline __attribute__((always_inline)) void gatherRow(const uint8_t* from, const ImagePlacement& place, int64_t width, int64_t channels,
-                                                     int64_t count, const float* scale, const float* shift, Value* out) {
+                                                     int64_t count, const Normalisation& by, Value* out) {
   // columns [first, end) of the result show the image
   const int64_t right = place.flip ? -place.right : place.right;
   const int64_t first = right < 0 ? (-right < width ? -right : width) : 0, end = right > 0 ? (right < width ? width - right : 0) : width;
@@ -69,8 +88,9 @@ inline __attribute__((always_inline)) void gatherRow(const uint8_t* from, const 
   fill(end, width);
   const int64_t step = place.flip ? -channels : channels;
   const uint8_t* in = from + ((place.flip ? width - 1 - first : first) + place.right) * channels;
+  if (!place.flip && count == channels) return normalise(in, (end - first) * channels, channels, by, out + first * channels);
   for (int64_t px = first; px < end; ++px, in += step)
-    for (int64_t c = 0; c < count; ++c) out[px * channels + c] = static_cast<float>(in[c]) * scale[c] + shift[c];
+    for (int64_t c = 0; c < count; ++c) out[px * channels + c] = static_cast<float>(in[c]) * by.scale[c] + by.shift[c];
 }
 
 template <typename Value>
@@ -78,17 +98,18 @@ void gatherImages(const uint8_t* pixels, const int32_t* index, const ImagePlacem
                   const ImageOf<Value>& y) {
   for (int64_t first = 0; first < y.c; first += kGatherChannels) {
     const int64_t count = first + kGatherChannels < y.c ? kGatherChannels : y.c - first;
-    float scale[kGatherChannels], shift[kGatherChannels];
-    for (int64_t c = 0; c < count; ++c) {
-      scale[c] = static_cast<float>(1 / (255.0 * std[first + c]));
-      shift[c] = static_cast<float>(-static_cast<double>(mean[first + c]) / std[first + c]);
+    Normalisation by;
+    for (int64_t k = 0; k < count * kLanes; ++k) {
+      const int64_t c = first + k % count;
+      by.scale[k] = static_cast<float>(1 / (255.0 * std[c]));
+      by.shift[k] = static_cast<float>(-static_cast<double>(mean[c]) / std[c]);
     }
     for (int64_t i = 0; i < y.n; ++i) {
       const ImagePlacement place = placements ? placements[i] : ImagePlacement{};
       for (int64_t py = 0; py < y.h; ++py) {
         const int64_t row = py + place.down;
         const uint8_t* from = row < 0 || row >= y.h ? nullptr : pixels + (index[i] * y.h + row) * y.w * y.c + first;
-        gatherRow(from, place, y.w, y.c, count, scale, shift, y.pixel(i, py, 0) + first);
+        gatherRow(from, place, y.w, y.c, count, by, y.pixel(i, py, 0) + first);
       }
     }
   }

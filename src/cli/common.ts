@@ -108,12 +108,14 @@ export function finiteNumber(text: string): number {
   return value;
 }
 
-/** Codes whose meaning fixes the exit code when the error came from the addon and so carries none. */
+const environmentCodes = ['LETHE_ISA_UNAVAILABLE', 'LETHE_MEMORY_EXHAUSTED', 'LETHE_PROVIDER_MISSING', 'LETHE_ORT_FAILED'];
+
+/** Codes whose meaning fixes the exit code when the error came from the addon or a thread and so carries none. */
 function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof LetheError) return error.exitCode;
   const code = errorCode(error);
   if (code === 'LETHE_TASK_ABORTED') return ExitCode.interrupted;
-  if (code === 'LETHE_ISA_UNAVAILABLE' || code === 'LETHE_MEMORY_EXHAUSTED') return ExitCode.environment;
+  if (code !== undefined && environmentCodes.includes(code)) return ExitCode.environment;
   if (code?.startsWith('LETHE_')) return ExitCode.usage;
   return ExitCode.taskFailed;
 }

@@ -203,7 +203,7 @@ function requireProvider(provider: Provider): void {
   throw new LetheError('LETHE_PROVIDER_MISSING', `this onnxruntime-node has no ${provider} provider`, {
     expected: `one of ${names.join(', ')}`,
     received: provider,
-    action: 'Install onnxruntime-node with its CUDA provider (its install script fetches it on Linux x64), or train on the CPU.',
+    action: 'Train on the CPU.',
     exitCode: ExitCode.environment,
   });
 }

@@ -4,7 +4,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import type { OrtProblem } from './ortProblem.js';
 import type { OrtAnswer, OrtOrder, OrtTask, OrtValue } from './ortWorker.js';
 
-/** A worker that is in the middle of a long step is left to itself after this long. */
+/** After an abort a worker in the middle of a long step is left to itself after this long. */
 const patienceMs = 300;
 
 interface Member {
@@ -45,79 +45,87 @@ export class OrtPool {
         call.onDone();
       }
     };
-    // the other lanes end their task before this call does, so that no worker is at work for nobody
     const ends = await Promise.allSettled(Array.from({ length: Math.min(call.threads, call.tasks.length) }, lane));
     if (call.signal?.aborted) throw aborted();
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
     return values;
   }
 
+  private start(): Member {
+    const member: Member = { worker: new Worker(new URL('./ortWorker.js', import.meta.url)), problem: undefined };
+    // an error of an idle worker has nobody to go to; one at work ends its task
+    member.worker.on('error', () => undefined);
+    member.worker.once('exit', () => {
+      const at = this.idle.indexOf(member);
+      if (at >= 0) this.idle.splice(at, 1);
+    });
+    return member;
+  }
+
   private async perform(call: PoolCall, task: OrtTask): Promise<OrtValue> {
     if (call.signal?.aborted) throw aborted();
     const { key } = call.problem;
     const known = this.idle.findIndex(({ problem }) => problem === key);
-    const member = this.idle.splice(Math.max(known, 0), 1)[0] ?? startWorker();
+    const member = this.idle.splice(Math.max(known, 0), 1)[0] ?? this.start();
+    const { worker } = member;
     const order: OrtOrder = { task, abortFlag: call.abortFlag, ...(member.problem === key ? {} : { problem: call.problem }) };
     member.problem = key;
-    member.worker.ref();
-    try {
-      const value = await converse(member.worker, order, call);
+    // keeps the process alive until the step is done: ending a thread inside ONNX Runtime ends the process with it
+    worker.ref();
+    const free = (answer: Exclude<OrtAnswer, { kind: 'progress' }>): OrtValue => {
+      worker.unref();
       this.idle.push(member);
-      return value;
-    } catch (error) {
-      void member.worker.terminate();
-      throw error;
-    } finally {
-      member.worker.unref();
-    }
+      if (answer.kind === 'done') return answer.value;
+      member.problem = undefined;
+      throw failure(answer.message, answer.code);
+    };
+    return unlessAborted(converse(worker, order, call.onImages).then(free), call.signal);
   }
 }
 
-function startWorker(): Member {
-  const worker = new Worker(new URL('./ortWorker.js', import.meta.url));
-  // an error of an idle worker has nobody to go to; one at work ends its task
-  worker.on('error', () => undefined);
-  return { worker, problem: undefined };
-}
-
-function converse(worker: Worker, order: OrtOrder, { signal, onImages }: PoolCall): Promise<OrtValue> {
+/** The worker's last word on an order. @throws LETHE_ORT_FAILED when it ends without one */
+function converse(worker: Worker, order: OrtOrder, onImages: (images: number) => void): Promise<Exclude<OrtAnswer, { kind: 'progress' }>> {
   return new Promise((resolve, reject) => {
-    let timer: NodeJS.Timeout | undefined;
-    const settle = (end: () => void): void => {
-      clearTimeout(timer);
+    const settle = (): void => {
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);
-      signal?.removeEventListener('abort', onAbort);
-      end();
-    };
-    const fail = (error: Error): void => {
-      settle(() => {
-        reject(error);
-      });
     };
     const onMessage = (answer: OrtAnswer): void => {
-      if (answer.kind === 'progress') onImages(answer.images);
-      else if (answer.kind === 'failed') fail(failure(answer.message, answer.code));
-      else {
-        settle(() => {
-          resolve(answer.value);
-        });
+      if (answer.kind === 'progress') {
+        onImages(answer.images);
+        return;
       }
+      settle();
+      resolve(answer);
     };
     const onError = (error: Error): void => {
-      fail(failure(error.message, undefined));
+      settle();
+      reject(failure(error.message, undefined));
     };
     const onExit = (code: number): void => {
-      fail(failure(`a worker ended with code ${code}`, undefined));
-    };
-    const onAbort = (): void => {
-      timer = setTimeout(() => {
-        fail(aborted());
-      }, patienceMs);
+      onError(new Error(`a worker ended with code ${code}`));
     };
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-    signal?.addEventListener('abort', onAbort, { once: true });
     worker.postMessage(order);
   });
+}
+
+/** The value, or soon after an abort the error: a worker in the middle of a long step ends it for nobody. */
+async function unlessAborted<T>(value: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return value;
+  let giveUp = (): void => undefined;
+  const impatience = new Promise<never>((_resolve, reject) => {
+    giveUp = (): void => {
+      setTimeout(() => {
+        reject(aborted());
+      }, patienceMs);
+    };
+    signal.addEventListener('abort', giveUp, { once: true });
+  });
+  try {
+    return await Promise.race([value, impatience]);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+  }
 }
 
 function aborted(): LetheError {

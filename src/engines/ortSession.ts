@@ -1,7 +1,9 @@
 /** Sessions of ONNX Runtime for one problem: one for each kind of step, and one for evaluation, made when first needed. */
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { env, InferenceSession, Tensor } from 'onnxruntime-node';
+import { ExitCode, LetheError } from '../errors.js';
 import { optimizerMoments } from '../models/graph/optimizer.js';
 import { evaluationGraph, flatSizes, stepGraph, type StepKind } from '../models/graph/step.js';
+import type { Provider } from '../models/graph/types.js';
 import { type OnnxModel, writeOnnx } from '../models/onnxWriter.js';
 import { gatherImages, type OrtProblem } from './ortProblem.js';
 
@@ -114,12 +116,26 @@ export class OrtSessions {
   }
 }
 
-function openSession(model: OnnxModel, provider: 'cpu' | 'cuda'): Promise<InferenceSession> {
-  return InferenceSession.create(writeOnnx(model), {
-    executionProviders: [provider],
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    graphOptimizationLevel: 'all',
-    logSeverityLevel: 3,
-  });
+// what goes wrong comes as an error, too
+env.logLevel = 'fatal';
+
+/** @throws LETHE_PROVIDER_MISSING (exit code 4) */
+async function openSession(model: OnnxModel, provider: Provider): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(writeOnnx(model), {
+      executionProviders: [provider],
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+    });
+  } catch (cause) {
+    if (provider === 'cpu') throw cause;
+    throw new LetheError('LETHE_PROVIDER_MISSING', `ONNX Runtime cannot use its ${provider} provider`, {
+      received: cause instanceof Error ? cause.message : String(cause),
+      action: 'Install onnxruntime-node with its CUDA libraries (its install script fetches them on Linux x64), or train on the CPU.',
+      exitCode: ExitCode.environment,
+      cause,
+    });
+  }
 }

@@ -16,9 +16,9 @@ import {
 } from './sampler.js';
 
 export interface TrainerEvents {
-  aborted(): boolean;
+  aborted: () => boolean;
   /** Images that went through forward and backward since the last call. */
-  onImages(images: number): void;
+  onImages: (images: number) => void;
 }
 
 /** The result of a job; what it holds after an abort means nothing. */

@@ -138,7 +138,9 @@ function valuesOf(parameters: GraphParameter[], constants: Map<string, OnnxConst
   const values = new Float32Array(parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0));
   let offset = 0;
   for (const { name, shape } of parameters) {
-    values.set(constants.get(name)!.values as Float32Array, offset);
+    const own = constants.get(name)!.values;
+    if (!(own instanceof Float32Array)) throw unsupportedPart('weights of floating-point numbers', `whole numbers in "${name}"`);
+    values.set(own, offset);
     offset += sizeOf(shape);
   }
   return values;

@@ -157,7 +157,7 @@ function readTensor(bytes: Uint8Array): OnnxConstant {
 
 function rawValues(name: string, type: number, raw: Uint8Array): OnnxConstant['values'] {
   // a copy: the bytes of the file may lie anywhere, elements must be aligned
-  const buffer = raw.slice().buffer;
+  const { buffer } = Uint8Array.from(raw);
   const bytes = type === elementType.float32 || type === elementType.int32 ? 4 : 8;
   if (raw.length % bytes !== 0) throw invalid(`whole elements in tensor "${name}"`, `${raw.length} bytes`);
   if (type === elementType.float32) return new Float32Array(buffer);

@@ -84,6 +84,8 @@ describe('lethe export onnx', () => {
     const unlearn = (name: string, ...more: string[]) =>
       runVerb(registerUnlearn, ['unlearn', '--run', root, '--forget-set', 'random-4', '--method', 'dmm', '--out', at(name), ...more]);
     await unlearn('own', '--models', '1');
+    const unlearned = await exporting('onnx', '--checkpoint', at('own', 'model-00000.safetensors'), '--out', at('unlearned.onnx'));
+    expect(unlearned.stdout).toMatch(/smallcnn\/2/);
     await unlearn('foreign', '--checkpoint', at('original.safetensors'));
     const bytes = (name: string) => fs.readFileSync(at(name, 'model-00000.safetensors'));
     expect(bytes('foreign').equals(bytes('own'))).toBe(true);

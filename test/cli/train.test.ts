@@ -89,6 +89,15 @@ describe('lethe train', () => {
     expect(augmented.models[0]!.loss).toBeGreaterThan(plain.models[0]!.loss);
   });
 
+  it('trains in bf16 when asked, and says so', async () => {
+    const folderOf = path.join(folder, 'bf16');
+    const { stdout } = await train('--models', '3', '--precision', 'bf16', '--out', folderOf, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ engine: { engine: 'native', precision: 'bf16' } });
+    const logits = await readNpy(path.join(folderOf, 'logits.npy'));
+    const fp32 = await readNpy(path.join(out, 'logits.npy'));
+    expect(logits.data).not.toEqual(fp32.data);
+  });
+
   it('teaches when an option is wrong', async () => {
     await writeNpy(path.join(folder, 'far.npy'), [2], Int32Array.of(3, 30));
     await writeNpy(path.join(folder, 'twice.npy'), [2], Int32Array.of(3, 3));

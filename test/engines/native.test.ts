@@ -27,6 +27,29 @@ test('learns the toy set, and forwardMany of the returned parameters gives the r
   expect(again).toEqual(result!.logits.slice(128 * 4));
 });
 
+test('bf16 learns as fp32 does, is reported, and its bytes depend on the job alone too', async () => {
+  const jobs = [toyJob(0), toyJob(1)];
+  const bf16 = new NativeEngine({ precision: 'bf16', threads: 1 });
+  expect(bf16.describe()).toMatchObject({ engine: 'native', precision: 'bf16' });
+  expect(new NativeEngine({ precision: 'auto', isa: 'portable' }).describe()).toMatchObject({ precision: 'fp32' });
+  const rough = await bf16.trainMany(net, dataset, jobs, everything);
+  const again = await new NativeEngine({ precision: 'bf16', threads: 2 }).trainMany(net, dataset, jobs.toReversed(), everything);
+  expect(again[1]).toEqual({ ...rough[0], elapsedMs: again[1]!.elapsedMs });
+  const fine = await new NativeEngine({ precision: 'fp32' }).trainMany(net, dataset, jobs, everything);
+  for (const [i, { loss, logits }] of rough.entries()) {
+    expect(loss).not.toBe(fine[i]!.loss);
+    expect(Math.abs(loss - fine[i]!.loss)).toBeLessThan(0.05);
+    // before training: eight bits of precision
+    const untrained = fine[i]!.logits.subarray(0, 128 * 4);
+    const largest = Math.max(...untrained.map(Math.abs));
+    for (const [k, logit] of untrained.entries()) expect(Math.abs(logits[k]! - logit)).toBeLessThan(0.03 * largest);
+  }
+  const trained = await bf16.forwardMany(net, dataset, [rough[0]!.parameters!], everything.evalPoints);
+  expect(trained).toEqual(rough[0]!.logits.slice(128 * 4));
+  expect(accuracy(trained, 0, 128)).toBeGreaterThan(0.9);
+  expect(bf16.describeNet(net, 64).memoryBytes).toBeLessThan(new NativeEngine({ precision: 'fp32' }).describeNet(net, 64).memoryBytes);
+});
+
 const smallBatches = { passes: [{ terms: [term(range(0, 40), { batchSize: 7 })], batchNorm: 'train' as const }] };
 const augmented = { passes: [{ ...smallBatches.passes[0]!, augment: { cropPadding: 1, flip: true } }] };
 const twoTerms = {
@@ -100,8 +123,8 @@ test('the event loop stays free, progress arrives, and an abort ends a long call
 test('instruction sets agree within rounding after a few steps', async () => {
   const short = toyJob(0, { epochs: 1, schedule: { kind: 'constant', learningRate: 0.05 } });
   const outputs = { evalPoints: range(0, 32), evalEpochs: [1], parameters: false };
-  const [portable] = await new NativeEngine({ isa: 'portable' }).trainMany(net, dataset, [short], outputs);
-  const [best] = await engine.trainMany(net, dataset, [short], outputs);
+  const [portable] = await new NativeEngine({ isa: 'portable', precision: 'fp32' }).trainMany(net, dataset, [short], outputs);
+  const [best] = await new NativeEngine({ precision: 'fp32' }).trainMany(net, dataset, [short], outputs);
   for (const [i, logit] of best!.logits.entries()) expect(Math.abs(logit - portable!.logits[i]!)).toBeLessThan(1e-3);
 });
 

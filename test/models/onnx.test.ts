@@ -6,7 +6,7 @@ import { exportOnnx } from '../../src/models/onnx.js';
 import { Purpose, Random } from '../../src/native/random.js';
 import type { Dataset, NetSpec, ParameterTensor } from '../../src/types.js';
 
-const engine = new NativeEngine({ threads: 1 });
+const engine = new NativeEngine({ threads: 1, precision: 'fp32' });
 const { dataset } = syntheticDataset({ trainPerClass: 3, validationPerClass: 1 });
 
 /** Values of the size training gives: He-scaled weights, BatchNorm factors around 1, positive variances. */

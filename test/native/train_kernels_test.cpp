@@ -16,7 +16,7 @@ const Size kSizes[] = {{1, 1, 1, 1},  {3, 1, 2, 3},   {1, 6, 6, 16}, {3, 5, 7, 7
                        {3, 8, 8, 32}, {1, 33, 9, 10}, {2, 4, 6, 31}, {5, 2, 2, 64}, {2, 32, 32, 8}};
 
 // Side by side, with gaps, overlapping, with padding, and what leaves a last row or column out.
-const PoolShape pools[] = {{1, 1, 0}, {2, 2, 0}, {3, 3, 0}, {2, 3, 1}, {3, 1, 0}, {3, 2, 1}, {5, 2, 2}, {16, 5, 8}};
+const PoolShape pools[] = {{1, 1, 0}, {2, 2, 0}, {3, 3, 0}, {2, 3, 1}, {3, 1, 0}, {3, 2, 1}, {3, 3, 1}, {5, 2, 2}, {16, 5, 8}};
 
 template <typename T>
 bool sameBytes(Guarded<T>& a, Guarded<T>& b) {

@@ -53,8 +53,7 @@ export function input(node: RuleNode, index: number): Value {
 /** Length of an axis that must be known when the graph is built. */
 export function known(node: RuleNode, value: Value, axis: number): number {
   const side = value.shape[axis];
-  if (typeof side !== 'number')
-    throw unsupported(node, `a known size along axis ${axis} of "${value.name}"`, String(side ?? 'no such axis'));
+  if (typeof side !== 'number') throw unsupported(node, `a known size along axis ${axis} of "${value.name}"`, side ?? 'no such axis');
   return side;
 }
 

@@ -70,6 +70,7 @@ const cases: [string, Middle][] = [
   ['Tanh', unary('Tanh')],
   ['Gelu', unary('Gelu')],
   ['Gelu, tanh', unary('Gelu', { approximate: 'tanh' })],
+  ['Erf', unary('Erf')],
   ['Neg', unary('Neg')],
   ['Identity', unary('Identity')],
   ['Softmax', unary('Softmax', { axis: 1 })],

@@ -38,6 +38,11 @@ export const pointwiseRules: Record<string, Rule> = {
   Relu: unary((g, { y, dy }) => g.where(g.node('Greater', [y, g.scalar(0)], y.shape), dy, g.scalar(0))),
   Sigmoid: unary((g, { y, dy }) => g.multiply(dy, g.multiply(y, g.subtract(g.scalar(1), y)))),
   Tanh: unary((g, { y, dy }) => g.multiply(dy, g.subtract(g.scalar(1), g.multiply(y, y)))),
+  /** 2 / sqrt(pi) exp(-x^2) */
+  Erf: unary((g, { x, dy }) => {
+    const bell = g.node('Exp', [g.negate(g.multiply(x, x))], x.shape);
+    return g.multiply(dy, g.multiply(bell, g.scalar(2 / Math.sqrt(Math.PI))));
+  }),
   Gelu: unary((g, { x, dy }, node) => g.multiply(dy, text(node, 'approximate', 'none') === 'tanh' ? tanhGelu(g, x) : erfGelu(g, x))),
 };
 

@@ -28,7 +28,7 @@ export function windowOf(node: RuleNode, kernelShape: number[]): Window {
   const pads = padding === 'VALID' ? [0, 0, 0, 0] : integers(node, 'pads', [0, 0, 0, 0]);
   const image = each((axis) => known(node, x, axis + 2));
   const room = each((axis) => image[axis] + pads[axis]! + pads[axis + 2]! - (dilation[axis]! * (kernel[axis]! - 1) + 1));
-  if (axes.some((axis) => room[axis] < 0)) throw unsupported(node, 'a window that fits into its image', `${image.join(' x ')}`);
+  if (axes.some((axis) => room[axis] < 0)) throw unsupported(node, 'a window that fits into its image', image.join(' x '));
   if (integer(node, 'ceil_mode', 0) !== 0 && axes.some((axis) => room[axis] % stride[axis]! !== 0)) {
     throw unsupported(node, 'ceil_mode 0 where the stride does not fit', 'ceil_mode 1');
   }

@@ -1,0 +1,103 @@
+/** --engine on the command line: real processes, as workers of the ort engine need. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { syntheticDataset } from '../../src/data/synthetic.js';
+import { NativeEngine } from '../../src/engines/native.js';
+import { buildNet } from '../../src/models/index.js';
+import { exportOnnx } from '../../src/models/onnx.js';
+import { readCheckpoint } from '../../src/store/checkpoint.js';
+import { readSafetensors } from '../../src/store/safetensors.js';
+import { readNpy } from '../../src/store/npy.js';
+import { lethe } from '../helpers/lethe.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+
+const folder = temporaryFolder();
+const small = ['--dataset', 'synthetic', '--train-per-class', '6', '--validation-per-class', '2', '--net', 'smallcnn'];
+const recipe = ['--epochs', '2', '--batch-size', '8', '--learning-rate', '0.1', '--threads', '1'];
+const train = (...more: string[]) => lethe(['train', ...small, ...recipe, ...more]);
+const native = new NativeEngine({ threads: 1, precision: 'fp32' });
+
+test('lethe train gives the same models with either engine, within rounding, and says which made them', async () => {
+  const ort = await train('--engine', 'ort', '--models', '2', '--out', path.join(folder, 'ort'));
+  expect(ort).toMatchObject({ code: 0, stdout: expect.stringContaining('2 models') as string });
+  await train('--precision', 'fp32', '--models', '2', '--out', path.join(folder, 'native'));
+  const logits = async (name: string) => (await readNpy(path.join(folder, name, 'logits.npy'))).data as Float32Array;
+  const [a, b] = [await logits('ort'), await logits('native')];
+  expect(a.length).toBe(2 * 40 * 5);
+  a.forEach((value, i) => {
+    expect(Math.abs(value - b[i]!)).toBeLessThan(1e-3);
+  });
+  const { engine } = JSON.parse(fs.readFileSync(path.join(folder, 'ort', 'train.json'), 'utf8')) as { engine: Record<string, unknown> };
+  expect(engine).toMatchObject({ engine: 'ort', device: 'cpu', precision: 'fp32', onnxruntime: expect.stringMatching(/^1\./) as string });
+});
+
+test('lethe train --net-file trains an ONNX file, from its own values when asked; the native engine refuses it', async () => {
+  const { dataset } = syntheticDataset({ trainPerClass: 6, validationPerClass: 2 });
+  const net = buildNet({ name: 'smallcnn', width: 1, input: { height: 16, width: 16, channels: 3 }, numClasses: 5 });
+  const tensors = native.parameters(net);
+  const { parameters } = await readCheckpoint(path.join(folder, 'native', 'model-00001.safetensors'), tensors);
+  const file = path.join(folder, 'model.onnx');
+  fs.writeFileSync(file, exportOnnx({ net, tensors, parameters, dataset }));
+  const still = ['--learning-rate', '0', '--momentum', '0', '--weight-decay', '0', '--initial', 'file'];
+  const again = await train('--engine', 'ort', '--net-file', file, ...still, '--out', path.join(folder, 'file'), '--json');
+  expect(again).toMatchObject({ code: 0, stderr: '' });
+  expect((JSON.parse(again.stdout) as { net: string }).net).toBe('model.onnx');
+  // rate 0 moves nothing but the running statistics
+  const { tensors: written } = await readSafetensors(path.join(folder, 'file', 'model-00000.safetensors'));
+  expect(written.size).toBe(tensors.length);
+  for (const { name, offset, size, trainable } of tensors.filter(({ shape }) => shape.length < 4)) {
+    const own = parameters.subarray(offset, offset + size);
+    if (trainable) expect(written.get(name)!.data).toEqual(own);
+    else expect(written.get(name)!.data).not.toEqual(own);
+  }
+  const fresh = await train('--engine', 'ort', '--net-file', file, '--out', path.join(folder, 'fresh'));
+  expect(fresh.code).toBe(0);
+
+  const refused = await train('--net-file', file, '--out', path.join(folder, 'never'));
+  expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/LETHE_NET_UNSUPPORTED.*Use --engine ort/) as string });
+  fs.writeFileSync(file, 'no model');
+  const damaged = await train('--engine', 'ort', '--net-file', file, '--out', path.join(folder, 'never'));
+  expect(damaged).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_ONNX_INVALID') as string });
+  const device = await train('--device', 'cuda', '--out', path.join(folder, 'never'));
+  expect(device).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_DEVICE_UNSUPPORTED') as string });
+  expect(fs.existsSync(path.join(folder, 'never'))).toBe(false);
+  // trains where ONNX Runtime has its CUDA libraries, and says so where it has not; never on another device
+  const cuda = await train('--engine', 'ort', '--device', 'cuda', '--out', path.join(folder, 'cuda'));
+  if (cuda.code !== 0) expect(cuda).toMatchObject({ code: 4, stderr: expect.stringContaining('LETHE_PROVIDER_MISSING') as string });
+});
+
+test('a run keeps the engine it was started with', async () => {
+  const plan = path.join(folder, 'plan.json');
+  fs.writeFileSync(
+    plan,
+    JSON.stringify({
+      version: 1,
+      name: 'small',
+      data: { name: 'synthetic', trainPerClass: 4, validationPerClass: 1 },
+      net: { name: 'smallcnn', width: 4 },
+      recipe: { epochs: 2, batchSize: 8 },
+      subsetModels: { count: 16, modelsPerShard: 8 },
+      originals: { count: 3 },
+      oracles: { scored: 3, matched: 3 },
+      lds: { numModels: [12] },
+      forgetSets: [{ name: 'random-4', kind: 'random', size: 4, seed: 1 }],
+      methods: [{ method: 'dmm', grid: { batchSize: [8], epochs: [1] } }],
+      tuning: { numModels: 2 },
+    }),
+  );
+  const root = path.join(folder, 'run');
+  const run = (...more: string[]) => lethe(['run', plan, '--out', root, '--threads', '1', ...more]);
+  expect(await run('--engine', 'ort')).toMatchObject({ code: 0 });
+  const other = await run();
+  expect(other).toMatchObject({ code: 2, stderr: expect.stringMatching(/LETHE_PLAN_CHANGED[\s\S]*engine: "ort fp32/) as string });
+  // verbs that open a finished run take its engine
+  expect(await lethe(['status', root])).toMatchObject({ code: 0, stdout: expect.stringContaining('tasks done') as string });
+  const out = path.join(folder, 'unlearned');
+  const unlearn = ['unlearn', '--run', root, '--forget-set', 'random-4', '--method', 'gradient-descent', '--threads', '1', '--out', out];
+  expect(await lethe(unlearn)).toMatchObject({ code: 0 });
+  const made = (): { engine: { engine: string } } =>
+    JSON.parse(fs.readFileSync(path.join(out, 'unlearn.json'), 'utf8')) as ReturnType<typeof made>;
+  expect(made().engine.engine).toBe('ort');
+  expect(await lethe([...unlearn, '--engine', 'native'])).toMatchObject({ code: 0 });
+  expect(made().engine.engine).toBe('native');
+});
