@@ -33,7 +33,12 @@ async function perform({ problem, task, abortFlag }: OrtOrder): Promise<OrtValue
   if (problem) sessions = new OrtSessions(problem);
   if (!sessions) throw new Error('a task came before its problem');
   const aborted = (): boolean => Atomics.load(abortFlag, 0) !== 0;
-  if (task.kind === 'train') return trainJob(sessions, task.job, task.outputs, { aborted, onImages: reporter() });
+  if (task.kind === 'train') {
+    const report = new Reporter();
+    const result = await trainJob(sessions, task.job, task.outputs, { aborted, onImages: report.add });
+    report.flush();
+    return result;
+  }
   const flat = toGraph(task.parameters, sessions.problem.order);
   const model = sessions.newVectors();
   floats(model.parameters).set(flat.subarray(0, sessions.sizes.trainable));
@@ -42,16 +47,20 @@ async function perform({ problem, task, abortFlag }: OrtOrder): Promise<OrtValue
 }
 
 /** Collects images and reports them now and then: a report wakes the JavaScript thread. */
-function reporter(): (images: number) => void {
-  let images = 0;
-  let told = 0;
-  return (more) => {
-    images += more;
-    if (Date.now() - told < progressEveryMs) return;
-    answer({ kind: 'progress', images });
-    images = 0;
-    told = Date.now();
+class Reporter {
+  private images = 0;
+  private told = 0;
+
+  readonly add = (images: number): void => {
+    this.images += images;
+    if (Date.now() - this.told >= progressEveryMs) this.flush();
   };
+
+  flush(): void {
+    if (this.images > 0) answer({ kind: 'progress', images: this.images });
+    this.images = 0;
+    this.told = Date.now();
+  }
 }
 
 function answer(message: OrtAnswer): void {

@@ -197,9 +197,13 @@ test('the event loop stays free, progress arrives, and an abort ends a long call
   expect(ticks).toBeGreaterThan(20);
   expect(progress.length).toBeGreaterThan(1);
   expect(progress).toEqual(progress.toSorted((a, b) => a - b));
-  // the engine goes on working
-  const [after] = await ort.trainMany(smallcnn, dataset, [toyJob(0)], { ...outputs, evalEpochs: [] });
+  // the engine goes on working, and tells of the last image
+  const images: number[] = [];
+  const onProgress = ({ done }: { done: number }) => images.push(done);
+  const jobs = [toyJob(0), toyJob(1)];
+  const [after] = await ort.trainMany(smallcnn, dataset, jobs, { ...outputs, evalEpochs: [] }, { onProgress });
   expect(after!.status).toBe('trained');
+  expect(images.at(-1)).toBe(2 * 6 * 96);
 });
 
 test('refuses wrong jobs, and a provider that is not there', async () => {
