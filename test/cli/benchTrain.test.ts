@@ -56,12 +56,15 @@ describe('lethe bench train', () => {
   });
 
   it('is checked against PyTorch and timed beside it', async () => {
-    const { code, stdout } = await lethe([...quick, '--no-recipe', '--peers', '--json'], { LETHE_BENCH_PYTHON: fakeTorch() });
+    const { code, stdout } = await lethe([...quick, '--engines', 'native,ort', '--no-recipe', '--peers', '--json'], {
+      LETHE_BENCH_PYTHON: fakeTorch(),
+    });
     expect(code).toBe(0);
     const { results, modelsPerHour } = JSON.parse(stdout) as TrainBenchReport;
     expect(modelsPerHour).toEqual([]);
     expect(results[0]!.check).toMatchObject({ passed: true, against: 'torch' });
     expect(results[0]!.check.gradientDifference).toBeLessThan(1e-3);
+    expect(results[1]).toMatchObject({ engine: 'ort', backend: 'ort', precision: 'fp32', memoryBytes: null, check: { passed: true } });
     expect(results[0]!.peers).toMatchObject([{ name: 'torch', version: '0.0 (fake)', precision: 'fp32', imagesPerSecond: 50, repeats: 1 }]);
     expect(results[0]!.peers[0]!.ratio).toBeCloseTo(results[0]!.imagesPerSecond! / 50);
   });
