@@ -7,34 +7,12 @@
 namespace lethe {
 namespace {
 
-// All pixels of images [first, last), channels [channel, channel + Lanes * Vectors); job.w is a multiple of Size. A last short tile
-// repeats its last group.
+// All pixels of images [first, last), channels [channel, channel + Lanes * Vectors).
 template <int Lanes, int Vectors, int Groups, int Size>
 __attribute__((noinline)) void sweep(const Product& job, const Slice& slice, int64_t first, int64_t last, int64_t channel) {
-  int64_t image = first, row = 0, column = 0;
-  const float* in = job.in + first * job.inImage;
-  float* out = job.out + first * job.outImage + channel;
-  const float* ins[Groups];
-  float* outs[Groups];
-  while (image < last) {
-    for (int g = 0; g < Groups; ++g) {
-      ins[g] = in;
-      outs[g] = out;
-      if (image == last) continue;
-      column += Size;
-      if (column < job.w) {
-        in += Size * job.inPixel;
-        out += Size * job.outPixel;
-        continue;
-      }
-      column = 0;
-      if (++row == job.h) row = 0, ++image;
-      if (image == last) continue;
-      in = job.in + image * job.inImage + row * job.inRow;
-      out = job.out + image * job.outImage + row * job.outRow + channel;
-    }
+  eachTile<Groups, Size>(job, first, last, channel, [&](const float* const* ins, float* const* outs) __attribute__((always_inline)) {
     tile<Lanes, Vectors, Groups, Size>(job, slice, ins, outs);
-  }
+  });
 }
 
 // The register file holds 12 vectors of sums on AVX2 and SSE, 24 on AVX-512.
@@ -62,14 +40,7 @@ void sweepChannels(const Product& job, Slice slice, int64_t first, int64_t last)
 }
 
 constexpr int64_t kSliceFloats = 4096;    // weights of one vector block in a slice: half of a 32 KB L1 cache
-constexpr int64_t kGroupPixels = 256;     // pixels that share a visit of the slice's weights
 constexpr int64_t kGroupFloats = 32768;   // inputs of a group stay in L2
-
-// Images that are worked on together.
-int64_t groupSize(int64_t pixels, int64_t inImage) {
-  const int64_t wanted = kGroupPixels / pixels, fitting = kGroupFloats / (inImage + 1), images = wanted < fitting ? wanted : fitting;
-  return images < 1 ? 1 : images;
-}
 
 void multiply(const Product& job, int64_t first, int64_t last) {
   const int64_t width = job.channels < 2 * kLanes ? job.channels : 2 * kLanes, most = kSliceFloats / width;
@@ -100,7 +71,7 @@ void convForward(const ConvShape& shape, const ImageView& x, const float* weight
   const Product job{x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), shape.stride * x.rowStride(), shape.stride * x.c, x.rowStride(),
                     y.pixel(0, 0, 0), y.imageStride(), y.rowStride(), y.c, y.h, y.w, weight, shape.kernel,
                     shape.kernel * shape.inChannels, shape.outChannels};
-  const int64_t images = groupSize(y.h * y.w, x.imageStride());
+  const int64_t images = groupSize(y.h * y.w, x.imageStride(), kGroupFloats);
   for (int64_t first = 0; first < y.n; first += images) multiply(job, first, first + images < y.n ? first + images : y.n);
 }
 
@@ -142,7 +113,7 @@ void convInputGradient(const ConvShape& shape, const ImageView& dy, const float*
     convolveByWinograd(dy.pixel(0, reach, reach), dy.imageStride(), dy.rowStride(), dy.c, scratch, dx, scratch + 9 * dy.c * dx.c);
     return;
   }
-  const int64_t images = groupSize(dx.h * dx.w, dy.imageStride());
+  const int64_t images = groupSize(dx.h * dx.w, dy.imageStride(), kGroupFloats);
   for (int64_t first = 0; first < dx.n; first += images) {
     const int64_t last = first + images < dx.n ? first + images : dx.n;
     eachPhase([&](const Phase& y, const Phase& x, float* packed) { multiply(phaseProduct(shape, y, x, dy, packed, dx), first, last); });

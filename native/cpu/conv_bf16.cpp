@@ -65,34 +65,13 @@ inline __attribute__((always_inline)) void tile(const Product& job, const uint32
   for (int p = 0; p < Groups * Size; ++p) storePixel<Lanes, Vectors>(sum[p], count, out[p / Size] + p % Size * job.outPixel);
 }
 
-// All pixels of images [first, last); job.w is a multiple of Size. A last short tile repeats its last group.
+// All pixels of images [first, last).
 template <int Groups, int Size, int Lanes, int Vectors>
 __attribute__((noinline)) void sweep(const Product& job, const ChannelBlock<Lanes, Vectors>& block, int64_t first, int64_t last) {
   const uint32_t* weight = job.weight + job.taps * ((job.run + 1) / 2) * block.first;
-  int64_t image = first, row = 0, column = 0;
-  const Bf16* in = job.in + first * job.inImage;
-  Bf16* out = job.out + first * job.outImage + block.first;
-  const Bf16* ins[Groups];
-  Bf16* outs[Groups];
-  while (image < last) {
-    for (int g = 0; g < Groups; ++g) {
-      ins[g] = in;
-      outs[g] = out;
-      if (image == last) continue;
-      column += Size;
-      if (column < job.w) {
-        in += Size * job.inPixel;
-        out += Size * job.outPixel;
-        continue;
-      }
-      column = 0;
-      if (++row == job.h) row = 0, ++image;
-      if (image == last) continue;
-      in = job.in + image * job.inImage + row * job.inRow;
-      out = job.out + image * job.outImage + row * job.outRow + block.first;
-    }
+  eachTile<Groups, Size>(job, first, last, block.first, [&](const Bf16* const* ins, Bf16* const* outs) __attribute__((always_inline)) {
     tile<Lanes, Vectors, Groups, Size>(job, weight, block.count, ins, outs);
-  }
+  });
 }
 
 constexpr bool kWide = LETHE_VECTOR_BYTES == 64;  // 32 registers

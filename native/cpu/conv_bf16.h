@@ -6,21 +6,14 @@
 //   multiply(product, first, last)   images [first, last)
 #pragma once
 #include "conv_phase.h"
+#include "conv_product.h"
 #include "simd.h"
 
 namespace lethe {
 namespace {
 
-// y[pixel, c] = sum over taps and k < run of in[pixel + tap * tapStep + k] * weight[tap, k, c].
-struct Product {
-  const Bf16* in;  // of output pixel (0, 0, 0)
-  int64_t inImage, inRow, inPixel, tapStep;  // strides; the first three per step of the output
-  Bf16* out;
-  int64_t outImage, outRow, outPixel;
-  int64_t h, w;            // of the output
-  const uint32_t* weight;  // packed: a panel (taps, pairs of k, width) a block of channels
-  int64_t taps, run, channels;
-};
+// weight: packed, a panel (taps, pairs of k, width) a block of channels.
+using Product = ProductOf<Bf16, uint32_t>;
 
 // Pairs of a kernel row in packed weights.
 template <typename Engine>
@@ -36,14 +29,7 @@ int64_t packedChannels(int64_t channels) {
   return width;
 }
 
-constexpr int64_t kGroupPixels = 256;     // pixels that share a visit of a panel
 constexpr int64_t kGroupValues = 131072;  // inputs of a group stay in L2
-
-// Images that are worked on together.
-int64_t groupSize(int64_t pixels, int64_t inImage) {
-  const int64_t wanted = kGroupPixels / pixels, fitting = kGroupValues / (inImage + 1), images = wanted < fitting ? wanted : fitting;
-  return images < 1 ? 1 : images;
-}
 
 // Words of a packed product.
 template <typename Engine>
@@ -76,7 +62,7 @@ void convForward(const ConvShape& shape, const ImageOf<Bf16>& x, const float* we
   pack<Engine>(shape.kernel, run, y.c, 1, packed, [&](int64_t tap, int64_t k) { return weight + (tap * run + k) * y.c; });
   const Product job{x.pixel(0, -shape.pad, -shape.pad), x.imageStride(), shape.stride * x.rowStride(), shape.stride * x.c, x.rowStride(),
                     y.pixel(0, 0, 0), y.imageStride(), y.rowStride(), y.c, y.h, y.w, packed, shape.kernel, run, y.c};
-  const int64_t images = groupSize(y.h * y.w, x.imageStride());
+  const int64_t images = groupSize(y.h * y.w, x.imageStride(), kGroupValues);
   for (int64_t first = 0; first < y.n; first += images) Engine::multiply(job, first, first + images < y.n ? first + images : y.n);
 }
 
@@ -111,7 +97,7 @@ void convInputGradient(const ConvShape& shape, const ImageOf<Bf16>& dy, const fl
     }
   };
   eachPhase([&](const Phase& y, const Phase& x, uint32_t* packed) { packPhase<Engine>(shape, y, x, weight, packed); });
-  const int64_t images = groupSize(dx.h * dx.w, dy.imageStride());
+  const int64_t images = groupSize(dx.h * dx.w, dy.imageStride(), kGroupValues);
   for (int64_t first = 0; first < dx.n; first += images) {
     const int64_t last = first + images < dx.n ? first + images : dx.n;
     eachPhase([&](const Phase& y, const Phase& x, const uint32_t* packed) { Engine::multiply(phaseProduct(shape, y, x, dy, packed, dx), first, last); });

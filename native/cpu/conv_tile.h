@@ -1,21 +1,14 @@
 // The register-blocked product that all convolutions end in.
 #pragma once
+#include "conv_product.h"
 #include "lethe/train_kernels.h"
 #include "simd.h"
 
 namespace lethe {
 namespace {
 
-// y[pixel, c] = sum over taps and k of in[pixel + tap * tapStep + k] * weight[(tap * run + k) * channels + c].
-struct Product {
-  const float* in;  // of output pixel (0, 0, 0)
-  int64_t inImage, inRow, inPixel, tapStep;  // strides in floats; the first three per step of the output
-  float* out;
-  int64_t outImage, outRow, outPixel;
-  int64_t h, w;  // of the output
-  const float* weight;
-  int64_t taps, run, channels;
-};
+// weight: (taps, run, channels); all strides in floats.
+using Product = ProductOf<float, float>;
 
 // The part of the sum that one visit of the tiles adds: its weights fit the L1 cache.
 struct Slice {

@@ -1,6 +1,5 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
-import { Option } from 'commander';
 import { maskIndices, packMasks } from '../data/masks.js';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { createEngine } from '../engines/index.js';
@@ -13,7 +12,7 @@ import { encodeJson } from '../store/json.js';
 import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
-import type { Dataset, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
+import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
 import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
@@ -26,7 +25,6 @@ interface TrainVerbOptions extends EngineFlags {
   net: string;
   width: number;
   netFile?: string;
-  initial: 'random' | 'file';
   epochs: number;
   batchSize: number;
   learningRate: number;
@@ -58,11 +56,6 @@ export function registerTrain(program: Command): void {
     .option('--net <name>', 'network', 'resnet9')
     .option('--width <divisor>', 'divides the channel counts: 4 and 8 are CPU sizes', finiteNumber, 1)
     .option('--net-file <file>', 'a network as ONNX file, instead of --net and --width (needs --engine ort)')
-    .addOption(
-      new Option('--initial <values>', 'of --net-file: random as for --net, or the values in the file')
-        .choices(['random', 'file'])
-        .default('random'),
-    )
     .option('--epochs <count>', 'passes over the examples', integerAtLeast(1), 24)
     .option('--batch-size <count>', 'images per step', integerAtLeast(1), 512)
     .option('--learning-rate <rate>', 'peak learning rate', finiteNumber, 0.4)
@@ -75,7 +68,7 @@ export function registerTrain(program: Command): void {
     .option('--flip', 'augmentation: random horizontal flips')
     .option('--models <range>', 'how many models, or which: 4-7; each has its own random numbers', '1')
     .option('--seed <number>', 'seed of all random numbers', integerAtLeast(0), 0)
-    .option('--init <file>', '.safetensors every model starts from, instead of random weights')
+    .option('--init <file>', 'what every model starts from instead of random weights: .safetensors, or the file of --net-file')
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
@@ -94,10 +87,10 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     { ...(directory === undefined ? {} : { directory }), note: say },
   );
   const { numTrain } = dataset;
-  const { net, start } = await networkOf(options, dataset);
+  const net = await networkOf(options, dataset);
   const subset = await readSubset(options, numTrain, models.end);
   const engine = createEngine(options);
-  const initial = options.init === undefined ? start : (await readCheckpoint(options.init, engine.parameters(net))).parameters;
+  const initial = await initialOf(options, net, engine);
   const jobOf = (model: number): TrainJob => ({
     ...trainingJob(recipe, options.seed, model, subset(model)),
     ...(initial ? { initialParameters: initial } : {}),
@@ -129,11 +122,10 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
 }
 
-/** The network, and for --initial file the parameters every model starts from. */
-async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<{ net: NetSpec; start?: Float32Array }> {
+async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<NetSpec> {
   const { height, width, channels, numClasses } = dataset;
   if (options.netFile === undefined) {
-    return { net: buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses }) };
+    return buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
   }
   const bytes = await readWhole(options.netFile);
   if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
@@ -144,7 +136,14 @@ async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<{
       received: String(net.numClasses),
     });
   }
-  return { net, ...(options.initial === 'file' ? { start: importOnnx(bytes, net.name).parameters } : {}) };
+  return net;
+}
+
+/** The parameters every model starts from, if not random ones. */
+async function initialOf({ init, netFile }: TrainVerbOptions, net: NetSpec, engine: Engine): Promise<Float32Array | undefined> {
+  if (init === undefined) return undefined;
+  if (net.onnx && netFile !== undefined && path.resolve(init) === path.resolve(netFile)) return importOnnx(net.onnx, net.name).parameters;
+  return (await readCheckpoint(init, engine.parameters(net))).parameters;
 }
 
 function splitsOf(numTrain: number, numValidation: number): Record<string, Int32Array> {

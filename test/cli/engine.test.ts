@@ -38,7 +38,7 @@ test('lethe train --net-file trains an ONNX file, from its own values when asked
   const { parameters } = await readCheckpoint(path.join(folder, 'native', 'model-00001.safetensors'), tensors);
   const file = path.join(folder, 'model.onnx');
   fs.writeFileSync(file, exportOnnx({ net, tensors, parameters, dataset }));
-  const still = ['--learning-rate', '0', '--momentum', '0', '--weight-decay', '0', '--initial', 'file'];
+  const still = ['--learning-rate', '0', '--momentum', '0', '--weight-decay', '0', '--init', file];
   const again = await train('--engine', 'ort', '--net-file', file, ...still, '--out', path.join(folder, 'file'), '--json');
   expect(again).toMatchObject({ code: 0, stderr: '' });
   expect((JSON.parse(again.stdout) as { net: string }).net).toBe('model.onnx');

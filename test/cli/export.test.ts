@@ -19,6 +19,7 @@ import { readNpy } from '../../src/store/npy.js';
 import { readOutputs } from '../../src/store/outputs.js';
 import { readSafetensors, writeSafetensors } from '../../src/store/safetensors.js';
 import type { ForgetSetScores } from '../../src/types.js';
+import { tinyPlan } from '../helpers/plan.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 import { runVerb } from './runVerb.js';
 
@@ -27,16 +28,7 @@ const root = path.join(folder, 'run');
 const at = (...parts: string[]) => path.join(folder, ...parts);
 const exporting = (...args: string[]) => runVerb(registerExport, ['export', ...args]);
 const plan = {
-  version: 1,
-  name: 'tiny',
-  data: { name: 'synthetic', trainPerClass: 6, validationPerClass: 2 },
-  net: { name: 'smallcnn', width: 2 },
-  recipe: { epochs: 2, batchSize: 8, schedule: { kind: 'triangle', learningRate: 0.1, peakEpoch: 1 } },
-  subsetModels: { count: 24, modelsPerShard: 10 },
-  originals: { count: 3 },
-  oracles: { scored: 2, matched: 2 },
-  lds: { numModels: [12] },
-  forgetSets: [{ name: 'random-4', kind: 'random', size: 4, seed: 1 }],
+  ...tinyPlan,
   methods: [{ method: 'do-nothing' }, { method: 'partial-retrain', grid: { epochs: [1] } }, { method: 'dm-direct' }],
 };
 let context: TaskContext;

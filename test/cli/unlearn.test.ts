@@ -9,22 +9,15 @@ import { layout } from '../../src/store/layout.js';
 import { readNpy } from '../../src/store/npy.js';
 import { readOutputs } from '../../src/store/outputs.js';
 import { readSafetensors } from '../../src/store/safetensors.js';
+import { tinyPlan } from '../helpers/plan.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 import { runVerb } from './runVerb.js';
 
 const folder = temporaryFolder();
 const root = path.join(folder, 'run');
 const plan = {
-  version: 1,
-  name: 'tiny',
-  data: { name: 'synthetic', trainPerClass: 6, validationPerClass: 2 },
-  net: { name: 'smallcnn', width: 2 },
-  recipe: { epochs: 2, batchSize: 8, schedule: { kind: 'triangle', learningRate: 0.1, peakEpoch: 1 } },
+  ...tinyPlan,
   subsetModels: { count: 24, modelsPerShard: 2 },
-  originals: { count: 3 },
-  oracles: { scored: 2, matched: 2 },
-  lds: { numModels: [12] },
-  forgetSets: [{ name: 'random-4', kind: 'random', size: 4, seed: 1 }],
   methods: [{ method: 'dm-direct' }, { method: 'dmm', grid: { batchSize: [16], epochs: [2] } }],
   tuning: { numModels: 2 },
 };

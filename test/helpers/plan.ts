@@ -35,3 +35,17 @@ export function samplePlan(): Plan {
     klom: { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 },
   };
 }
+
+/** A plan that runs in a second, as a user would write it: for tests of verbs on finished runs. */
+export const tinyPlan = {
+  version: 1,
+  name: 'tiny',
+  data: { name: 'synthetic', trainPerClass: 6, validationPerClass: 2 },
+  net: { name: 'smallcnn', width: 2 },
+  recipe: { epochs: 2, batchSize: 8, schedule: { kind: 'triangle', learningRate: 0.1, peakEpoch: 1 } },
+  subsetModels: { count: 24, modelsPerShard: 10 },
+  originals: { count: 3 },
+  oracles: { scored: 2, matched: 2 },
+  lds: { numModels: [12] },
+  forgetSets: [{ name: 'random-4', kind: 'random', size: 4, seed: 1 }],
+};
