@@ -1,6 +1,7 @@
 // One large fit as `lethe fit` would do it, on the synthetic problem: time, peak memory, gaps; and what it says about the paper's scale.
 // node bench/lasso-large.mjs [--models 8000] [--train 20000] [--targets 4000] [--threads 0] [--out FILE.json]
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
@@ -8,7 +9,8 @@ import { certify, targetColumn } from '../dist/bench/certificate.js';
 import { solutionOf } from '../dist/bench/lassoCase.js';
 import { describeMachine, kernelRates } from '../dist/bench/machine.js';
 import { syntheticProblem } from '../dist/bench/problem.js';
-import { defaultFitOptions, fitDatamodels } from '../dist/datamodels/fit.js';
+import { openDesign } from '../dist/datamodels/design.js';
+import { defaultFitOptions, toDatamodels } from '../dist/datamodels/fit.js';
 
 const { values } = parseArgs({
   options: {
@@ -44,7 +46,10 @@ async function fit(models, train, targets) {
     const rate = done / ((now - started) / 1000);
     say(`  ${done} of ${total} targets, ${rate.toFixed(1)} targets/s, ${((total - done) / rate).toFixed(0)} s left`);
   };
-  const fitted = await fitDatamodels({ masks, outputs, numTargets: targets }, defaultFitOptions, { threads, onProgress });
+  // a sixth of what is free, as lethe fit takes by default
+  const design = openDesign(masks, defaultFitOptions, { numTargets: targets, gramBytes: os.freemem() / 6, threads });
+  const fits = await design.fit({ outputs, numTargets: targets, targetsPerRowWeight: 1 }, { threads, onProgress });
+  const fitted = toDatamodels(fits, targets, train);
   const wallSeconds = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   const rows = Int32Array.from({ length: models }, (_, row) => row);
@@ -57,6 +62,7 @@ async function fit(models, train, targets) {
     numModels: models,
     numTrain: train,
     numTargets: targets,
+    gram: design.gram(),
     generateSeconds,
     wallSeconds,
     cpuSeconds: (user + system) / 1e6,
