@@ -1,6 +1,7 @@
 // The answer of a build without nvcc; native/cuda/device.cu is the other one.
 #ifndef LETHE_HAS_CUDA
 #include "lethe/cuda.h"
+#include "lethe/gpu.h"
 
 namespace lethe {
 
@@ -9,6 +10,8 @@ CudaReport cudaReport() {
   report.problem = "this addon was built without CUDA (no nvcc was found, or LETHE_CUDA=OFF)";
   return report;
 }
+
+const GpuOps* gpuOps() { return nullptr; }
 
 }  // namespace lethe
 #endif

@@ -4,7 +4,11 @@
 #include <cstring>
 
 // An out-of-line copy of an inline function could be linked from an object of a higher instruction set.
+#ifdef __CUDACC__
+#define LETHE_ALWAYS_INLINE __host__ __device__ __forceinline__
+#else
 #define LETHE_ALWAYS_INLINE inline __attribute__((always_inline))
+#endif
 
 namespace lethe {
 

@@ -1,0 +1,170 @@
+// The names of gpu.h on a real GPU (sm_80 or later).
+#pragma once
+#include <cuda_runtime.h>
+
+#include <utility>
+
+namespace lethe {
+inline namespace LETHE_ISA {
+
+// ---------------------------------------------------------------- device code
+
+// The dynamic shared memory of the block, 16-byte aligned.
+template <typename T>
+__device__ __forceinline__ T* dynamicShared() {
+  extern __shared__ __align__(16) unsigned char letheDynamicShared[];
+  return reinterpret_cast<T*>(letheDynamicShared);
+}
+
+// D += A B of a 16 x 16 and a 16 x 8 tile of bf16 with fp32 sums. With g = lane / 4 and t = lane % 4:
+// a[0], a[1]: rows g, g + 8 at k = 2t, 2t + 1; a[2], a[3]: the same rows at k + 8; b[0], b[1]: column g at k = 2t, 2t + 1 and k + 8;
+// d[0], d[1]: row g at columns 2t, 2t + 1; d[2], d[3]: row g + 8.
+__device__ __forceinline__ void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// D += A B of a 16 x 32 and a 32 x 8 tile of int8 with int32 sums. a[0], a[1]: rows g, g + 8 at k = 4t .. 4t + 3; a[2], a[3]: k + 16;
+// b[0], b[1]: column g at k = 4t .. 4t + 3 and k + 16; d as in mmaBf16.
+__device__ __forceinline__ void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// Four 8 x 8 matrices of 16-bit values from shared memory; lane i gives the address of row i % 8 (16 bytes) of matrix i / 8.
+// r[k]: of matrix k, row lane / 4, columns 2 * (lane % 4) and the next.
+__device__ __forceinline__ void loadMatrix4(uint32_t (&r)[4], const void* row) {
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+// The same of the transposed matrices: r[k] holds rows 2 * (lane % 4) and the next, column lane / 4.
+__device__ __forceinline__ void loadMatrix4Transposed(uint32_t (&r)[4], const void* row) {
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+}
+
+// Starts copying 16 bytes from global to shared memory, both aligned; zeros instead where valid is false (from is not read then, but must be
+// a global address).
+__device__ __forceinline__ void copyAsync16(void* to, const void* from, bool valid) {
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  const int bytes = valid ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes) : "memory");
+}
+// Closes the group of copies this thread has started.
+__device__ __forceinline__ void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most the latest `pending` groups of this thread are unfinished; other threads see the data after a barrier.
+template <int pending>
+__device__ __forceinline__ void waitCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+// ---------------------------------------------------------------- host code
+
+inline thread_local cudaStream_t currentStream = nullptr;
+
+inline void checkGpu(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // a failed call must not poison later ones
+  throw GpuError(error == cudaErrorMemoryAllocation ? "LETHE_GPU_MEMORY_EXHAUSTED" : "LETHE_GPU_FAILED",
+                 std::string(what) + ": " + cudaGetErrorString(error) + ".");
+}
+
+inline int deviceCount() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+
+// The GPU of the calling thread.
+inline void useDevice(int index) { checkGpu(cudaSetDevice(index), "cudaSetDevice"); }
+
+inline int64_t freeDeviceBytes() {
+  size_t freeBytes = 0, total = 0;
+  checkGpu(cudaMemGetInfo(&freeBytes, &total), "cudaMemGetInfo");
+  return static_cast<int64_t>(freeBytes);
+}
+
+inline int multiprocessors() {
+  int device = 0, count = 0;
+  checkGpu(cudaGetDevice(&device), "cudaGetDevice");
+  checkGpu(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+  return count;
+}
+
+// The calling thread's launches and copies go in order into a stream of their own while this lives.
+class Stream {
+ public:
+  Stream() {
+    checkGpu(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    before_ = currentStream;
+    currentStream = stream_;
+  }
+  ~Stream() {
+    currentStream = before_;
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+ private:
+  cudaStream_t stream_ = nullptr, before_ = nullptr;
+};
+
+inline void synchronize() { checkGpu(cudaStreamSynchronize(currentStream), "waiting for the GPU"); }
+
+// Uninitialised memory of the calling thread's GPU, aligned to 256 bytes.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  explicit DeviceMemory(int64_t bytes) : bytes_(bytes) {
+    if (bytes > 0) checkGpu(cudaMalloc(&memory_, static_cast<size_t>(bytes)), ("allocating " + std::to_string(bytes) + " bytes of GPU memory").c_str());
+  }
+  DeviceMemory(DeviceMemory&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~DeviceMemory() {
+    if (memory_) cudaFree(memory_);
+  }
+  void* data() const { return memory_; }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  void* memory_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+// In the order of the stream; the host memory may be reused when the call returns.
+inline void upload(void* device, const void* host, int64_t bytes) {
+  if (bytes > 0) checkGpu(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, currentStream), "copying to the GPU");
+}
+// Waits for the stream.
+inline void download(void* host, const void* device, int64_t bytes) {
+  if (bytes > 0) checkGpu(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, currentStream), "copying from the GPU");
+  synchronize();
+}
+inline void copyOnDevice(void* to, const void* from, int64_t bytes) {
+  if (bytes > 0) checkGpu(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, currentStream), "copying on the GPU");
+}
+inline void clear(void* device, int64_t bytes) {
+  if (bytes > 0) checkGpu(cudaMemsetAsync(device, 0, static_cast<size_t>(bytes), currentStream), "clearing GPU memory");
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch(dim3 grid, dim3 block, int64_t sharedBytes, void (*kernel)(Parameters...), Arguments&&... arguments) {
+  if (sharedBytes > 48 * 1024) {
+    checkGpu(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
+             "asking for shared memory");
+  }
+  kernel<<<grid, block, static_cast<size_t>(sharedBytes), currentStream>>>(std::forward<Arguments>(arguments)...);
+  checkGpu(cudaGetLastError(), "launching a kernel");
+}
+
+}  // namespace LETHE_ISA
+}  // namespace lethe
