@@ -258,6 +258,8 @@ export interface Datamodels {
 }
 
 export const fitSelections = ['holdout', 'kfold', 'none'] as const;
+/** Folds of 'kfold' unless given. */
+export const defaultFolds = 5;
 export type FitSelection = (typeof fitSelections)[number];
 
 export interface FitOptions {
@@ -267,7 +269,7 @@ export interface FitOptions {
   /** 'holdout': lambda per target by error on randomly held-out models; 'kfold': by error over `folds` such splits; 'none': needs `lambda`. */
   select: FitSelection;
   holdoutFraction: number;
-  /** With 'kfold'; absent: 5. */
+  /** With 'kfold'; absent: defaultFolds. */
   folds?: number;
   /** Lambdas to choose from, for all targets alike, in any order; absent: `pathLength` of them below each target's lambda_max. */
   lambdas?: number[];

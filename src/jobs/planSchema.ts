@@ -3,7 +3,7 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { klomVariants, methodNames } from '../types.js';
+import { fitSelections, klomVariants, methodNames } from '../types.js';
 import { isName } from '../store/layout.js';
 import { planDefaults as defaults } from './planDefaults.js';
 
@@ -102,10 +102,13 @@ export const planSchema = closed({
     estimator: z.enum(['lasso', 'marginal']).default(defaults.fit.estimator),
     pathLength: whole(1).default(defaults.fit.pathLength),
     lambdaMinRatio: fraction.default(defaults.fit.lambdaMinRatio),
-    select: z.enum(['holdout', 'none']).default(defaults.fit.select),
+    select: z.enum(fitSelections).default(defaults.fit.select),
     holdoutFraction: fraction.default(defaults.fit.holdoutFraction),
+    folds: whole(2).optional(),
+    lambdas: z.array(positive).min(1).optional(),
     refit: truth.default(defaults.fit.refit),
     lambda: positive.optional(),
+    standardise: truth.optional(),
     gapTolerance: positive.default(defaults.fit.gapTolerance),
     seed: whole(0).optional(),
   }).prefault({}),
