@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lethe/evaluate.h"
+
 namespace lethe {
 
 // Where an op runs. LETHE_GPU_UNAVAILABLE: no such device; LETHE_GPU_MEMORY_EXHAUSTED; LETHE_GPU_FAILED.
@@ -15,6 +17,14 @@ struct GpuOptions {
 struct GpuOps {
   const char* name = "";
   int (*deviceCount)() = nullptr;
+
+  // As their twins in evaluate.h: host memory in and out, blocks that fit the memory limit; isa and threads of the options mean nothing here.
+  Status (*klom)(const KlomMargins& margins, const KlomOptions& options, const GpuOptions& gpu, double* scores, int32_t* nonFinite,
+                 const TaskControl& control) = nullptr;
+  Status (*marginsFromLogits)(const float* logits, const int32_t* labels, int64_t models, int64_t points, int64_t classes, const GpuOptions& gpu,
+                              float* margins, uint8_t* predicted, const TaskControl& control) = nullptr;
+  Status (*spearman)(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, const GpuOptions& gpu,
+                     double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
 };
 
 // Null in a build without nvcc.
