@@ -15,7 +15,7 @@ namespace lethe {
 inline namespace LETHE_ISA {
 
 // The devices meant by the options, checked. Throws LETHE_GPU_UNAVAILABLE.
-inline std::vector<int> devicesOf(const GpuOptions& options) {
+inline std::vector<int> chosenDevices(const GpuOptions& options) {
   const int count = deviceCount();
   if (count == 0) {
     throw GpuError("LETHE_GPU_UNAVAILABLE", "expected an NVIDIA GPU with a working driver; received none. Use the CPU (--device cpu), or ask lethe doctor.");
@@ -50,7 +50,7 @@ template <typename Share>
 Status overDevices(const GpuOptions& options, int64_t items, const TaskControl& control, const Share& share) {
   std::vector<int> devices;
   try {
-    devices = devicesOf(options);
+    devices = chosenDevices(options);
   } catch (const GpuError& error) {
     return error.status();
   }
