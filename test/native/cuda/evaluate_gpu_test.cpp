@@ -40,7 +40,7 @@ float gaussian(std::mt19937& random, bool second) { return std::normal_distribut
 // Small integers: with 20 bins most values lie on an edge, and points may be constant.
 float integer(std::mt19937& random, bool) { return static_cast<float>(static_cast<int>(random() % 5)) - 2.f; }
 // 26 bins from -4 to 6: edge 13 is rounded to 1, though 5 times the bins a unit is less than 13.
-float elevenWide(std::mt19937& random, bool) { return static_cast<float>(random() % 11) - 4.f; }
+float quarters(std::mt19937& random, bool) { return 0.25f * static_cast<float>(random() % 41) - 4.f; }
 float extreme(std::mt19937& random, bool) {
   const float choices[] = {-1e30f, -100.f, -99.9999f, 0.f, -0.f, 1e-38f, 1e-45f, 100.f, 101.f, 3e38f};
   return choices[random() % 10];
@@ -103,7 +103,7 @@ struct KlomCase {
 const KlomCase kKlomCases[] = {{"gaussian", 100, 90, 67, 20, gaussian},     {"one model a side", 1, 1, 33, 20, gaussian},
                                {"one point", 7, 3, 1, 20, gaussian},        {"two bins", 40, 41, 32, 2, gaussian},
                                {"bins of several sweeps", 50, 40, 40, 300, gaussian}, {"integers on edges", 20, 21, 95, 20, integer},
-                               {"quotients below an edge", 40, 40, 64, 26, elevenWide},
+                               {"quotients below an edge", 40, 40, 64, 26, quarters},
                                {"extreme values", 9, 8, 129, 20, extreme},  {"non-finite values", 30, 30, 70, 20, broken},
                                {"narrow range far from zero", 60, 60, 31, 20, narrow}, {"a side without finite values", 3, 3, 5, 20, never},
                                {"no points", 5, 5, 0, 20, gaussian}};
