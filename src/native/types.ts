@@ -87,6 +87,7 @@ export interface NativeKlomRequest extends KlomOptions {
   numUnlearned: number;
   numPoints: number;
   isa: IsaName | '';
+  gpu: boolean;
   threads: number;
   scores: Float64Array;
   nonFinite: Int32Array;
@@ -122,6 +123,7 @@ export interface NativeSpearmanRequest {
   /** Points [firstPoint, endPoint) are correlated. */
   firstPoint: number;
   endPoint: number;
+  gpu: boolean;
   threads: number;
   correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
 }
