@@ -25,14 +25,14 @@ void checkGradients(Case& test, const Objective& objective, bool train, Isa isa)
   const std::string what = test.net.name + ", " + objective.name + (train ? ", train, " : ", eval, ") + isaName(isa);
   const TrainKernels& kernels = trainKernels(isa);
   const int64_t n = test.numPoints;
-  NetRunner runner(test.plan, isa, n + 2, true);
+  NetRunner runner(test.plan, cpuBackend(isa), n + 2, true);
   std::vector<float> parameters = test.flat, gradient(static_cast<size_t>(test.plan.layout.numTrainable));
   double loss = 0;
   for (int repeat = 0; repeat < 2; ++repeat) {  // the second time with dirty buffers
     parameters = test.flat;
     runner.gather(n, test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data());
     runner.forward(n, train, parameters.data());
-    loss = kernels.loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(), test.targets.data(), runner.logitsGradient());
+    kernels.loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(), test.targets.data(), runner.logitsGradient(), &loss);
     runner.backward(n, train, parameters.data(), gradient.data());
   }
 
@@ -64,12 +64,13 @@ void checkGradients(Case& test, const Objective& objective, bool train, Isa isa)
 void checkBf16Gradients(Case& test, const Objective& objective, bool train, Isa isa) {
   const std::string what = test.net.name + ", bf16, " + objective.name + (train ? ", train, " : ", eval, ") + isaName(isa);
   const int64_t n = test.numPoints;
-  NetRunner runner(test.bf16Plan, isa, n, true);
+  NetRunner runner(test.bf16Plan, cpuBackend(isa), n, true);
   std::vector<float> parameters = test.flat, gradient(static_cast<size_t>(test.plan.layout.numTrainable));
   runner.gather(n, test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data());
   runner.forward(n, train, parameters.data());
-  const double loss = trainKernels(isa).loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(),
-                                             test.targets.data(), runner.logitsGradient());
+  double loss = 0;
+  trainKernels(isa).loss(objective.weights, 0.7f, n, test.net.numClasses, runner.logits(), test.labels.data(), test.targets.data(),
+                         runner.logitsGradient(), &loss);
   runner.backward(n, train, parameters.data(), gradient.data());
 
   NetReference model(test.net);
@@ -232,11 +233,12 @@ void checkSingleValueNorm() {
   net.layers = {conv("c1", "image", 4, 2, 1, 0), layer(LayerOp::batchNorm, "n1", {"c1"}), layer(LayerOp::globalMaxPool, "pool", {"n1"}), head("logits", "pool", true)};
   Case test(net);
   const TrainKernels& kernels = trainKernels(availableIsas().back());
-  NetRunner runner(test.plan, availableIsas().back(), 1, true);
+  NetRunner runner(test.plan, cpuBackend(availableIsas().back()), 1, true);
   std::vector<float> gradient(static_cast<size_t>(test.plan.layout.numTrainable));
   runner.gather(1, test.pixels.data(), test.points.data(), nullptr, test.mean.data(), test.std.data());
   runner.forward(1, true, test.flat.data());
-  kernels.loss({1, 0, 0, 0, 1}, 1, 1, 3, runner.logits(), test.labels.data(), nullptr, runner.logitsGradient());
+  double loss = 0;
+  kernels.loss({1, 0, 0, 0, 1}, 1, 1, 3, runner.logits(), test.labels.data(), nullptr, runner.logitsGradient(), &loss);
   runner.backward(1, true, test.flat.data(), gradient.data());
   const auto finite = [](float value) { return std::isfinite(value); };
   expect(std::all_of(gradient.begin(), gradient.end(), finite) && std::all_of(test.flat.begin(), test.flat.end(), finite), "a norm over one value stays finite");
