@@ -21,7 +21,6 @@ __device__ void storeSums(const Cover& cover, const Place& place, const double (
   const int64_t base = static_cast<int64_t>(blockIdx.y) * width;
   for (int sum = 0; sum < 2; ++sum) {
     if (place.lane < place.lanes) {
-#pragma unroll
       for (int v = 0; v < V; ++v) shared[place.lane * width + thread % cover.packs * V + v] = sum == 0 ? first[v] : second[v];
     }
     __syncthreads();
@@ -62,7 +61,6 @@ __global__ void __launch_bounds__(kThreads) sumSquares(ImageOf<Value> x, Cover c
     eachPixel(x, cover, place, [&](int64_t image, int64_t y, int64_t px) {
       float value[V];
       load<V>(x.pixel(image, y, px) + place.channel, value);
-#pragma unroll
       for (int v = 0; v < V; ++v) {
         const double wide = value[v];
         sum[v] += wide;
@@ -92,7 +90,6 @@ __global__ void __launch_bounds__(kThreads) affineMap(ImageOf<Value> x, Cover co
   eachPixel(x, cover, place, [&](int64_t image, int64_t y, int64_t px) {
     float value[V];
     load<V>(x.pixel(image, y, px) + place.channel, value);
-#pragma unroll
     for (int v = 0; v < V; ++v) {
       value[v] = value[v] * scales[v] + shifts[v];
       if (relu && value[v] < 0) value[v] = 0;  // NaN stays NaN
@@ -129,7 +126,6 @@ __global__ void __launch_bounds__(kThreads) sumGradients(ImageOf<Value> x, Image
       float value[V], grad[V];
       load<V>(x.pixel(image, y, px) + place.channel, value);
       load<V>(dy.pixel(image, y, px) + place.channel, grad);
-#pragma unroll
       for (int v = 0; v < V; ++v) {
         const float dz = mask.apply(value[v], grad[v], v);
         sum[v] += static_cast<double>(dz);
@@ -171,7 +167,6 @@ __global__ void __launch_bounds__(kThreads) inputGradient(ImageOf<Value> x, Imag
     float value[V], grad[V];
     load<V>(x.pixel(image, y, px) + place.channel, value);
     load<V>(dy.pixel(image, y, px) + place.channel, grad);
-#pragma unroll
     for (int v = 0; v < V; ++v) grad[v] = mask.scale[v] * mask.apply(value[v], grad[v], v) + ((value[v] - means[v]) * slopes[v] + offsets[v]);
     store<V>(dx.pixel(image, y, px) + place.channel, grad);
   });

@@ -20,12 +20,10 @@ __global__ void __launch_bounds__(kThreads) forward(int64_t n, int64_t in, int64
     float sums[kOutputs] = {};
     for (int64_t k = lane; k < in; k += 32) {
       const float value = x[row * in + k];
-#pragma unroll
       for (int o = 0; o < kOutputs; ++o) {
         if (o < count) sums[o] += value * weight[k * out + first + o];
       }
     }
-#pragma unroll
     for (int o = 0; o < kOutputs; ++o) {
       for (int step = 16; step > 0; step /= 2) sums[o] += __shfl_xor_sync(0xFFFFFFFFu, sums[o], step);
       if (lane == 0 && o < count) y[row * out + first + o] = sums[o] + (bias ? bias[first + o] : 0);

@@ -17,7 +17,6 @@ __device__ __forceinline__ void load(const float* from, float (&to)[V]) {
   if constexpr (V == 1) {
     to[0] = *from;
   } else {
-#pragma unroll
     for (int k = 0; k < V; k += 4) {
       const float4 quad = *reinterpret_cast<const float4*>(from + k);
       to[k] = quad.x;
@@ -33,7 +32,6 @@ __device__ __forceinline__ void store(float* to, const float (&from)[V]) {
   if constexpr (V == 1) {
     *to = from[0];
   } else {
-#pragma unroll
     for (int k = 0; k < V; k += 4) *reinterpret_cast<float4*>(to + k) = make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
   }
 }
@@ -46,7 +44,6 @@ __device__ __forceinline__ void load(const Bf16* from, float (&to)[V]) {
   } else {
     const uint4 quad = *reinterpret_cast<const uint4*>(from);
     const uint32_t words[4] = {quad.x, quad.y, quad.z, quad.w};
-#pragma unroll
     for (int k = 0; k < 4; ++k) {
       const uint32_t low = words[k] << 16, high = words[k] & 0xFFFF0000u;
       memcpy(&to[2 * k], &low, sizeof low);
@@ -61,7 +58,6 @@ __device__ __forceinline__ void store(Bf16* to, const float (&from)[V]) {
     *to = from[0];
   } else {
     uint32_t words[4];
-#pragma unroll
     for (int k = 0; k < 4; ++k) {
       words[k] = static_cast<uint32_t>(Bf16(from[2 * k]).bits) | static_cast<uint32_t>(Bf16(from[2 * k + 1]).bits) << 16;
     }

@@ -40,7 +40,6 @@ __global__ void __launch_bounds__(kThreads) combine(ImageOf<Value> a, ImageOf<Va
     float left[V], right[V];
     load<V>(a.pixel(image, y, 0) + k, left);
     load<V>(b.pixel(image, y, 0) + k, right);
-#pragma unroll
     for (int v = 0; v < V; ++v) left[v] = op(left[v], right[v]);
     store<V>(to.pixel(image, y, 0) + k, left);
   });

@@ -30,7 +30,6 @@ __global__ void __launch_bounds__(kThreads) poolWindows(PoolShape shape, ImageOf
       for (int64_t kx = columns.first; kx < columns.end; ++kx) {
         float value[V];
         load<V>(x.pixel(image, rows.start + ky, columns.start + kx) + place.channel, value);
-#pragma unroll
         for (int v = 0; v < V; ++v) {
           const bool better = wins(value[v], best[v]);
           best[v] = better ? value[v] : best[v];
@@ -67,7 +66,6 @@ __global__ void __launch_bounds__(kThreads) poolWindowsBackward(PoolShape shape,
         load<V>(dy.pixel(image, y, x) + place.channel, grad);
         loadBytes<V>(argmax + ((image * dy.h + y) * dy.w + x) * dy.c + place.channel, chosen);
         const int64_t here = (rows.at - y * shape.stride) * shape.size + columns.at - x * shape.stride;
-#pragma unroll
         for (int v = 0; v < V; ++v) sum[v] += chosen[v] == here ? grad[v] : 0;
       }
     }
@@ -115,7 +113,6 @@ __global__ void __launch_bounds__(kThreads) spreadOverImage(const float* dy, con
   eachPixel(dx, cover, place, [&](int64_t image, int64_t py, int64_t px) {
     const int64_t from = image * dx.c + place.channel, here = py * dx.w + px;
     float value[V];
-#pragma unroll
     for (int v = 0; v < V; ++v) value[v] = argmax && argmax[from + v] != here ? 0 : dy[from + v] * share;
     store<V>(dx.pixel(image, py, px) + place.channel, value);
   });
