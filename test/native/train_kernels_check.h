@@ -180,11 +180,11 @@ inline void checkLoss(const TrainKernels& kernels, const LossWeights& weights, i
   Guarded<float> fLogits = guarded(logits), fTargets = guarded(targets), dLogits(n * classes);
   const bool needsTargets = weights.matchLogits != 0 || weights.distill != 0, needsLabels = weights.crossEntropy != 0;
   Values expected;
-  double value = 0;
+  std::vector<double> value(1);
   kernels.loss(weights, 0.75f, n, classes, fLogits.data(), needsLabels ? labels.data() : nullptr, needsTargets ? fTargets.data() : nullptr,
-               dLogits.data(), &value);
+               dLogits.data(), value.data());
   const double wanted = reference::loss(weights, 0.75, n, classes, logits, labels, needsTargets ? targets : Values{}, expected);
-  near({value}, {wanted}, 1e-7, name + " loss");
+  near({value[0]}, {wanted}, 1e-7, name + " loss");
   near(values(dLogits), expected, 1e-6, name + " dLogits");
   expect(dLogits.guardsIntact(), name + " wrote outside");
 }

@@ -1,7 +1,5 @@
-// Every training kernel of the GPU but the convolutions, under the checks of the CPU's, forwards and backwards through the threads.
-#include <cstdlib>
-
-#include "cuda/gpu_table.h"
+// Every training kernel of the GPU but the convolutions, under the checks of the CPU's; the order of threads must not show.
+#include "gpu_table.h"
 #include "managed_memory.h"
 #include "train_bf16_check.h"
 #include "train_kernels_check.h"
@@ -10,12 +8,16 @@ using namespace lethe;
 using namespace lethe::test;
 
 int main() {
-  const GpuOps* gpu = testGpu();
-  if (!gpu) return finish();
-  eachThreadOrder([&](const std::string& order) {
-    const DeviceUse use(*gpu->train, 0);
-    checkTrainKernels(*gpu->train->fp32, gpu->name + order);
-    checkBf16Kernels(*gpu->train->bf16, gpu->name + order);
+  if (withoutGpu()) return finish();
+  const TrainBackend& backend = *testGpu().train;
+  uint64_t digests[2];
+  inThreadOrders([&](int run) {
+    const DeviceUse use(backend, 0);
+    digest = 0;
+    checkTrainKernels(*backend.fp32, "cuda");
+    checkBf16Kernels(*backend.bf16, "cuda");
+    digests[run] = digest;
   });
+  expect(digests[0] == digests[1], "results do not depend on the order of threads");
   return finish();
 }
