@@ -9,6 +9,7 @@ Status LETHE_PER_ISA(klomOnGpu)(const KlomMargins&, const KlomOptions&, const Gp
 Status LETHE_PER_ISA(marginsFromLogitsOnGpu)(const float*, const int32_t*, int64_t, int64_t, int64_t, const GpuOptions&, float*, uint8_t*, const TaskControl&);
 Status LETHE_PER_ISA(spearmanOnGpu)(const float*, const float*, int64_t, int64_t, int64_t, const GpuOptions&, double*, int64_t&, int64_t&,
                                     const TaskControl&);
+const TrainBackend& LETHE_PER_ISA(trainBackend)();
 
 const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {
   static const GpuOps ops = [] {
@@ -18,6 +19,7 @@ const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {
     table.klom = LETHE_PER_ISA(klomOnGpu);
     table.marginsFromLogits = LETHE_PER_ISA(marginsFromLogitsOnGpu);
     table.spearman = LETHE_PER_ISA(spearmanOnGpu);
+    table.train = &LETHE_PER_ISA(trainBackend)();
     return table;
   }();
   return ops;

@@ -7,6 +7,8 @@
 
 namespace lethe {
 
+struct TrainBackend;
+
 // Where an op runs. LETHE_GPU_UNAVAILABLE: no such device; LETHE_GPU_MEMORY_EXHAUSTED; LETHE_GPU_FAILED.
 struct GpuOptions {
   std::vector<int> devices;  // ordinals; empty: all. Targets or models are split among them; results do not depend on how.
@@ -25,6 +27,7 @@ struct GpuOps {
                               float* margins, uint8_t* predicted, const TaskControl& control) = nullptr;
   Status (*spearman)(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, const GpuOptions& gpu,
                      double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
+  const TrainBackend* train = nullptr;
 };
 
 // Null in a build without nvcc.
