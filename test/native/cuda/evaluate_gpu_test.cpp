@@ -6,28 +6,18 @@
 #include <random>
 
 #include "check.h"
-#include "lethe/gpu.h"
+#include "gpu_table.h"
 #include "reference/evaluate_reference.h"
 #ifdef LETHE_EMULATE_CUDA
 #include "cuda/gpu.h"
 #endif
-
-namespace lethe {
-#ifdef LETHE_EMULATE_CUDA
-const GpuOps& gpuOpsOf_cuda_emulated();
-#endif
-}  // namespace lethe
 
 using namespace lethe;
 using namespace lethe::test;
 
 namespace {
 
-#ifdef LETHE_EMULATE_CUDA
-const GpuOps& ops() { return gpuOpsOf_cuda_emulated(); }
-#else
-const GpuOps& ops() { return *gpuOps(); }
-#endif
+const GpuOps& ops() { return testGpu(); }
 
 const float kInf = std::numeric_limits<float>::infinity();
 const float kNaN = std::numeric_limits<float>::quiet_NaN();
