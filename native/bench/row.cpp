@@ -21,20 +21,29 @@ std::string quoted(const std::string& text) {
     else if (static_cast<unsigned char>(c) < 0x20) result += escaped;
     else result += c;
   }
-  return result + "\"";
+  result += '"';
+  return result;
 }
 
 // JSON has no NaN: null.
 std::string toJson(const Row& row) {
-  std::string result = "{\"name\":" + quoted(row.name);
-  for (const auto& [name, text] : row.texts) result += "," + quoted(name) + ":" + quoted(text);
+  std::string result = "{";
+  const auto add = [&](const std::string& name, const std::string& value) {
+    if (result.size() > 1) result += ',';
+    result += quoted(name);
+    result += ':';
+    result += value;
+  };
+  add("name", quoted(row.name));
+  for (const auto& [name, text] : row.texts) add(name, quoted(text));
   for (const auto& [name, number] : row.numbers) {
     char digits[40];
     std::snprintf(digits, sizeof digits, "%.9g", number);
-    result += "," + quoted(name) + ":" + (std::isfinite(number) ? digits : "null");
+    add(name, std::isfinite(number) ? digits : "null");
   }
-  if (!row.problem.empty()) result += ",\"problem\":" + quoted(row.problem);
-  return result + "}";
+  if (!row.problem.empty()) add("problem", quoted(row.problem));
+  result += '}';
+  return result;
 }
 
 }  // namespace lethe::bench

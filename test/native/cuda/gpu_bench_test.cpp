@@ -99,6 +99,7 @@ void training() {
 #ifdef LETHE_EMULATE_CUDA
   GpuOps stand = testGpu();
   TrainBackend backend = cpuBackend(Isa::portable);
+  backend.freeBytes = [] { return int64_t{1} << 30; };
   stand.train = &backend;
   const TrainSize size{2, 2, 8, 8};
   const Row row = trainRow(stand, resnet9(16), Precision::fp32, size, 1);
