@@ -71,7 +71,18 @@ Schedule constantRate(double rate) {
   return schedule;
 }
 
-// Relative difference of what three steps of one model change in its parameters, this request's against the CPU's in fp32. Negative: status.
+// Of the changes from `initial` to `theirs` in elements [begin, end).
+double relativeDifference(const std::vector<float>& initial, const std::vector<float>& ours, const std::vector<float>& theirs, size_t begin, size_t end) {
+  double difference = 0, change = 0;
+  for (size_t i = begin; i < end; ++i) {
+    difference += std::pow(static_cast<double>(ours[i]) - theirs[i], 2);
+    change += std::pow(static_cast<double>(theirs[i]) - initial[i], 2);
+  }
+  return std::sqrt(difference / change);
+}
+
+// Relative difference of what three steps of one model change in what it learns or in its running statistics, the larger: this request's
+// against the CPU's in fp32. Negative: status.
 double changeDifference(TrainRequest request, int64_t batch, Status& status) {
   constexpr int64_t kSteps = 3;
   NetDescription description;
@@ -92,12 +103,9 @@ double changeDifference(TrainRequest request, int64_t batch, Status& status) {
   status = resolveIsa("", request.isa);
   if (status.ok()) status = trainMany(request, {}, outcomes);
   if (!status.ok()) return -1;
-  double difference = 0, change = 0;
-  for (size_t i = 0; i < count; ++i) {
-    difference += std::pow(static_cast<double>(ours[i]) - theirs[i], 2);
-    change += std::pow(static_cast<double>(theirs[i]) - initial[i], 2);
-  }
-  return std::sqrt(difference / change);
+  const auto learned = static_cast<size_t>(description.layout.numTrainable);
+  const double ofLearned = relativeDifference(initial, ours, theirs, 0, learned), ofStatistics = relativeDifference(initial, ours, theirs, learned, count);
+  return ofLearned >= ofStatistics || std::isnan(ofLearned) ? ofLearned : ofStatistics;
 }
 
 void addRates(Row& row, const std::vector<TrainOutcome>& outcomes, double seconds, const NetSpec& net, double peakTflops) {
