@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "lethe/lasso.h"
+
 namespace lethe {
 
 // Where an op runs. LETHE_GPU_UNAVAILABLE: no such device; LETHE_GPU_MEMORY_EXHAUSTED; LETHE_GPU_FAILED.
@@ -15,6 +17,9 @@ struct GpuOptions {
 struct GpuOps {
   const char* name = "";
   int (*deviceCount)() = nullptr;
+  // fitDatamodels() of lasso.h, to the same gap. LETHE_ARGUMENT_UNSUPPORTED: the marginal estimator, row weights.
+  Status (*fitDatamodels)(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
+                          const TaskControl& control, std::vector<TargetFit>& fits) = nullptr;
 };
 
 // Null in a build without nvcc.
