@@ -50,7 +50,9 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
     commitCopies();
     const uint8_t* stage = shared + step % kStages * kStageBytes;
     uint32_t words[2][2][4];
+    LETHE_UNROLL
     for (int i = 0; i < 2; ++i) {
+      LETHE_UNROLL
       for (int h = 0; h < 2; ++h) {
         const uint4 loaded = *reinterpret_cast<const uint4*>(stage + (warpColumn + i * 16 + h * 8 + g) * 16);
         words[i][h][0] = loaded.x;
@@ -59,23 +61,24 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
         words[i][h][3] = loaded.w;
       }
     }
-#pragma unroll
+    LETHE_UNROLL
     for (int s = 0; s < 4; ++s) {
       uint32_t a[2][4];
-#pragma unroll
+      LETHE_UNROLL
       for (int i = 0; i < 2; ++i) {
+        LETHE_UNROLL
         for (int h = 0; h < 2; ++h) {
           a[i][h] = (words[i][h][s] >> t) & 0x01010101u;
           a[i][2 + h] = (words[i][h][s] >> (t + 4)) & 0x01010101u;
         }
       }
-#pragma unroll
+      LETHE_UNROLL
       for (int j = 0; j < 8; j += 2) {
         const int side = (warpGroup + j + lane / 16) * 8 + lane % 8, chunk = s * 2 + lane / 8 % 2;
         uint32_t r[4];
         loadMatrix4(r, stage + kBitBytes + side * kRowTile + (chunk ^ (side & 7)) * 16);
         const uint32_t left[2] = {r[0], r[1]}, right[2] = {r[2], r[3]};
-#pragma unroll
+        LETHE_UNROLL
         for (int i = 0; i < 2; ++i) {
           mmaS8(sums[i][j], a[i], left);
           mmaS8(sums[i][j + 1], a[i], right);
@@ -84,7 +87,9 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
     }
   }
 
+  LETHE_UNROLL
   for (int group = 0; group < 8; group += kLimbs) {
+    LETHE_UNROLL
     for (int e = 0; e < 2; ++e) {
       const int64_t target = firstTarget + (warpGroup + group) / kLimbs * 8 + 2 * t + e;
       if (target >= count) continue;
@@ -92,11 +97,14 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
       const double unit = slots.unit[first + target], share = static_cast<double>(slots.total[first + target]) / command.count;
       double* to = slots.correlation + (first + target) * design.columns;
       const int32_t* seen = design.seen + command.subset * design.columns;
+      LETHE_UNROLL
       for (int i = 0; i < 2; ++i) {
+        LETHE_UNROLL
         for (int h = 0; h < 2; ++h) {
           const int64_t column = firstColumn + warpColumn + i * 16 + h * 8 + g;
           if (column >= design.columns) continue;
           int64_t sum = 0;
+          LETHE_UNROLL
           for (int limb = kLimbs - 1; limb >= 0; --limb) sum = sum * 256 + sums[i][group + limb][2 * h + e];
           to[column] = unit * (static_cast<double>(sum) - share * seen[column]);
         }

@@ -87,10 +87,10 @@ __device__ void countPairs(const Target& target, int32_t counted, int32_t size) 
       for (int k = 0; k < 16; ++k) sums[k] += __popc(a[k / 4] & b[k % 4]);
     }
     // halves of the sums change hands until every lane pair holds one: 16 shuffles instead of 80
-#pragma unroll
+    LETHE_UNROLL
     for (int half = 8; half > 0; half /= 2) {
       const bool upper = lane & (2 * half);
-#pragma unroll
+      LETHE_UNROLL
       for (int k = 0; k < half; ++k) {
         const int32_t give = upper ? sums[k] : sums[k + half], keep = upper ? sums[k + half] : sums[k];
         sums[k] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, 2 * half);
