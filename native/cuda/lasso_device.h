@@ -13,7 +13,7 @@ __device__ __forceinline__ double blockSum(double value, double* scratch) {
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
   __syncthreads();
   double sum = 0;
-  for (int k = 0; k < kWarps; ++k) sum += scratch[k];
+  for (unsigned k = 0; k < blockDim.x / 32; ++k) sum += scratch[k];
   return sum;
 }
 
@@ -26,7 +26,7 @@ __device__ __forceinline__ double blockMax(double value, double* scratch) {
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
   __syncthreads();
   double largest = scratch[0];
-  for (int k = 1; k < kWarps; ++k) largest = scratch[k] > largest ? scratch[k] : largest;
+  for (unsigned k = 1; k < blockDim.x / 32; ++k) largest = scratch[k] > largest ? scratch[k] : largest;
   return largest;
 }
 

@@ -261,14 +261,14 @@ class Worker {
   }
 
   void round() {
-    // lanes: paths first, then certificates, whose residuals have more bytes
+    // lanes: paths first, then those whose residuals have more bytes
     std::vector<size_t> lanes;
     for (size_t slot = 0; slot < flights_.size(); ++slot) {
-      if (flights_[slot].target >= 0 && !flights_[slot].path->certifying()) lanes.push_back(slot);
+      if (flights_[slot].target >= 0 && !flights_[slot].path->exact()) lanes.push_back(slot);
     }
     const int64_t paths = static_cast<int64_t>(lanes.size());
     for (size_t slot = 0; slot < flights_.size(); ++slot) {
-      if (flights_[slot].target >= 0 && flights_[slot].path->certifying()) lanes.push_back(slot);
+      if (flights_[slot].target >= 0 && flights_[slot].path->exact()) lanes.push_back(slot);
     }
     const int64_t count = static_cast<int64_t>(lanes.size());
     send(lanes, lanes);
@@ -276,9 +276,9 @@ class Worker {
     const SlotsView& slots = slots_.view();
     Command* commands = slots_.commands();
     computeResiduals(design, slots, commands, paths, kPathLimbs, slots_.outcomes());
-    computeResiduals(design, slots, commands + paths, count - paths, kFinalLimbs, slots_.outcomes());
+    computeResiduals(design, slots, commands + paths, count - paths, kExactLimbs, slots_.outcomes());
     correlate(design, slots, commands, 0, paths, kPathLimbs);
-    correlate(design, slots, commands, paths, count - paths, kFinalLimbs);
+    correlate(design, slots, commands, paths, count - paths, kExactLimbs);
     findLargest(design, slots, commands, count, slots_.outcomes());
     download(outcomes_.data(), slots_.outcomes(), count * static_cast<int64_t>(sizeof(Outcome)));
     std::vector<size_t> stepping;

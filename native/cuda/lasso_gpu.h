@@ -12,7 +12,7 @@ namespace lasso {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kMaxLimbs = 4;              // bytes a quantised residual may have
-constexpr int kPathLimbs = 2, kFinalLimbs = 4;  // rounding errors of 3e-5 and 5e-10 of the largest residual
+constexpr int kPathLimbs = 2, kExactLimbs = 4;  // rounding errors of 3e-5 and 5e-10 of the largest residual
 constexpr int64_t kRowTile = 128;         // models of a column that are read together: 16 bytes of bits
 
 // Device memory of the design.

@@ -23,7 +23,8 @@ class TargetPath {
 
   // Of the next residual, or after correlated() gave Next::step of the step. Slot, lane, set and capacity are the caller's.
   Command& command() { return command_; }
-  bool certifying() const { return final_; }
+  // The next correlations are wanted to full precision: they certify, or fix lambda_max.
+  bool exact() const { return final_ || fresh_; }
 
   // After the residual's correlations.
   Next correlated(const Outcome& outcome);

@@ -134,7 +134,7 @@ void correlate(const DesignView& design, const SlotsView& slots, const Command* 
   if (count == 0) return;
   const int64_t targets = kSides / limbs;
   const dim3 grid(static_cast<unsigned>((design.columns + kColumns - 1) / kColumns), static_cast<unsigned>((count + targets - 1) / targets));
-  launch(grid, dim3(kThreads), kStages * kStageBytes, limbs == kPathLimbs ? correlateKernel<kPathLimbs> : correlateKernel<kFinalLimbs>, design, slots,
+  launch(grid, dim3(kThreads), kStages * kStageBytes, limbs == kPathLimbs ? correlateKernel<kPathLimbs> : correlateKernel<kExactLimbs>, design, slots,
          commands, first, count);
 }
 

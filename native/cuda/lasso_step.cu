@@ -8,6 +8,7 @@ namespace lasso {
 
 namespace {
 
+constexpr int kStepThreads = 64, kStepWarps = kStepThreads / 32;  // few: descent is a chain of short steps with barriers in between
 constexpr int64_t kSharedGradients = 20 * 1024;  // members whose gradient fits in shared memory
 
 struct Target {
@@ -25,7 +26,7 @@ struct Target {
 __device__ int32_t admit(const Target& target, const double* correlation, int32_t* size, int32_t* warpCounts) {
   const DesignView& design = target.design;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t words = (design.columns + 31) / 32, span = (words + kWarps - 1) / kWarps;
+  const int64_t words = (design.columns + 31) / 32, span = (words + kStepWarps - 1) / kStepWarps;
   const int64_t from = warp * span, to = from + span < words ? from + span : words;
   const auto joins = [&](int64_t word) {
     const int64_t j = word * 32 + lane;
@@ -37,7 +38,7 @@ __device__ int32_t admit(const Target& target, const double* correlation, int32_
   if (lane == 0) warpCounts[warp] = count;
   __syncthreads();
   int32_t before = 0, all = 0;
-  for (int k = 0; k < kWarps; ++k) {
+  for (int k = 0; k < kStepWarps; ++k) {
     if (k < warp) before += warpCounts[k];
     all += warpCounts[k];
   }
@@ -68,7 +69,7 @@ __device__ void countPairs(const Target& target, int32_t counted, int32_t size) 
   const DesignView& design = target.design;
   const uint32_t* inside = design.subsetRows + target.command.subset * design.words;
   const int64_t across = (size + 3) / 4, down = (size - counted + 3) / 4;
-  for (int64_t tile = warp; tile < across * down; tile += kWarps) {
+  for (int64_t tile = warp; tile < across * down; tile += kStepWarps) {
     const int32_t p0 = counted + static_cast<int32_t>(tile / across) * 4, q0 = static_cast<int32_t>(tile % across) * 4;
     if (q0 > p0 + 3) continue;  // the other triangle
     const uint32_t *rows[4], *others[4];
@@ -124,7 +125,7 @@ __device__ double sweep(const Target& target, double* gradient, int32_t size, bo
     const double after = pull > penalty || pull < -penalty ? before + change : 0.0;
     __syncthreads();  // everyone has read this member
     const uint16_t* row = target.set.pairs + p * target.command.capacity;
-    for (int32_t q = thread; q < size; q += kThreads) gradient[q] -= change * (row[q] - share * target.set.seen[q]);
+    for (int32_t q = thread; q < size; q += kStepThreads) gradient[q] -= change * (row[q] - share * target.set.seen[q]);
     if (thread == 0) target.set.weight[p] = after;
     __syncthreads();
     const double moved = fabs(change) * diagonal / penalty;
@@ -154,10 +155,10 @@ __device__ void heldOutErrors(const Target& target, const SlotsView& slots, int3
   double* stored = slots.heldOut + command.slot * slots.heldCapacity;
   const double mean = outcome.mean, scale = outcome.scale;
   double shift = 0;  // the intercept: target and columns are centred on the fitted models
-  for (int32_t p = static_cast<int32_t>(threadIdx.x); p < size; p += kThreads) shift += target.set.weight[p] * target.set.seen[p];
+  for (int32_t p = static_cast<int32_t>(threadIdx.x); p < size; p += kStepThreads) shift += target.set.weight[p] * target.set.seen[p];
   shift = blockSum(shift, scratch) / command.count;
   double before = 0, mixed = 0, now = 0;
-  for (int32_t row = command.heldFrom + static_cast<int32_t>(threadIdx.x); row < command.heldTo; row += kThreads) {
+  for (int32_t row = command.heldFrom + static_cast<int32_t>(threadIdx.x); row < command.heldTo; row += kStepThreads) {
     const int32_t word = row / 32, bit = row % 32;
     if (!(known[word] >> bit & 1)) continue;
     const double value = (static_cast<double>(raw[row]) - mean) / scale;
@@ -181,9 +182,9 @@ __device__ void heldOutErrors(const Target& target, const SlotsView& slots, int3
   outcome.heldNow = now;
 }
 
-__global__ void __launch_bounds__(kThreads) stepKernel(DesignView design, SlotsView slots, const Command* commands, Outcome* outcomes) {
-  __shared__ double scratch[kWarps];
-  __shared__ int32_t warpCounts[kWarps];
+__global__ void __launch_bounds__(kStepThreads) stepKernel(DesignView design, SlotsView slots, const Command* commands, Outcome* outcomes) {
+  __shared__ double scratch[kStepWarps];
+  __shared__ int32_t warpCounts[kStepWarps];
   const Command& command = commands[blockIdx.x];
   const int thread = static_cast<int>(threadIdx.x);
   Outcome& outcome = outcomes[command.lane];
@@ -202,7 +203,7 @@ __global__ void __launch_bounds__(kThreads) stepKernel(DesignView design, SlotsV
   }
   countPairs(target, counted, size);
   double* gradient = command.capacity <= kSharedGradients ? dynamicShared<double>() : target.set.gradient;
-  for (int32_t p = thread; p < size; p += kThreads) {
+  for (int32_t p = thread; p < size; p += kStepThreads) {
     const int32_t column = target.set.columns[p];
     gradient[p] = correlation[column];
     target.set.seen[p] = target.seen[column];
@@ -217,9 +218,9 @@ __global__ void __launch_bounds__(kThreads) stepKernel(DesignView design, SlotsV
   outcome.admitted = admitted;
 }
 
-__global__ void __launch_bounds__(kThreads) growKernel(SetView from, int64_t fromCapacity, SetView to, int64_t toCapacity, int64_t size, int64_t counted) {
+__global__ void __launch_bounds__(kStepThreads) growKernel(SetView from, int64_t fromCapacity, SetView to, int64_t toCapacity, int64_t size, int64_t counted) {
   const int64_t p = blockIdx.x;
-  for (int64_t q = threadIdx.x; p < counted && q < counted; q += kThreads) to.pairs[p * toCapacity + q] = from.pairs[p * fromCapacity + q];
+  for (int64_t q = threadIdx.x; p < counted && q < counted; q += kStepThreads) to.pairs[p * toCapacity + q] = from.pairs[p * fromCapacity + q];
   if (threadIdx.x != 0 || p >= size) return;
   to.weight[p] = from.weight[p];
   to.previous[p] = from.previous[p];
@@ -231,13 +232,13 @@ __global__ void __launch_bounds__(kThreads) growKernel(SetView from, int64_t fro
 
 void takeSteps(const DesignView& design, const SlotsView& slots, const Command* commands, int64_t count, int64_t capacity, Outcome* outcomes) {
   if (count == 0) return;
-  launch(dim3(static_cast<unsigned>(count)), dim3(kThreads), capacity <= kSharedGradients ? capacity * 8 : 0, stepKernel, design, slots, commands,
+  launch(dim3(static_cast<unsigned>(count)), dim3(kStepThreads), capacity <= kSharedGradients ? capacity * 8 : 0, stepKernel, design, slots, commands,
          outcomes);
 }
 
 void growSet(uint8_t* from, int64_t fromCapacity, uint8_t* to, int64_t toCapacity, int64_t size, int64_t counted) {
   if (size == 0) return;
-  launch(dim3(static_cast<unsigned>(size)), dim3(kThreads), 0, growKernel, setAt(from, fromCapacity), fromCapacity, setAt(to, toCapacity), toCapacity,
+  launch(dim3(static_cast<unsigned>(size)), dim3(kStepThreads), 0, growKernel, setAt(from, fromCapacity), fromCapacity, setAt(to, toCapacity), toCapacity,
          size, counted);
 }
 

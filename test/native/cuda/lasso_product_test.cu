@@ -114,7 +114,7 @@ int main() {
   }
   const int64_t shapes[][3] = {{1, 1, 1}, {31, 257, 1}, {257, 31, 65}, {520, 129, 33}};
   for (const auto& [m, n, t] : shapes) {
-    for (int limbs : {kPathLimbs, kFinalLimbs}) {
+    for (int limbs : {kPathLimbs, kExactLimbs}) {
       const std::vector<double> result = checkCorrelations(m, n, t, limbs);
 #ifdef LETHE_EMULATE_CUDA
       emulator::setThreadOrder(true);
