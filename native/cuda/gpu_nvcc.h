@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#define LETHE_UNROLL _Pragma("unroll")
+
 namespace lethe {
 inline namespace LETHE_ISA {
 

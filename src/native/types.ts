@@ -155,6 +155,8 @@ export type NativePredictRequest = NativeDatamodels & {
 
 export interface NativeDesignRequest {
   isa: IsaName | '';
+  /** Where its fits run. */
+  device: 'cpu' | 'cuda';
   threads: number;
   numModels: number;
   numTrain: number;

@@ -18,6 +18,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __shared__ static thread_local
+#define LETHE_UNROLL
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 namespace lethe {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lethe/evaluate.h"
+#include "lethe/lasso.h"
 
 namespace lethe {
 
@@ -38,6 +39,9 @@ struct GpuOps {
   Status (*spearman)(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, const GpuOptions& gpu,
                      double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
   const TrainBackend* train = nullptr;
+  // fitDatamodels() of lasso.h, to the same gap. LETHE_ARGUMENT_UNSUPPORTED: the marginal estimator, row weights.
+  Status (*fitDatamodels)(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
+                          const TaskControl& control, std::vector<TargetFit>& fits) = nullptr;
 };
 
 // Null in a build without nvcc.
