@@ -41,7 +41,7 @@ function native() {
   }
   for (const name of fs
     .readdirSync(build)
-    .filter((file) => file.endsWith('_test'))
+    .filter((file) => /_test(_emulated)?$/.test(file))
     .sort()) {
     const result = run(name, path.join(build, name), []);
     process.stdout.write(result.stdout ?? '');

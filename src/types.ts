@@ -258,6 +258,8 @@ export interface Datamodels {
 }
 
 export const fitSelections = ['holdout', 'kfold', 'none'] as const;
+/** Folds of 'kfold' unless given. */
+export const defaultFolds = 5;
 export type FitSelection = (typeof fitSelections)[number];
 
 export interface FitOptions {
@@ -267,7 +269,7 @@ export interface FitOptions {
   /** 'holdout': lambda per target by error on randomly held-out models; 'kfold': by error over `folds` such splits; 'none': needs `lambda`. */
   select: FitSelection;
   holdoutFraction: number;
-  /** With 'kfold'; absent: 5. */
+  /** With 'kfold'; absent: defaultFolds. */
   folds?: number;
   /** Lambdas to choose from, for all targets alike, in any order; absent: `pathLength` of them below each target's lambda_max. */
   lambdas?: number[];
@@ -332,6 +334,9 @@ export interface MethodPlan {
   grid: 'paper' | Record<string, (number | string | boolean)[]>;
 }
 
+/** A network known by name, with its channel counts divided by `width`; or an ONNX file, whose path counts from the folder of the plan. */
+export type PlanNet = { name: string; width: number } | { file: string; sha256: string };
+
 /** An experiment as data, resolved: every default is written out. Machine facts (paths, threads) are not part of it. */
 export interface Plan {
   version: 1;
@@ -344,7 +349,7 @@ export interface Plan {
     trainPerClass: number;
     validationPerClass: number;
   };
-  net: { name: string; width: number };
+  net: PlanNet;
   recipe: TrainRecipe;
   subsetModels: { count: number; subsetFraction: number; modelsPerShard: number };
   originals: { count: number };

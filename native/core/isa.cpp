@@ -40,7 +40,7 @@ std::vector<Isa> availableIsas() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq")) {
       isas.push_back(Isa::avx512);
-      if (__builtin_cpu_supports("avx512bf16")) {
+      if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vpopcntdq")) {
         isas.push_back(Isa::avx512bf16);
         static const bool tiles = requestTiles();
         if (tiles) isas.push_back(Isa::amx);

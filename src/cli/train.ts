@@ -5,7 +5,7 @@ import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { createEngine } from '../engines/index.js';
 import { LetheError } from '../errors.js';
 import { buildNet } from '../models/index.js';
-import { importOnnx, netFromOnnx } from '../models/onnxImport.js';
+import { importOnnx, netForDataset } from '../models/onnxImport.js';
 import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
 import { readWhole, sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
@@ -129,14 +129,7 @@ async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<N
   }
   const bytes = await readWhole(options.netFile);
   if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
-  const net = netFromOnnx(bytes, path.basename(options.netFile));
-  if (net.numClasses !== numClasses) {
-    throw new LetheError('LETHE_NET_INVALID', `${options.netFile} is a network for other data`, {
-      expected: `${numClasses} classes, those of ${dataset.name}`,
-      received: String(net.numClasses),
-    });
-  }
-  return net;
+  return netForDataset(bytes, path.basename(options.netFile), dataset);
 }
 
 /** The parameters every model starts from, if not random ones. */

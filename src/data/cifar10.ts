@@ -75,7 +75,7 @@ export async function findCifar10(directory: string): Promise<Cifar10Files> {
     throw new LetheError('LETHE_DATA_MISSING', `${directory} does not hold CIFAR-10`, {
       expected: 'data_batch_1..5.bin and test_batch.bin, or train.bin and test.bin, plain or as .gz or .br',
       received: found ? `no ${missing.join(', ')}` : 'none of these files',
-      action: `Run: lethe data fetch cifar10 --to ${directory}`,
+      action: (await folderBelow(directory)) ?? `Run: lethe data fetch cifar10 --to ${directory}`,
       exitCode: ExitCode.damagedInput,
     });
   }
@@ -84,6 +84,17 @@ export async function findCifar10(directory: string): Promise<Cifar10Files> {
     .filter((file) => file.alternatives.length > 0)
     .map((file) => `${path.basename(file.path)} is read, ${file.alternatives.join(' and ')} beside it is not`);
   return { directory: found.folder, layout: found.layout.name, ...files, notes };
+}
+
+/** What to do where a folder directly below holds the files; undefined: none does. */
+async function folderBelow(directory: string): Promise<string | undefined> {
+  const entries = await fs.readdir(directory, { withFileTypes: true }).catch(() => []);
+  for (const { name } of entries.filter((entry) => entry.isDirectory()).sort((a, b) => a.name.localeCompare(b.name))) {
+    const folder = path.join(directory, name);
+    const present = await Promise.all(layouts.flatMap(({ train, test }) => [...train, ...test]).map((file) => findFile(folder, file)));
+    if (present.some((file) => file !== undefined)) return `Give the folder of the files: ${folder}`;
+  }
+  return undefined;
 }
 
 /**

@@ -1,8 +1,6 @@
 /** Which models choose lambda. */
 import { Purpose, Random } from '../native/random.js';
-import type { FitOptions } from '../types.js';
-
-export const defaultFolds = 5;
+import { defaultFolds, type FitOptions } from '../types.js';
 
 /**
  * (numModels) -1: never held out; k: held out in fold k. Empty where nothing is selected. One random split for all targets:

@@ -1,6 +1,16 @@
 /** Rules between the values of a plan, and the values that follow from others. */
 import { isName, reservedForgetSetNames } from '../store/layout.js';
-import type { FitOptions, ForgetSetSpec, MethodName, MethodPlan, Plan, Schedule, TrainRecipe } from '../types.js';
+import {
+  defaultFolds,
+  type FitOptions,
+  type ForgetSetSpec,
+  type MethodName,
+  type MethodPlan,
+  type Plan,
+  type PlanNet,
+  type Schedule,
+  type TrainRecipe,
+} from '../types.js';
 import { planDefaults as defaults } from './planDefaults.js';
 import type { Mistake } from './planMistakes.js';
 import type { ParsedPlan } from './planSchema.js';
@@ -12,6 +22,7 @@ export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
     ...parsed,
     version: 1,
     name: parsed.name ?? fileStem,
+    net: resolveNet(parsed.net),
     recipe: resolveRecipe(recipe),
     fit: resolveFit(fit, seed),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
@@ -26,13 +37,36 @@ function resolveRecipe({ augment, ...recipe }: ParsedPlan['recipe']): TrainRecip
   return { ...recipe, schedule: resolveSchedule(recipe.schedule, recipe.epochs), ...(augments ? { augment } : {}) };
 }
 
+/** The sha256 of a file is filled in by who reads it. */
+function resolveNet({ name, width, file, sha256 = '' }: ParsedPlan['net']): PlanNet {
+  return file === undefined ? { name: name ?? defaults.net.name, width: width ?? defaults.net.width } : { file, sha256 };
+}
+
 function resolveSchedule(schedule: ParsedPlan['recipe']['schedule'], epochs: number): Schedule {
   if (schedule.kind !== 'triangle' && schedule.kind !== 'cosine') return schedule;
   return { ...schedule, peakEpoch: schedule.peakEpoch ?? defaults.schedule.peakFraction * epochs };
 }
 
-function resolveFit({ lambda, ...fit }: ParsedPlan['fit'], seed: number): FitOptions {
-  return { ...fit, seed: fit.seed ?? seed, ...(lambda === undefined ? {} : { lambda }) };
+/** What was not asked for stays absent: plans of earlier versions keep their hashes. */
+function resolveFit({ lambda, lambdas, folds, standardise, ...fit }: ParsedPlan['fit'], seed: number): FitOptions {
+  return {
+    ...fit,
+    seed: fit.seed ?? seed,
+    ...(lambda === undefined ? {} : { lambda }),
+    ...(lambdas === undefined ? {} : { lambdas }),
+    ...(folds === undefined && fit.select !== 'kfold' ? {} : { folds: folds ?? defaultFolds }),
+    ...(standardise === true ? { standardise } : {}),
+  };
+}
+
+/** A network is named or a file, not both. */
+export function* netMistakes({ net: { name, width, file, sha256 } }: ParsedPlan): Generator<Mistake> {
+  if (file !== undefined && (name !== undefined || width !== undefined)) {
+    const key = name === undefined ? 'width' : 'name';
+    yield { keys: ['net', key], expected: 'nothing beside net.file, which holds the whole network', received: String(name ?? width) };
+  }
+  if (file === undefined && sha256 !== undefined)
+    yield { keys: ['net', 'sha256'], expected: 'a net.file that it belongs to', received: 'none' };
 }
 
 /** What is wrong with a resolved plan beyond single values. */
@@ -88,16 +122,33 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at most the ${plan.originals.count} originals`;
     yield { keys: ['tuning', 'numModels'], expected, received: String(plan.tuning.numModels) };
   }
-  yield* fitMistakes(plan.fit);
+  yield* fitMistakes(plan.fit, Math.min(count, ...plan.lds.numModels));
 }
 
-function* fitMistakes(fit: FitOptions): Generator<Mistake> {
+/** numModels: of the smallest fit. */
+function* fitMistakes(fit: FitOptions, numModels: number): Generator<Mistake> {
   if (fit.select === 'none' && fit.lambda === undefined) {
     yield { keys: ['fit', 'lambda'], expected: 'a lambda, as select is none', received: 'nothing' };
   }
-  if (fit.select === 'holdout' && fit.lambda !== undefined) {
+  if (fit.select !== 'none' && fit.lambda !== undefined) {
     const action = 'Set fit.select to none to use this lambda, or remove it.';
-    yield { keys: ['fit', 'lambda'], expected: 'no lambda, as select is holdout', received: String(fit.lambda), action };
+    yield { keys: ['fit', 'lambda'], expected: `no lambda, as select is ${fit.select}`, received: String(fit.lambda), action };
+  }
+  if (fit.select === 'none' && fit.lambdas !== undefined) {
+    yield { keys: ['fit', 'lambdas'], expected: 'no lambdas to choose from, as select is none', received: `${fit.lambdas.length} of them` };
+  }
+  if (fit.lambdas !== undefined && new Set(fit.lambdas).size !== fit.lambdas.length) {
+    yield { keys: ['fit', 'lambdas'], expected: 'no two alike', received: fit.lambdas.join(', ') };
+  }
+  if (fit.select !== 'kfold' && fit.folds !== undefined) {
+    const action = 'Set fit.select to kfold to choose lambda by folds, or remove them.';
+    yield { keys: ['fit', 'folds'], expected: `no folds, as select is ${fit.select}`, received: String(fit.folds), action };
+  }
+  if (fit.folds !== undefined && numModels > 0 && fit.folds > numModels) {
+    yield { keys: ['fit', 'folds'], expected: `at most ${numModels}, the models of the smallest fit`, received: String(fit.folds) };
+  }
+  if (fit.select === 'kfold' && !fit.refit) {
+    yield { keys: ['fit', 'refit'], expected: 'true, as k-fold leaves no single fit to keep', received: 'false' };
   }
 }
 

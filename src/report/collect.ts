@@ -2,7 +2,7 @@
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import type { RunFolder } from '../store/run.js';
-import type { Dataset, Engine, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
+import type { Dataset, Engine, FitOptions, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
 export async function collectReport(run: RunFolder, plan: Plan, dataset: Dataset, engine: Engine): Promise<ReportData> {
@@ -30,16 +30,19 @@ function runtimeOf({ onnxruntime, device }: Record<string, string | number>): st
   return onnxruntime === undefined ? '' : `, ONNX Runtime ${onnxruntime} on ${device}`;
 }
 
+function lambdaChoice({ select, lambda, holdoutFraction, folds }: FitOptions): string {
+  if (select === 'none') return `lambda ${lambda}`;
+  return `lambda by held-out error ${select === 'kfold' ? `over ${folds} folds` : `on ${holdoutFraction * 100} %`} of the models`;
+}
+
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
 function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string; value: string }[] {
   const { recipe, fit } = plan;
   const described = engine.describe();
-  const lambda =
-    fit.lambda === undefined ? `lambda by held-out error on ${fit.holdoutFraction * 100} % of the models` : `lambda ${fit.lambda}`;
   return [
     { name: 'data', value: dataset.description },
     { name: 'points', value: `${dataset.numTrain} train, ${dataset.numValidation} validation, ${dataset.numClasses} classes` },
-    { name: 'network', value: `${plan.net.name}, width 1/${plan.net.width}` },
+    { name: 'network', value: 'file' in plan.net ? plan.net.file : `${plan.net.name}, width 1/${plan.net.width}` },
     {
       name: 'recipe',
       value:
@@ -52,7 +55,7 @@ function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string;
         `${plan.subsetModels.count} subset models (fraction ${plan.subsetModels.subsetFraction}), ${plan.originals.count} originals, ` +
         `${plan.oracles.scored} scored and ${plan.oracles.matched} matched oracles a forget set`,
     },
-    { name: 'datamodels', value: `${fit.estimator}, ${lambda}, relative gap <= ${fit.gapTolerance}` },
+    { name: 'datamodels', value: `${fit.estimator}, ${lambdaChoice(fit)}, relative gap <= ${fit.gapTolerance}` },
     {
       name: 'tuning',
       value: `grids with several settings are tuned on ${plan.tuning.numModels} originals against matched oracles (Gaussian divergence of margins)`,

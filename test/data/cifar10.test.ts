@@ -77,6 +77,14 @@ describe('loadCifar10', () => {
   it.each<[string, RegExp, () => void]>([
     ['an empty folder', /LETHE_DATA_MISSING.*lethe data fetch/, () => undefined],
     [
+      'the folder above',
+      /LETHE_DATA_MISSING.*Give the folder of the files: \S*cifar-small/,
+      () => {
+        fs.mkdirSync(path.join(directory, 'cifar-small'));
+        write(path.join('cifar-small', 'train.bin'), records([1]));
+      },
+    ],
+    [
       'a missing half',
       /LETHE_DATA_MISSING.*no test\.bin/,
       () => {

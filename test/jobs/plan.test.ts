@@ -55,6 +55,13 @@ test('an empty plan is the documented default, written out', async () => {
   expect(await load(formatJson(plan), 'plan.json')).toEqual(plan);
 });
 
+test('options of the fit that were not asked for stay absent', async () => {
+  expect(Object.keys((await load('')).fit)).not.toEqual(expect.arrayContaining(['folds']));
+  expect((await load('fit: { standardise: false }')).fit).toEqual((await load('')).fit);
+  const { fit } = await load('fit: { select: kfold, lambdas: [0.1, 0.3], standardise: true }');
+  expect(fit).toMatchObject({ select: 'kfold', folds: 5, lambdas: [0.1, 0.3], standardise: true });
+});
+
 test('values that follow from others', async () => {
   const plan = await load('seed: 5\nrecipe: { epochs: 24 }\noriginals: { count: 4 }\nforgetSets: [{ name: a, kind: random, size: 10 }]');
   expect(plan.recipe.schedule).toEqual({ kind: 'triangle', learningRate: 0.15, peakEpoch: 5 });
@@ -116,7 +123,15 @@ test.each([
   ['seed: .nan', /seed; expected a whole number/],
   ['fit: { refit: 1 }', /fit\.refit; expected true or false; received 1/],
   ['fit: { select: none }', /fit\.lambda; expected a lambda, as select is none; received nothing/],
+  ['net: { name: resnet9, file: a.onnx }', /net\.name; expected nothing beside net\.file, which holds the whole network; received resnet9/],
+  ['net: { file: "" }', /net\.file; expected the path of an ONNX file/],
   ['fit: { lambda: 0.1 }', /fit\.lambda.*Set fit\.select to none/],
+  ['fit: { select: kfold, lambda: 0.1 }', /fit\.lambda; expected no lambda, as select is kfold; received 0\.1/],
+  ['fit: { select: kfold, refit: false }', /fit\.refit; expected true, as k-fold leaves no single fit to keep; received false/],
+  ['fit: { folds: 4 }', /fit\.folds; expected no folds, as select is holdout; received 4/],
+  ['fit: { select: kfold, folds: 60 }\nlds: { numModels: [50] }', /fit\.folds; expected at most 50, the models of the smallest fit/],
+  ['fit: { lambdas: [0.1, 0.2, 0.1] }', /fit\.lambdas; expected no two alike/],
+  ['fit: { select: none, lambda: 0.1, lambdas: [0.1] }', /fit\.lambdas; expected no lambdas to choose from/],
   ['recipe: []', /recipe; expected an object; received \[\]/],
   ['recipe:', /recipe; expected an object; received null/],
   ['- 1', /expected an object/],
