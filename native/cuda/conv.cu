@@ -54,24 +54,31 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
       const bool inside = here.y < rows.taps;
       const Bf16* from = c.from.data + (inside ? here.y * c.from.rowStride() + here.x * c.from.c + here.channel : 0);
       if constexpr (vectors) {
-        for (int row = thread / 4; row < kPixels; row += kThreads / 4) copyAsync16(a + inRowOrder(row, thread % 4), from + fromAt[row], inside);
+        for (int k = 0; k < kPixels * 4 / kThreads; ++k) {
+          const int row = thread / 4 + k * (kThreads / 4);
+          copyAsync16(a + inRowOrder(row, thread % 4), from + fromAt[row], inside);
+        }
       } else {
         const bool there = inside && here.channel < c.from.c;
-        for (int row = warp; row < kPixels; row += kThreads / 32) a[inRowOrder(row, lane / 8) + lane % 8] = there ? from[fromAt[row]] : Bf16(0.0f);
+        for (int k = 0; k < kPixels * 32 / kThreads; ++k) {
+          const int row = warp + k * (kThreads / 32);
+          a[inRowOrder(row, lane / 8) + lane % 8] = there ? from[fromAt[row]] : Bf16(0.0f);
+        }
       }
       if constexpr (gradient) {
         const TapCursor& at = vectors ? here : weightHere;
         const bool tapped = at.y < rows.taps;
         const int64_t tap = (rows.tapFirst + rows.tapStep * at.y) * s.kernel + columns.tapFirst + columns.tapStep * at.x;
-        for (int column = thread / 4; column < width; column += kThreads / 4) {
+        for (int k = 0; k < width * 4 / kThreads; ++k) {
+          const int column = thread / 4 + k * (kThreads / 4);
           const bool valid = tapped && firstChannel + column < s.inChannels;
           const int64_t offset = valid ? (tap * s.inChannels + firstChannel + column) * c.padded + at.channel : 0;
           copyAsync16(b + inRowOrder(column, thread % 4), c.weight + offset, valid);
         }
         if constexpr (!vectors) weightHere.advance(kSteps, channels, columns.taps);
       } else {
-        for (int k = thread; k < kSteps * width / 8; k += kThreads) {
-          const int step = k / (width / 8), vector = k % (width / 8);
+        for (int k = 0; k < kSteps * width / 8 / kThreads; ++k) {
+          const int at = thread + k * kThreads, step = at / (width / 8), vector = at % (width / 8);
           const int64_t row = stage * kSteps + step, channel = firstChannel + vector * 8;
           const bool valid = row < depth && channel < c.padded;
           copyAsync16(b + inStepOrder<width>(step, vector), c.weight + (valid ? row * c.padded + channel : 0), valid);

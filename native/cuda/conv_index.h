@@ -25,11 +25,11 @@ LETHE_ALWAYS_INLINE Axis gradientAxis(const ConvShape& s, int64_t phase, int64_t
 
 // A place in the sum over (tap, channel).
 struct TapCursor {
-  int64_t channel = 0, x = 0, y = 0;
-  LETHE_ALWAYS_INLINE void advance(int64_t by, int64_t channels, int64_t tapsX) {
+  int channel = 0, x = 0, y = 0;
+  LETHE_ALWAYS_INLINE void advance(int by, int64_t channels, int64_t tapsX) {
     channel += by;
     while (channel >= channels) {
-      channel -= channels;
+      channel -= static_cast<int>(channels);
       if (++x == tapsX) {
         x = 0;
         ++y;
