@@ -136,7 +136,8 @@ void run(const ConvShape& s, const ImageOf<Bf16>& from, const float* weight, con
   if (to.n * to.h * to.w == 0) return;
   Bf16* rounded = reinterpret_cast<Bf16*>((reinterpret_cast<uintptr_t>(scratch) + 15) / 16 * 16);
   const int64_t rows = s.kernel * s.kernel * s.inChannels, padded = paddedChannels(s);
-  launch(dim3(static_cast<unsigned>(tilesOf(rows * padded, kThreads))), dim3(kThreads), 0, roundWeights, weight, rows, s.outChannels, padded, rounded);
+  const dim3 roundingGrid(static_cast<unsigned>(tilesOf(rows * padded, kThreads)));
+  launch(roundingGrid, dim3(kThreads), 0, roundWeights, weight, rows, s.outChannels, padded, rounded);
   const Convolution c{s, from, to, rounded, padded, to.c % 8 == 0 && alignedTo16(to.data)};
   if (from.c % 8 != 0 || !alignedTo16(from.data)) {
     launchConvolve<gradient, false, 64>(c);
