@@ -5,23 +5,30 @@
 import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
 import { fitStage, ldsFitStage, ldsSplit, logitBlocks } from './datamodels/tasks.js';
 import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
+import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
+import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
 import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
 import type { Dataset, Engine, NetSpec, Plan } from './types.js';
 import { snapshotSettings } from './unlearn/index.js';
 import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
-/** The network of a plan on a data set. */
-export function planNet(plan: Plan, dataset: Dataset): NetSpec {
+/**
+ * The network of a plan on a data set. onnx: the file of a plan that names one.
+ * @throws LETHE_NET_UNKNOWN, LETHE_NET_INVALID, LETHE_ONNX_UNSUPPORTED
+ */
+export function planNet({ net }: Plan, dataset: Dataset, onnx?: Uint8Array): NetSpec {
   const { height, width, channels, numClasses } = dataset;
-  return buildNet({ ...plan.net, input: { height, width, channels }, numClasses });
+  if (!('file' in net)) return buildNet({ ...net, input: { height, width, channels }, numClasses });
+  if (!onnx) throw new LetheError('LETHE_NET_INVALID', 'the network of the plan is a file', { expected: `the bytes of ${net.file}` });
+  return netForDataset(onnx, net.file, dataset);
 }
 
 /** Every stage of a plan, in order. A stage needs only what earlier stages published. */
-export function planStages(plan: Plan, dataset: Dataset, engine: Engine): Stage[] {
-  const numParameters = engine.parameters(planNet(plan, dataset)).reduce((sum, tensor) => sum + tensor.size, 0);
+export function planStages(plan: Plan, dataset: Dataset, engine: Engine, net: NetSpec = planNet(plan, dataset)): Stage[] {
+  const numParameters = engine.parameters(net).reduce((sum, tensor) => sum + tensor.size, 0);
   const { numTrain, numClasses } = dataset;
   const points = { numTrain, numPoints: numTrain + dataset.numValidation, numClasses };
   const forgetSizes = plan.forgetSets.map(forgetSetSize);

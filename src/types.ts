@@ -334,6 +334,9 @@ export interface MethodPlan {
   grid: 'paper' | Record<string, (number | string | boolean)[]>;
 }
 
+/** A network known by name, with its channel counts divided by `width`; or an ONNX file, whose path counts from the folder of the plan. */
+export type PlanNet = { name: string; width: number } | { file: string; sha256: string };
+
 /** An experiment as data, resolved: every default is written out. Machine facts (paths, threads) are not part of it. */
 export interface Plan {
   version: 1;
@@ -346,7 +349,7 @@ export interface Plan {
     trainPerClass: number;
     validationPerClass: number;
   };
-  net: { name: string; width: number };
+  net: PlanNet;
   recipe: TrainRecipe;
   subsetModels: { count: number; subsetFraction: number; modelsPerShard: number };
   originals: { count: number };

@@ -7,6 +7,8 @@
 
 namespace lethe {
 
+void LETHE_PER_ISA(addConvKernels)(ImageKernels<float>&);
+void LETHE_PER_ISA(addConvWeightKernels)(ImageKernels<float>&);
 void LETHE_PER_ISA(addBatchNormKernels)(ImageKernels<float>&);
 void LETHE_PER_ISA(addPointwiseKernels)(ImageKernels<float>&);
 void LETHE_PER_ISA(addPoolKernels)(ImageKernels<float>&);
@@ -14,6 +16,8 @@ void LETHE_PER_ISA(addLinearKernels)(TrainKernels&);
 void LETHE_PER_ISA(addLossKernels)(TrainKernels&);
 void LETHE_PER_ISA(addOptimizerKernels)(TrainKernels&);
 void LETHE_PER_ISA(addVectorKernels)(TrainKernels&);
+void LETHE_PER_ISA(addConvBf16Kernels)(ImageKernels<Bf16>&);
+void LETHE_PER_ISA(addConvWeightBf16Kernels)(ImageKernels<Bf16>&);
 void LETHE_PER_ISA(addBatchNormBf16Kernels)(ImageKernels<Bf16>&);
 void LETHE_PER_ISA(addPointwiseBf16Kernels)(ImageKernels<Bf16>&);
 void LETHE_PER_ISA(addPoolBf16Kernels)(ImageKernels<Bf16>&);
@@ -23,6 +27,8 @@ namespace {
 const TrainKernels& fp32Table() {
   static const TrainKernels table = [] {
     TrainKernels kernels{};
+    LETHE_PER_ISA(addConvKernels)(kernels);
+    LETHE_PER_ISA(addConvWeightKernels)(kernels);
     LETHE_PER_ISA(addBatchNormKernels)(kernels);
     LETHE_PER_ISA(addPointwiseKernels)(kernels);
     LETHE_PER_ISA(addPoolKernels)(kernels);
@@ -38,6 +44,8 @@ const TrainKernels& fp32Table() {
 const ImageKernels<Bf16>& bf16Table() {
   static const ImageKernels<Bf16> table = [] {
     ImageKernels<Bf16> kernels{};
+    LETHE_PER_ISA(addConvBf16Kernels)(kernels);
+    LETHE_PER_ISA(addConvWeightBf16Kernels)(kernels);
     LETHE_PER_ISA(addBatchNormBf16Kernels)(kernels);
     LETHE_PER_ISA(addPointwiseBf16Kernels)(kernels);
     LETHE_PER_ISA(addPoolBf16Kernels)(kernels);

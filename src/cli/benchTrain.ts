@@ -81,10 +81,10 @@ async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
 
 /** Images that one subset model of the plan sees. */
 function workOf({ name, data, net, recipe, subsetModels }: Plan): NonNullable<TrainBenchOptions['plan']> {
-  if (data.name !== 'cifar10' || net.name !== 'resnet9') {
+  if (data.name !== 'cifar10' || 'file' in net || net.name !== 'resnet9') {
     throw new LetheError('LETHE_OPTION_INVALID', `plan ${name} cannot be counted`, {
       expected: 'a plan for resnet9 on cifar10, as is measured here',
-      received: `${net.name} on ${data.name}`,
+      received: `${'file' in net ? net.file : net.name} on ${data.name}`,
     });
   }
   const numTrain = data.trainPerClass === 0 ? 50000 : 10 * data.trainPerClass;

@@ -33,10 +33,10 @@ export interface FinishedRun {
 /**
  * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED
  */
-export async function executePlan(plan: Plan, options: ExecutePlanOptions): Promise<FinishedRun> {
+export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?: Uint8Array): Promise<FinishedRun> {
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
   const signal = interruptSignal();
-  const session = await planSession(plan, options, options);
+  const session = await planSession(plan, options, options, onnx);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);

@@ -5,6 +5,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import { estimateStages, statusOf } from '../jobs/estimate.js';
 import { executorNames, type ExecutorName } from '../jobs/executor.js';
 import { loadPlan } from '../jobs/plan.js';
+import { readPlanNet } from '../jobs/planNet.js';
 import { serveWorker } from '../jobs/worker.js';
 import { renderKlomTable } from '../report/index.js';
 import { readSessions } from '../store/provenance.js';
@@ -64,12 +65,13 @@ export function registerRun(program: Command): void {
 
 async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
   const plan = await loadPlan(file);
+  const onnx = await readPlanNet(file, plan.net);
   if (options.dryRun) {
-    await dryRun(plan, options);
+    await dryRun(plan, options, onnx);
     return;
   }
   const started = Date.now();
-  const { root, report, page, tasksRun, tasksSkipped } = await executePlan(plan, options);
+  const { root, report, page, tasksRun, tasksSkipped } = await executePlan(plan, options, onnx);
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
     const { dataDescription, scores, floors, lds } = report;
@@ -80,8 +82,8 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
   say(`${tasksRun} tasks run, ${tasksSkipped} found finished, ${duration(seconds)}`);
 }
 
-async function dryRun(plan: Plan, options: RunVerbOptions): Promise<void> {
-  const session = await planSession(plan, options, options);
+async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
+  const session = await planSession(plan, options, options, onnx);
   const stages = estimateStages(session.stages);
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);
@@ -104,8 +106,7 @@ async function dryRun(plan: Plan, options: RunVerbOptions): Promise<void> {
 }
 
 /** Images a second of this network on all allowed processors: one short training each. */
-async function measureRate({ plan, dataset, engine, threads }: Awaited<ReturnType<typeof planSession>>): Promise<number> {
-  const { planNet } = await import('../pipeline.js');
+async function measureRate({ plan, dataset, engine, net, threads }: Awaited<ReturnType<typeof planSession>>): Promise<number> {
   const { trainingJob } = await import('../train/jobs.js');
   const lanes = threads || Number(engine.describe()['threads']);
   const indices = Int32Array.from({ length: Math.min(dataset.numTrain, 4 * plan.recipe.batchSize) }, (_, i) => i);
@@ -113,7 +114,7 @@ async function measureRate({ plan, dataset, engine, threads }: Awaited<ReturnTyp
   const jobs = Array.from({ length: lanes }, (_, k) => trainingJob(recipe, 0, k, indices));
   const started = performance.now();
   const results = await engine.trainMany(
-    planNet(plan, dataset),
+    net,
     dataset,
     jobs,
     { evalPoints: new Int32Array(0), evalEpochs: [], parameters: false },

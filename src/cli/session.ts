@@ -1,14 +1,15 @@
 /** Opens what a plan needs: data set, engine, stages, run folder. Shared by the verbs that work on runs. */
 import path from 'node:path';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { choiceOf, createEngine, type EngineChoice, engineIdentity } from '../engines/index.js';
+import { choiceOf, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { planNet, planStages } from '../pipeline.js';
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { openRun } from '../store/run.js';
-import type { Dataset, Engine, Plan } from '../types.js';
+import type { Dataset, Engine, NetSpec, Plan } from '../types.js';
 import { say } from './common.js';
+import { engineOf } from './engine.js';
 
 export interface SessionOptions {
   data?: string;
@@ -19,23 +20,34 @@ export interface Session {
   plan: Plan;
   dataset: Dataset;
   engine: Engine;
+  net: NetSpec;
+  /** Of a plan whose network is a file. */
+  onnx?: Uint8Array;
   stages: Stage[];
   threads: number;
 }
 
 /** Loads the data set and expands the plan; touches no run folder, so that --dry-run can use it. */
-export async function planSession(plan: Plan, choice: EngineChoice, { data, threads }: SessionOptions): Promise<Session> {
+export async function planSession(
+  plan: Plan,
+  choice: EngineChoice,
+  { data, threads }: SessionOptions,
+  onnx?: Uint8Array,
+): Promise<Session> {
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
-  const engine = createEngine({ ...choice, threads });
-  return { plan, dataset, engine, stages: planStages(plan, dataset, engine), threads };
+  const engine = engineOf({ ...choice, threads });
+  const net = planNet(plan, dataset, onnx);
+  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages: planStages(plan, dataset, engine, net), threads };
 }
 
 /** The context tasks run in. The run folder is made or, when it is there, must be of the same plan, data, engine and instruction set. */
-export async function openSession(root: string, { plan, dataset, engine, threads }: Session): Promise<TaskContext> {
+export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads }: Session): Promise<TaskContext> {
   const identity = { dataset: dataset.sha256, ...engineIdentity(engine) };
   const run = await openRun(path.resolve(root), { plan, identity });
-  return { plan, run, dataset, engine, net: planNet(plan, dataset), threads };
+  // the run goes on without the file it came from
+  if (onnx && !(await run.isDone(layout.net))) await run.publish([{ path: layout.net, content: onnx }]);
+  return { plan, run, dataset, engine, net, threads };
 }
 
 /** Opens a run that exists, with its own plan and engine. */
@@ -43,6 +55,7 @@ export async function reopenSession(root: string, options: SessionOptions): Prom
   const run = await openRun(path.resolve(root));
   const identity = (await run.isDone(layout.identity)) ? decodeJson(await run.read(layout.identity), layout.identity) : undefined;
   const choice = identity === undefined ? { engine: 'native' as const } : choiceOf(identity as Record<string, string>);
-  const session = await planSession(run.plan, choice, options);
+  const onnx = 'file' in run.plan.net ? await run.read(layout.net) : undefined;
+  const session = await planSession(run.plan, choice, options, onnx);
   return { session, context: await openSession(root, session) };
 }

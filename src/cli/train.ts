@@ -2,10 +2,9 @@
 import path from 'node:path';
 import { maskIndices, packMasks } from '../data/masks.js';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { createEngine } from '../engines/index.js';
 import { LetheError } from '../errors.js';
 import { buildNet } from '../models/index.js';
-import { importOnnx, netFromOnnx } from '../models/onnxImport.js';
+import { importOnnx, netForDataset } from '../models/onnxImport.js';
 import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
 import { readWhole, sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
@@ -14,7 +13,7 @@ import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
 import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
-import { type EngineFlags, engineOptions } from './engine.js';
+import { type EngineFlags, engineOf, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
 interface TrainVerbOptions extends EngineFlags {
@@ -89,7 +88,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const { numTrain } = dataset;
   const net = await networkOf(options, dataset);
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = createEngine(options);
+  const engine = engineOf(options);
   const initial = await initialOf(options, net, engine);
   const jobOf = (model: number): TrainJob => ({
     ...trainingJob(recipe, options.seed, model, subset(model)),
@@ -129,14 +128,7 @@ async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<N
   }
   const bytes = await readWhole(options.netFile);
   if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
-  const net = netFromOnnx(bytes, path.basename(options.netFile));
-  if (net.numClasses !== numClasses) {
-    throw new LetheError('LETHE_NET_INVALID', `${options.netFile} is a network for other data`, {
-      expected: `${numClasses} classes, those of ${dataset.name}`,
-      received: String(net.numClasses),
-    });
-  }
-  return net;
+  return netForDataset(bytes, path.basename(options.netFile), dataset);
 }
 
 /** The parameters every model starts from, if not random ones. */

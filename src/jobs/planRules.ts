@@ -7,6 +7,7 @@ import {
   type MethodName,
   type MethodPlan,
   type Plan,
+  type PlanNet,
   type Schedule,
   type TrainRecipe,
 } from '../types.js';
@@ -21,6 +22,7 @@ export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
     ...parsed,
     version: 1,
     name: parsed.name ?? fileStem,
+    net: resolveNet(parsed.net),
     recipe: resolveRecipe(recipe),
     fit: resolveFit(fit, seed),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
@@ -33,6 +35,11 @@ export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
 function resolveRecipe({ augment, ...recipe }: ParsedPlan['recipe']): TrainRecipe {
   const augments = augment !== undefined && (augment.cropPadding > 0 || augment.flip);
   return { ...recipe, schedule: resolveSchedule(recipe.schedule, recipe.epochs), ...(augments ? { augment } : {}) };
+}
+
+/** The sha256 of a file is filled in by who reads it. */
+function resolveNet({ name, width, file, sha256 = '' }: ParsedPlan['net']): PlanNet {
+  return file === undefined ? { name: name ?? defaults.net.name, width: width ?? defaults.net.width } : { file, sha256 };
 }
 
 function resolveSchedule(schedule: ParsedPlan['recipe']['schedule'], epochs: number): Schedule {
@@ -50,6 +57,16 @@ function resolveFit({ lambda, lambdas, folds, standardise, ...fit }: ParsedPlan[
     ...(folds === undefined && fit.select !== 'kfold' ? {} : { folds: folds ?? defaultFolds }),
     ...(standardise === true ? { standardise } : {}),
   };
+}
+
+/** A network is named or a file, not both. */
+export function* netMistakes({ net: { name, width, file, sha256 } }: ParsedPlan): Generator<Mistake> {
+  if (file !== undefined && (name !== undefined || width !== undefined)) {
+    const key = name === undefined ? 'width' : 'name';
+    yield { keys: ['net', key], expected: 'nothing beside net.file, which holds the whole network', received: String(name ?? width) };
+  }
+  if (file === undefined && sha256 !== undefined)
+    yield { keys: ['net', 'sha256'], expected: 'a net.file that it belongs to', received: 'none' };
 }
 
 /** What is wrong with a resolved plan beyond single values. */

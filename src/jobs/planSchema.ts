@@ -25,9 +25,10 @@ const truth = z.custom<boolean>((value) => typeof value === 'boolean', { error: 
 const name = z.custom<string>((value) => typeof value === 'string' && isName(value), {
   error: 'a name of lower-case letters, digits, ".", "_" and "-", beginning with a letter or digit, at most 64',
 });
-const filePath = z.custom<string>((value) => typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value), {
-  error: 'the path of a .npy file',
-});
+function filePath(kind: string): z.ZodType<string> {
+  return z.custom<string>((value) => typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value), { error: `the path of ${kind}` });
+}
+const digest = z.custom<string>((value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value), { error: 'a sha256 in hex' });
 
 /** Its error for unknown keys is the list of the known ones, which the report of the mistake turns into a proposal. */
 function closed<Shape extends z.ZodRawShape>(shape: Shape) {
@@ -59,7 +60,7 @@ const schedule = z.discriminatedUnion('kind', [
 
 const forgetSet = z.discriminatedUnion('kind', [
   closed({ name, kind: z.literal('random'), size: whole(1), seed: whole(0).optional() }),
-  closed({ name, kind: z.literal('file'), path: filePath }),
+  closed({ name, kind: z.literal('file'), path: filePath('a .npy file') }),
   closed({ name, kind: z.literal('principalComponent'), component: whole(1), top: whole(0).default(0), bottom: whole(0).default(0) }),
 ]);
 
@@ -82,7 +83,12 @@ export const planSchema = closed({
     trainPerClass: whole(0).default(defaults.data.trainPerClass),
     validationPerClass: whole(0).default(defaults.data.validationPerClass),
   }).prefault({}),
-  net: closed({ name: name.default(defaults.net.name), width: whole(1).default(defaults.net.width) }).prefault({}),
+  net: closed({
+    name: name.optional(),
+    width: whole(1).optional(),
+    file: filePath('an ONNX file').optional(),
+    sha256: digest.optional(),
+  }).prefault({}),
   recipe: closed({
     epochs: whole(1).default(defaults.recipe.epochs),
     batchSize: whole(1).default(defaults.recipe.batchSize),

@@ -1,6 +1,6 @@
 /** An ONNX file as a network to train: which of its constants are parameters, and how they are initialised. */
 import { LetheError } from '../errors.js';
-import type { NetSpec } from '../types.js';
+import type { Dataset, NetSpec } from '../types.js';
 import { ruleOf } from './graph/tape.js';
 import { type ForwardGraph, type GraphParameter, sizeOf } from './graph/types.js';
 import { imageScale, imageScaleKey } from './onnx.js';
@@ -60,6 +60,17 @@ export function netFromOnnx(bytes: Uint8Array, name: string): NetSpec {
     throw unsupportedPart('fixed sizes of images and classes', `images ${channels} x ${height} x ${width}, ${graph.numClasses} classes`);
   }
   return { name, input: { height, width, channels }, numClasses: graph.numClasses, layers: [], onnx: bytes };
+}
+
+/** The network of an ONNX file that is to be trained on a data set. @throws LETHE_NET_INVALID where it is for other images or classes */
+export function netForDataset(bytes: Uint8Array, name: string, dataset: Dataset): NetSpec {
+  const net = netFromOnnx(bytes, name);
+  const shape = ({ height, width, channels }: NetSpec['input'], classes: number): string =>
+    `images ${height} x ${width} x ${channels}, ${classes} classes`;
+  const expected = shape(dataset, dataset.numClasses);
+  const received = shape(net.input, net.numClasses);
+  if (expected === received) return net;
+  throw new LetheError('LETHE_NET_INVALID', `${name} is a network for other data`, { expected: `${expected}: ${dataset.name}`, received });
 }
 
 function checkNode(node: OnnxNode, opset: number): void {

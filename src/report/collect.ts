@@ -42,7 +42,7 @@ function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string;
   return [
     { name: 'data', value: dataset.description },
     { name: 'points', value: `${dataset.numTrain} train, ${dataset.numValidation} validation, ${dataset.numClasses} classes` },
-    { name: 'network', value: `${plan.net.name}, width 1/${plan.net.width}` },
+    { name: 'network', value: 'file' in plan.net ? plan.net.file : `${plan.net.name}, width 1/${plan.net.width}` },
     {
       name: 'recipe',
       value:

@@ -37,6 +37,8 @@ function forgetSetName(name: string): string {
 export const layout = {
   plan: 'plan.json',
   identity: 'identity.json',
+  /** The ONNX file of a plan that names one. */
+  net: 'net.onnx',
   provenance: 'provenance.json',
   failed: 'failed.jsonl',
   masks: 'masks.arrow',
@@ -112,6 +114,7 @@ const artefactPattern = new RegExp(
   `^(${[
     'plan\\.json',
     'identity\\.json',
+    'net\\.onnx',
     'masks\\.arrow',
     `outputs/\\d{2,}/${shardPattern}`,
     `originals/${shardPattern}`,

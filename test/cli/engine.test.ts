@@ -58,23 +58,34 @@ test('lethe train --net-file trains an ONNX file, from its own values when asked
   fs.writeFileSync(file, 'no model');
   const damaged = await train('--engine', 'ort', '--net-file', file, '--out', path.join(folder, 'never'));
   expect(damaged).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_ONNX_INVALID') as string });
-  const device = await train('--device', 'cuda', '--out', path.join(folder, 'never'));
-  expect(device).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_DEVICE_UNSUPPORTED') as string });
+  const device = await train('--device', 'cuda', '--out', path.join(folder, 'gpu'));
+  // trains where there is a GPU, and says so where there is none; only auto may choose
+  if (device.code !== 0)
+    expect(device).toMatchObject({ code: 4, stderr: expect.stringMatching(/LETHE_GPU_UNAVAILABLE.*Use --device cpu/) as string });
+  const auto = await train('--device', 'auto', '--models', '1', '--out', path.join(folder, 'auto'));
+  expect(auto).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining(`--device auto: ${device.code === 0 ? 'cuda' : 'cpu'}`) as string,
+  });
+  const chosen = JSON.parse(fs.readFileSync(path.join(folder, 'auto', 'train.json'), 'utf8')) as { engine: Record<string, unknown> };
+  expect(chosen.engine['device']).toBe(device.code === 0 ? 'cuda' : 'cpu');
+  const neither = await train('--engine', 'ort', '--device', 'auto', '--out', path.join(folder, 'never'));
+  expect(neither).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_DEVICE_UNSUPPORTED') as string });
   expect(fs.existsSync(path.join(folder, 'never'))).toBe(false);
   // trains where ONNX Runtime has its CUDA libraries, and says so where it has not; never on another device
   const cuda = await train('--engine', 'ort', '--device', 'cuda', '--out', path.join(folder, 'cuda'));
   if (cuda.code !== 0) expect(cuda).toMatchObject({ code: 4, stderr: expect.stringContaining('LETHE_PROVIDER_MISSING') as string });
 });
 
-test('a run keeps the engine it was started with', async () => {
-  const plan = path.join(folder, 'plan.json');
+function writePlan(name: string, net: object): string {
+  const plan = path.join(folder, `${name}.json`);
   fs.writeFileSync(
     plan,
     JSON.stringify({
       version: 1,
-      name: 'small',
+      name,
       data: { name: 'synthetic', trainPerClass: 4, validationPerClass: 1 },
-      net: { name: 'smallcnn', width: 4 },
+      net,
       recipe: { epochs: 2, batchSize: 8 },
       subsetModels: { count: 16, modelsPerShard: 8 },
       originals: { count: 3 },
@@ -85,6 +96,41 @@ test('a run keeps the engine it was started with', async () => {
       tuning: { numModels: 2 },
     }),
   );
+  return plan;
+}
+
+test('a plan whose network is an ONNX file runs to its report, in worker processes, and goes on without the file', async () => {
+  const { dataset } = syntheticDataset({ trainPerClass: 4, validationPerClass: 1 });
+  const net = buildNet({ name: 'smallcnn', width: 4, input: { height: 16, width: 16, channels: 3 }, numClasses: 5 });
+  const tensors = native.parameters(net);
+  const parameters = new Float32Array(tensors.reduce((sum, { size }) => sum + size, 0)).fill(0.1);
+  const file = path.join(folder, 'own.onnx');
+  fs.writeFileSync(file, exportOnnx({ net, tensors, parameters, dataset }));
+  const plan = writePlan('own', { file: 'own.onnx' });
+  const root = path.join(folder, 'own-run');
+  const run = (...more: string[]) => lethe(['run', plan, '--out', root, '--threads', '1', ...more]);
+  expect(await run()).toMatchObject({ code: 2, stderr: expect.stringMatching(/LETHE_NET_UNSUPPORTED.*Use --engine ort/) as string });
+  expect(await run('--engine', 'ort', '--executor', 'process', '--workers', '2')).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('DMM') as string,
+  });
+  const page = fs.readFileSync(path.join(root, 'report', 'index.html'), 'utf8');
+  expect(page).toContain('own.onnx');
+
+  fs.writeFileSync(file, exportOnnx({ net, tensors, parameters: parameters.fill(0.2), dataset }));
+  const changed = await run('--engine', 'ort');
+  expect(changed).toMatchObject({ code: 2, stderr: expect.stringMatching(/LETHE_PLAN_CHANGED[\s\S]*net\.sha256/) as string });
+  fs.rmSync(file);
+  expect(await run('--engine', 'ort')).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_FILE_MISSING') as string });
+  expect(await lethe(['report', root])).toMatchObject({ code: 0 });
+  expect(await lethe(['verify', root])).toMatchObject({ code: 0 });
+  const out = path.join(folder, 'own-unlearned');
+  const unlearn = ['unlearn', '--run', root, '--forget-set', 'random-4', '--method', 'gradient-descent', '--threads', '1', '--out', out];
+  expect(await lethe(unlearn)).toMatchObject({ code: 0 });
+});
+
+test('a run keeps the engine it was started with', async () => {
+  const plan = writePlan('small', { name: 'smallcnn', width: 4 });
   const root = path.join(folder, 'run');
   const run = (...more: string[]) => lethe(['run', plan, '--out', root, '--threads', '1', ...more]);
   expect(await run('--engine', 'ort')).toMatchObject({ code: 0 });

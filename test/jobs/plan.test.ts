@@ -123,6 +123,8 @@ test.each([
   ['seed: .nan', /seed; expected a whole number/],
   ['fit: { refit: 1 }', /fit\.refit; expected true or false; received 1/],
   ['fit: { select: none }', /fit\.lambda; expected a lambda, as select is none; received nothing/],
+  ['net: { name: resnet9, file: a.onnx }', /net\.name; expected nothing beside net\.file, which holds the whole network; received resnet9/],
+  ['net: { file: "" }', /net\.file; expected the path of an ONNX file/],
   ['fit: { lambda: 0.1 }', /fit\.lambda.*Set fit\.select to none/],
   ['fit: { select: kfold, lambda: 0.1 }', /fit\.lambda; expected no lambda, as select is kfold; received 0\.1/],
   ['fit: { select: kfold, refit: false }', /fit\.refit; expected true, as k-fold leaves no single fit to keep; received false/],
