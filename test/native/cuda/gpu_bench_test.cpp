@@ -88,6 +88,11 @@ void evaluation() {
     return Status::success();
   };
   expect(klomRow(broken, 9, 70).problem.find("point 0") != std::string::npos, "wrong scores fail the check");
+  const Row fit = lassoRow(syntheticProblem(60, 33, 3, 0), 3,
+                           [](const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
+                             return testGpu().fitDatamodels(masks, targets, options, {}, {}, fits);
+                           });
+  expect(fit.problem.empty(), "fits on the GPU are certified. " + fit.problem);
   GpuPeaks peaks;
   const Status status = testGpu().measurePeaks(0, 3, 1 << 16, peaks);
   expect(status.ok() && peaks.bf16Tflops > 0 && peaks.int8Tops > 0 && peaks.memoryGbytes > 0, "peaks, whose sums are exact. " + status.message);
