@@ -1,0 +1,57 @@
+// Tiles of bf16 in shared memory and their product on the matrix unit. A tile holds 32 steps of the sum, in one of two orders, either with
+// its vectors of 8 numbers permuted so that ldmatrix meets every bank once:
+//   row order   (rows, 32): a row's 32 steps side by side
+//   step order  (32, width): a step's rows (or columns) side by side
+#pragma once
+#include "cuda/gpu.h"
+#include "lethe/bf16.h"
+
+namespace lethe {
+inline namespace LETHE_ISA {
+
+constexpr int kSteps = 32, kThreads = 256, kStages = 4;
+
+__device__ __forceinline__ int inRowOrder(int row, int vector) { return row * kSteps + (vector ^ (row >> 1 & 3)) * 8; }
+template <int width>
+__device__ __forceinline__ int inStepOrder(int step, int vector) {
+  return step * width + (vector ^ (step & 7)) * 8;
+}
+
+// sums[i][j] += rows [row + 16 i, + 16) of a times columns [column + 8 j, + 8) of b, for this warp. aWidth, bWidth: of a tile in step order;
+// 0: it is in row order.
+template <int aWidth, int bWidth, int tall>
+__device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int row, int column, float (&sums)[tall][4][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+  for (int step = 0; step < kSteps; step += 16) {
+    uint32_t left[tall][4], right[4][2];
+    for (int i = 0; i < tall; ++i) {
+      if constexpr (aWidth == 0) {
+        loadMatrix4(left[i], a + inRowOrder(row + 16 * i + lane % 16, step / 8 + lane / 16));
+      } else {
+        loadMatrix4Transposed(left[i], a + inStepOrder<aWidth>(step + lane / 16 * 8 + lane % 8, row / 8 + 2 * i + lane / 8 % 2));
+      }
+    }
+    for (int j = 0; j < 4; j += 2) {
+      uint32_t both[4];
+      if constexpr (bWidth == 0) {
+        loadMatrix4(both, b + inRowOrder(column + 8 * j + lane / 16 * 8 + lane % 8, step / 8 + lane / 8 % 2));
+      } else {
+        loadMatrix4Transposed(both, b + inStepOrder<bWidth>(step + lane / 8 % 2 * 8 + lane % 8, column / 8 + j + lane / 16));
+      }
+      right[j][0] = both[0];
+      right[j][1] = both[1];
+      right[j + 1][0] = both[2];
+      right[j + 1][1] = both[3];
+    }
+    for (int i = 0; i < tall; ++i)
+      for (int j = 0; j < 4; ++j) mmaBf16(sums[i][j], left[i], right[j]);
+  }
+}
+
+inline bool alignedTo16(const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; }
+
+}  // namespace LETHE_ISA
+}  // namespace lethe
