@@ -1,17 +1,10 @@
 #include "net_runner.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <new>
 
 namespace lethe {
 
 namespace {
-
-constexpr int64_t kHugePage = 2 << 20;
 
 int64_t roundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -20,48 +13,56 @@ int64_t bufferBytes(const PlanBuffer& buffer, int64_t maxBatch) {
   return roundUp(buffer.bytesPerImage() * maxBatch, 4096) + 5 * 64;
 }
 
-int64_t scratchBytes(const NetPlan& plan, Isa isa) {
+int64_t scratchBytes(const NetPlan& plan, const TrainBackend& backend) {
   int64_t floats = 0;
   for (const PlanStep& step : plan.steps) {
     if (step.layer.op != LayerOp::conv) continue;
     const PlanBuffer& x = plan.buffers[static_cast<size_t>(step.in[0])];
-    const auto need = step.precision == Precision::bf16 ? bf16Kernels(isa).convScratchFloats : trainKernels(isa).convScratchFloats;
+    const auto need = step.precision == Precision::bf16 ? backend.bf16->convScratchFloats : backend.fp32->convScratchFloats;
     floats = std::max(floats, need(step.conv, x.h, x.w));
   }
   return roundUp(floats * static_cast<int64_t>(sizeof(float)), 64);
 }
 
+int64_t statisticsBytes(const NetPlan& plan) { return roundUp(plan.statisticsFloats * static_cast<int64_t>(sizeof(float)), 64); }
+int64_t argmaxBytes(const NetPlan& plan, int64_t maxBatch) { return roundUp(plan.argmaxBytesPerImage * maxBatch, 64); }
+
 }  // namespace
 
-Arena::Arena(int64_t numBytes) {
-  const size_t size = static_cast<size_t>(roundUp(std::max<int64_t>(numBytes, 1), kHugePage));
-  memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(kHugePage, size)));
-  if (!memory_) throw std::bad_alloc();
-  madvise(memory_.get(), size, MADV_HUGEPAGE);  // a hint: failure costs speed only
-  std::memset(memory_.get(), 0, size);
-}
-
-int64_t NetRunner::bytes(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients) {
-  int64_t total = plan.argmaxBytesPerImage * maxBatch + scratchBytes(plan, isa);
+int64_t NetRunner::bytes(const NetPlan& plan, const TrainBackend& backend, int64_t maxBatch, bool withGradients) {
+  int64_t total = scratchBytes(plan, backend) + statisticsBytes(plan) + argmaxBytes(plan, maxBatch);
   for (size_t i = 0; i < (withGradients ? plan.buffers.size() : plan.numActivations); ++i) total += bufferBytes(plan.buffers[i], maxBatch);
   return total;
 }
 
-NetRunner::NetRunner(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients)
+NetRunner::NetRunner(const NetPlan& plan, const TrainBackend& backend, int64_t maxBatch, bool withGradients)
     : plan_(plan),
-      fp32_(trainKernels(isa)),
-      bf16_(bf16Kernels(isa)),
+      fp32_(*backend.fp32),
+      bf16_(*backend.bf16),
       maxBatch_(maxBatch),
-      arena_(bytes(plan, isa, maxBatch, withGradients)),
-      statistics_(static_cast<size_t>(plan.statisticsFloats)) {
+      arena_(backend, bytes(plan, backend, maxBatch, withGradients)) {
   uint8_t* next = arena_.data();
   scratch_ = reinterpret_cast<float*>(next);
-  next += scratchBytes(plan, isa);
+  next += scratchBytes(plan, backend);
+  statistics_ = reinterpret_cast<float*>(next);
+  next += statisticsBytes(plan);
   argmax_ = next;
-  next += plan.argmaxBytesPerImage * maxBatch;
+  next += argmaxBytes(plan, maxBatch);
   for (size_t i = 0; i < (withGradients ? plan.buffers.size() : plan.numActivations); ++i) {
     bases_.push_back(next);
     next += bufferBytes(plan.buffers[i], maxBatch);
+  }
+  writeScales(backend);
+}
+
+// A scale layer is an affine map that never changes: (2, c) scale, shift.
+void NetRunner::writeScales(const TrainBackend& backend) {
+  for (const PlanStep& step : plan_.steps) {
+    if (step.layer.op != LayerOp::scale) continue;
+    const size_t channels = static_cast<size_t>(plan_.buffers[static_cast<size_t>(step.in[0])].c);
+    std::vector<float> values(2 * channels, 0.0f);
+    std::fill_n(values.begin(), channels, step.layer.factor);
+    backend.upload(statistics(step), values.data(), static_cast<int64_t>(values.size() * sizeof(float)));
   }
 }
 
@@ -114,9 +115,7 @@ void NetRunner::imagesForward(const PlanStep& step, int64_t n, bool trainBatchNo
     case LayerOp::globalMaxPool: kernel.globalMaxPool(x, vector(step.out), reinterpret_cast<int32_t*>(argmax(step))); break;
     case LayerOp::globalAveragePool: kernel.globalAveragePool(x, vector(step.out)); break;
     case LayerOp::scale: {
-      float* scale = statistics_.data() + step.statistics;
-      std::fill(scale, scale + x.c, step.layer.factor);
-      std::fill(scale + x.c, scale + 2 * x.c, 0.0f);
+      const float* scale = statistics(step);
       kernel.affine(x, scale, scale + x.c, false, y);
       break;
     }
@@ -128,34 +127,21 @@ template <typename Value>
 void NetRunner::normForward(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters) {
   const ImageKernels<Value>& kernel = kernels<Value>();
   const ImageOf<Value> x = view<Value>(step.in[0], n);
-  float* mean = statistics_.data() + step.statistics;  // (5, c): mean, variance, inverseStd, scale, shift
-  float *variance = mean + x.c, *inverseStd = variance + x.c, *scale = inverseStd + x.c, *shift = scale + x.c;
-  if (trainBatchNorm) {
-    kernel.batchNormStatistics(x, mean, variance);
-  } else {
-    std::copy_n(parameters + step.runningMean, x.c, mean);
-    std::copy_n(parameters + step.runningVariance, x.c, variance);
-  }
-  const float *gamma = parameters + step.weight, *beta = parameters + step.bias;
-  for (int64_t c = 0; c < x.c; ++c) {
-    inverseStd[c] = 1.0f / std::sqrt(variance[c] + step.layer.epsilon);
-    scale[c] = gamma[c] * inverseStd[c];
-    shift[c] = beta[c] - mean[c] * scale[c];
-  }
+  float* statistic = statistics(step);  // (5, c): mean, variance, inverseStd, scale, shift
+  float *inverseStd = statistic + 2 * x.c, *scale = inverseStd + x.c, *shift = scale + x.c;
+  if (trainBatchNorm) kernel.batchNormStatistics(x, statistic, statistic + x.c);
+  const float* mean = trainBatchNorm ? statistic : parameters + step.runningMean;
+  const float* variance = trainBatchNorm ? statistic + x.c : parameters + step.runningVariance;
+  fp32_.foldNorm(x.c, step.layer.epsilon, mean, variance, parameters + step.weight, parameters + step.bias, inverseStd, scale, shift);
   kernel.affine(x, scale, shift, step.relu, view<Value>(step.out, n));
 }
 
 void NetRunner::moveRunning(const PlanStep& step, int64_t n, float* parameters) const {
   const PlanBuffer& x = plan_.buffers[static_cast<size_t>(step.in[0])];
-  const float* mean = statistics_.data() + step.statistics;
-  const float* variance = mean + x.c;
   const double count = static_cast<double>(n * x.h * x.w);
-  const float unbiased = static_cast<float>(count > 1 ? count / (count - 1) : 1.0), momentum = step.layer.momentum;
-  float *runningMean = parameters + step.runningMean, *runningVariance = parameters + step.runningVariance;
-  for (int64_t c = 0; c < x.c; ++c) {
-    runningMean[c] = (1.0f - momentum) * runningMean[c] + momentum * mean[c];
-    runningVariance[c] = (1.0f - momentum) * runningVariance[c] + momentum * unbiased * variance[c];
-  }
+  const float unbiased = static_cast<float>(count > 1 ? count / (count - 1) : 1.0);
+  const float* mean = statistics(step);
+  fp32_.moveRunning(x.c, step.layer.momentum, unbiased, mean, mean + x.c, parameters + step.runningMean, parameters + step.runningVariance);
 }
 
 void NetRunner::backward(int64_t n, bool trainBatchNorm, const float* parameters, float* gradient) {
@@ -189,8 +175,8 @@ void NetRunner::imagesBackward(const PlanStep& step, int64_t n, bool trainBatchN
   }
   if (step.layer.op == LayerOp::linear) linearBackward(step, n, parameters, gradient);
   if (step.layer.op == LayerOp::batchNorm) {
-    const float* mean = statistics_.data() + step.statistics;
-    kernel.batchNormBackward(x, dy, mean, mean + 2 * x.c, parameters + step.weight, parameters + step.bias, step.relu, trainBatchNorm,
+    const float* mean = trainBatchNorm ? statistics(step) : parameters + step.runningMean;
+    kernel.batchNormBackward(x, dy, mean, statistics(step) + 2 * x.c, parameters + step.weight, parameters + step.bias, step.relu, trainBatchNorm,
                              gradient + step.weight, gradient + step.bias, view<Value>(step.flow[0].write, n));
   }
   for (const GradientFlow& flow : step.flow) {
@@ -218,7 +204,7 @@ void NetRunner::inputGradient(const PlanStep& step, const ImageOf<Value>& dy, co
       break;
     case LayerOp::globalAveragePool: kernel.globalAveragePoolBackward(vector(step.gradient), dx); break;
     case LayerOp::scale: {
-      const float* scale = statistics_.data() + step.statistics;
+      const float* scale = statistics(step);
       kernel.affine(dy, scale, scale + dx.c, false, dx);
       break;
     }

@@ -1,40 +1,27 @@
 // Runs a compiled network forward and backward for one model at a time; every buffer is allocated once, at the largest batch.
 #pragma once
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
-#include <memory>
 #include <vector>
 
+#include "lethe/train_backend.h"
 #include "net_plan.h"
 
 namespace lethe {
-
-// Zeroed memory with large-page alignment; throws std::bad_alloc.
-class Arena {
- public:
-  explicit Arena(int64_t numBytes);
-  uint8_t* data() const { return memory_.get(); }
-
- private:
-  struct Free {
-    void operator()(uint8_t* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<uint8_t, Free> memory_;
-};
 
 // What has just been computed for a step: its output, a convolution's weight gradient, or all that is left of its backward.
 enum class StepPart { forward, weightGradient, rest };
 using StepObserver = std::function<void(const PlanStep&, StepPart)>;
 
+// All pointers below are the backend's.
 class NetRunner {
  public:
   // withGradients: false saves the gradient buffers where only forward is called.
-  NetRunner(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients);
+  NetRunner(const NetPlan& plan, const TrainBackend& backend, int64_t maxBatch, bool withGradients);
   NetRunner(const NetRunner&) = delete;
   NetRunner& operator=(const NetRunner&) = delete;
 
-  static int64_t bytes(const NetPlan& plan, Isa isa, int64_t maxBatch, bool withGradients);
+  static int64_t bytes(const NetPlan& plan, const TrainBackend& backend, int64_t maxBatch, bool withGradients);
 
   // Fills the input of a batch; forward comes next. Arguments as those of gatherImages, n images.
   void gather(int64_t n, const uint8_t* pixels, const int32_t* index, const ImagePlacement* placements, const float* mean, const float* std);
@@ -59,6 +46,8 @@ class NetRunner {
   template <typename Value>
   const ImageKernels<Value>& kernels() const;
   uint8_t* argmax(const PlanStep& step) const { return argmax_ + step.argmax * maxBatch_; }
+  float* statistics(const PlanStep& step) const { return statistics_ + step.statistics; }
+  void writeScales(const TrainBackend& backend);
 
   void forwardStep(const PlanStep& step, int64_t n, bool trainBatchNorm, const float* parameters);
   template <typename Value>
@@ -78,9 +67,8 @@ class NetRunner {
   int64_t maxBatch_;
   Arena arena_;
   std::vector<uint8_t*> bases_;  // of the plan's buffers
-  std::vector<float> statistics_;
+  float *statistics_ = nullptr, *scratch_ = nullptr;
   uint8_t* argmax_ = nullptr;
-  float* scratch_ = nullptr;
   StepObserver observer_;
 };
 

@@ -1,11 +1,10 @@
 #include "lethe/train.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
-#include <mutex>
-#include <new>
 
-#include "lethe/parallel.h"
+#include "device_queue.h"
 #include "net_plan.h"
 #include "net_runner.h"
 #include "trainer.h"
@@ -90,38 +89,61 @@ Status checkRequest(const TrainRequest& request) {
   return status;
 }
 
-int64_t largestTermCount(const TrainRequest& request) {
-  size_t count = 1;
-  for (const TrainJob& job : request.jobs) {
-    for (const Pass& pass : job.passes) count = std::max(count, pass.terms.size());
-  }
-  return static_cast<int64_t>(count);
-}
+const TrainBackend& backendOf(const GpuOps* gpu, Isa isa) { return gpu ? *gpu->train : cpuBackend(isa); }
 
-// Runs body(item, worker's state) on the queue, with a state per worker made on its own thread; an allocation that fails ends the call.
-template <typename State>
-Status runQueue(int64_t count, int threads, const TaskControl& control, const std::function<std::unique_ptr<State>()>& make,
-                const std::function<void(int64_t, State&)>& body) {
-  const int workers = threads > 0 ? threads : allowedThreads();
-  std::vector<std::unique_ptr<State>> states(static_cast<size_t>(workers));
-  std::atomic<bool> exhausted{false};
-  parallelFor(count, workers, [&](int64_t index, int worker) {
-    if (exhausted.load() || control.aborted()) return;
+// A copy of the data set for each device that workers train on.
+class DataSets {
+ public:
+  Status load(const Workers& workers, const ImageData& data, const NetSpec& net) {
     try {
-      std::unique_ptr<State>& state = states[static_cast<size_t>(worker)];
-      if (!state) state = make();
-      body(index, *state);
-    } catch (const std::bad_alloc&) {
-      exhausted.store(true);
+      for (const int device : workers.devices) {
+        if (sets_.contains(device)) continue;
+        const DeviceUse use(*workers.backend, device);
+        sets_[device] = std::make_unique<DeviceImages>(*workers.backend, data, net);
+      }
+    } catch (const GpuError& failure) {
+      return failure.status();
     }
-  });
-  if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "stopped on request before all models were done.");
-  if (exhausted.load()) {
-    return Status::error("LETHE_MEMORY_EXHAUSTED", "the buffers of " + std::to_string(workers) +
-                                                       " models did not fit into memory. Use fewer threads, a smaller batch or a narrower network.");
+    return Status::success();
   }
-  return Status::success();
-}
+  const DeviceImages& of(int device) const { return *sets_.at(device); }
+
+ private:
+  std::map<int, std::unique_ptr<DeviceImages>> sets_;
+};
+
+// Evaluates one model after the other.
+class Forwarder {
+ public:
+  Forwarder(const ForwardRequest& request, const NetPlan& plan, const TrainBackend& backend, const DeviceImages& images)
+      : request_(request),
+        numParameters_(plan.layout.numParameters),
+        runner_(plan, backend, batch(request, backend), false),
+        evaluator_(backend, images),
+        parameters_(backend, parameterBytes(plan)) {}
+
+  static int64_t bytes(const ForwardRequest& request, const NetPlan& plan, const TrainBackend& backend) {
+    return NetRunner::bytes(plan, backend, batch(request, backend), false) + Evaluator::bytes(backend) + parameterBytes(plan) + backend.workerBytes;
+  }
+
+  void run(int64_t model, const TaskControl& control) {
+    const float* parameters = parameters_.send(request_.parameters[static_cast<size_t>(model)], numParameters_);
+    evaluator_.run(runner_, parameters, request_.points, request_.numPoints, control,
+                   request_.logits + model * request_.numPoints * request_.net.numClasses);
+  }
+
+ private:
+  static int64_t batch(const ForwardRequest& request, const TrainBackend& backend) {
+    return std::max<int64_t>(1, std::min(backend.evalBatch, request.numPoints));
+  }
+  static int64_t parameterBytes(const NetPlan& plan) { return plan.layout.numParameters * static_cast<int64_t>(sizeof(float)); }
+
+  const ForwardRequest& request_;
+  int64_t numParameters_;
+  NetRunner runner_;
+  Evaluator evaluator_;
+  Upload parameters_;
+};
 
 }  // namespace
 
@@ -131,19 +153,22 @@ Status trainMany(const TrainRequest& request, const TaskControl& control, std::v
   if (status.ok()) status = checkRequest(request);
   if (!status.ok()) return status;
 
+  const TrainBackend& backend = backendOf(request.gpu, request.isa);
+  const TrainerSize size(request, backend);
+  const int64_t jobs = static_cast<int64_t>(request.jobs.size());
+  Workers workers;
+  status = planWorkers(backend, request.gpu, request.gpuOptions,
+                       {jobs, request.threads, Trainer::bytes(plan, backend, size), DeviceImages::bytes(request.data, request.net)}, workers);
+  DataSets data;
+  if (status.ok()) status = data.load(workers, request.data, request.net);
+  if (!status.ok()) return status;
+
   QueueProgress progress{control};
-  int64_t maxBatch = std::max<int64_t>(1, std::min(kEvalBatch, request.numEvalPoints));
-  bool adam = false;
-  for (const TrainJob& job : request.jobs) {
-    progress.total += static_cast<double>(plannedImages(job));
-    maxBatch = std::max(maxBatch, largestBatch(job));
-    adam = adam || job.optimizer.kind == Optimizer::Kind::adam;
-  }
-  const int64_t maxTerms = largestTermCount(request);
+  for (const TrainJob& job : request.jobs) progress.total += static_cast<double>(plannedImages(job));
   outcomes.assign(request.jobs.size(), {});
   return runQueue<Trainer>(
-      static_cast<int64_t>(request.jobs.size()), request.threads, control,
-      [&] { return std::make_unique<Trainer>(request, plan, maxBatch, maxTerms, adam, progress); },
+      jobs, workers, control,
+      [&](int device) { return std::make_unique<Trainer>(request, plan, backend, data.of(device), size, progress); },
       [&](int64_t index, Trainer& trainer) {
         outcomes[static_cast<size_t>(index)] = trainer.run(request.jobs[static_cast<size_t>(index)]);
       });
@@ -156,14 +181,20 @@ Status forwardMany(const ForwardRequest& request, const TaskControl& control) {
   if (status.ok()) status = checkPoints("points", request.points, request.numPoints, request.data.numPoints);
   if (!status.ok()) return status;
 
-  const int64_t perModel = request.numPoints * request.net.numClasses, models = static_cast<int64_t>(request.parameters.size());
+  const TrainBackend& backend = backendOf(request.gpu, request.isa);
+  const int64_t models = static_cast<int64_t>(request.parameters.size());
+  Workers workers;
+  status = planWorkers(backend, request.gpu, request.gpuOptions,
+                       {models, request.threads, Forwarder::bytes(request, plan, backend), DeviceImages::bytes(request.data, request.net)}, workers);
+  DataSets data;
+  if (status.ok()) status = data.load(workers, request.data, request.net);
+  if (!status.ok()) return status;
+
   QueueProgress progress{control, static_cast<double>(request.numPoints) * static_cast<double>(models)};
-  return runQueue<NetRunner>(
-      models, request.threads, control,
-      [&] { return std::make_unique<NetRunner>(plan, request.isa, std::max<int64_t>(1, std::min(kEvalBatch, request.numPoints)), false); },
-      [&](int64_t model, NetRunner& runner) {
-        evaluate(runner, request.data, request.parameters[static_cast<size_t>(model)], request.points, request.numPoints, control,
-                 request.logits + model * perModel);
+  return runQueue<Forwarder>(
+      models, workers, control, [&](int device) { return std::make_unique<Forwarder>(request, plan, backend, data.of(device)); },
+      [&](int64_t model, Forwarder& forwarder) {
+        forwarder.run(model, control);
         progress.add(request.numPoints);
         progress.report();
       });
@@ -178,7 +209,7 @@ Status describeNet(const NetSpec& net, Isa isa, Precision precision, int64_t bat
   description.multiplyAdds = plan.multiplyAdds;
   // parameters, two gradients (the second for two-term sums) and Adam's two moments
   const int64_t vectors = plan.layout.numParameters + 4 * plan.layout.numTrainable;
-  description.memoryBytes = NetRunner::bytes(plan, isa, batchSize, true) + vectors * static_cast<int64_t>(sizeof(float));
+  description.memoryBytes = NetRunner::bytes(plan, cpuBackend(isa), batchSize, true) + vectors * static_cast<int64_t>(sizeof(float));
   return Status::success();
 }
 

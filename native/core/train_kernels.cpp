@@ -10,6 +10,7 @@
   void addLinearKernels_##isa(TrainKernels&);              \
   void addLossKernels_##isa(TrainKernels&);                \
   void addOptimizerKernels_##isa(TrainKernels&);           \
+  void addVectorKernels_##isa(TrainKernels&);              \
   void addConvBf16Kernels_##isa(ImageKernels<Bf16>&);      \
   void addConvWeightBf16Kernels_##isa(ImageKernels<Bf16>&); \
   void addBatchNormBf16Kernels_##isa(ImageKernels<Bf16>&); \
@@ -25,6 +26,7 @@
     addLinearKernels_##isa(table);                         \
     addLossKernels_##isa(table);                           \
     addOptimizerKernels_##isa(table);                      \
+    addVectorKernels_##isa(table);                         \
     return table;                                          \
   }                                                        \
   static ImageKernels<Bf16> bf16Table_##isa() {            \

@@ -17,7 +17,7 @@ constexpr int64_t kDistinctBatches = 4;
 // One model in training, its parts timed in place: each finds the caches as training leaves them.
 class TimedStep {
  public:
-  TimedStep(const NetPlan& plan, Isa isa, int64_t batch) : plan_(plan), kernels_(trainKernels(isa)), batch_(batch), runner_(plan, isa, batch, true) {
+  TimedStep(const NetPlan& plan, Isa isa, int64_t batch) : plan_(plan), kernels_(trainKernels(isa)), batch_(batch), runner_(plan, cpuBackend(isa), batch, true) {
     const size_t trainable = static_cast<size_t>(plan.layout.numTrainable);
     parameters_.resize(static_cast<size_t>(plan.layout.numParameters));
     gradient_.resize(trainable);
@@ -41,10 +41,11 @@ class TimedStep {
     runner_.gather(batch_, pixels_.data(), points_.data(), nullptr, mean_.data(), std_.data());
     lap("step", "images", 0);
     runner_.forward(batch_, true, parameters_.data());
-    kernels_.loss({.crossEntropy = 1}, 1, batch_, plan_.net.numClasses, runner_.logits(), labels_.data(), nullptr, runner_.logitsGradient());
+    double loss = 0;
+    kernels_.loss({.crossEntropy = 1}, 1, batch_, plan_.net.numClasses, runner_.logits(), labels_.data(), nullptr, runner_.logitsGradient(), &loss);
     lap("step", "loss", 0);
     runner_.backward(batch_, true, parameters_.data(), gradient_.data());
-    kernels_.sgdStep(plan_.layout.numTrainable, 1e-3f, 0.9f, 5e-4f, gradient_.data(), velocity_.data(), parameters_.data());
+    kernels_.sgdStep(plan_.layout.numTrainable, 1e-3f, 0.9f, 5e-4f, gradient_.data(), velocity_.data(), parameters_.data(), nullptr);
     lap("step", "update", 0);
   }
 

@@ -50,15 +50,15 @@ double example(const LossWeights& w, double share, int64_t classes, const float*
   return total;
 }
 
-double loss(const LossWeights& weights, float weight, int64_t n, int64_t classes, const float* logits, const int32_t* labels,
-            const float* targets, float* dLogits) {
+void loss(const LossWeights& weights, float weight, int64_t n, int64_t classes, const float* logits, const int32_t* labels,
+          const float* targets, float* dLogits, double* result) {
   const double share = static_cast<double>(weight) / static_cast<double>(n);
   double total = 0;
   for (int64_t i = 0; i < n; ++i) {
     total += example(weights, share, classes, logits + i * classes, labels ? labels + i : nullptr, targets ? targets + i * classes : nullptr,
                      dLogits + i * classes);
   }
-  return share * total;
+  *result = share * total;
 }
 
 }  // namespace

@@ -5,11 +5,14 @@
 
 namespace lethe {
 
+const TrainBackend& LETHE_PER_ISA(trainBackend)();
+
 const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {
   static const GpuOps ops = [] {
     GpuOps table;
     table.name = LETHE_TEXT(LETHE_ISA);
     table.deviceCount = [] { return deviceCount(); };
+    table.train = &LETHE_PER_ISA(trainBackend)();
     return table;
   }();
   return ops;

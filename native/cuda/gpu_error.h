@@ -1,4 +1,4 @@
-// A GPU call that failed. Thrown inside native/cuda only: its entry points return a Status.
+// A GPU call that failed. Thrown by native/cuda, caught by the drivers that call it: what they return is a Status.
 #pragma once
 #include <stdexcept>
 #include <string>

@@ -108,7 +108,15 @@ export function finiteNumber(text: string): number {
   return value;
 }
 
-const environmentCodes = ['LETHE_ISA_UNAVAILABLE', 'LETHE_MEMORY_EXHAUSTED', 'LETHE_PROVIDER_MISSING', 'LETHE_ORT_FAILED'];
+const environmentCodes = [
+  'LETHE_ISA_UNAVAILABLE',
+  'LETHE_MEMORY_EXHAUSTED',
+  'LETHE_PROVIDER_MISSING',
+  'LETHE_ORT_FAILED',
+  'LETHE_GPU_UNAVAILABLE',
+  'LETHE_GPU_MEMORY_EXHAUSTED',
+  'LETHE_GPU_FAILED',
+];
 
 /** Codes whose meaning fixes the exit code when the error came from the addon or a thread and so carries none. */
 function exitCodeOf(error: unknown): ExitCode {

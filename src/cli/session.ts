@@ -1,7 +1,7 @@
 /** Opens what a plan needs: data set, engine, stages, run folder. Shared by the verbs that work on runs. */
 import path from 'node:path';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { choiceOf, createEngine, type EngineChoice, engineIdentity } from '../engines/index.js';
+import { choiceOf, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { planNet, planStages } from '../pipeline.js';
 import { decodeJson } from '../store/json.js';
@@ -9,6 +9,7 @@ import { layout } from '../store/layout.js';
 import { openRun } from '../store/run.js';
 import type { Dataset, Engine, NetSpec, Plan } from '../types.js';
 import { say } from './common.js';
+import { engineOf } from './engine.js';
 
 export interface SessionOptions {
   data?: string;
@@ -35,7 +36,7 @@ export async function planSession(
 ): Promise<Session> {
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
-  const engine = createEngine({ ...choice, threads });
+  const engine = engineOf({ ...choice, threads });
   const net = planNet(plan, dataset, onnx);
   return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages: planStages(plan, dataset, engine, net), threads };
 }

@@ -2,7 +2,6 @@
 import path from 'node:path';
 import { maskIndices, packMasks } from '../data/masks.js';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { createEngine } from '../engines/index.js';
 import { LetheError } from '../errors.js';
 import { buildNet } from '../models/index.js';
 import { importOnnx, netForDataset } from '../models/onnxImport.js';
@@ -14,7 +13,7 @@ import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
 import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
-import { type EngineFlags, engineOptions } from './engine.js';
+import { type EngineFlags, engineOf, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
 interface TrainVerbOptions extends EngineFlags {
@@ -89,7 +88,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const { numTrain } = dataset;
   const net = await networkOf(options, dataset);
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = createEngine(options);
+  const engine = engineOf(options);
   const initial = await initialOf(options, net, engine);
   const jobOf = (model: number): TrainJob => ({
     ...trainingJob(recipe, options.seed, model, subset(model)),

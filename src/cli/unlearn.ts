@@ -4,7 +4,7 @@ import path from 'node:path';
 import { Option } from 'commander';
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { logitBlocks } from '../datamodels/tasks.js';
-import { createEngine, deviceNames, engineNames } from '../engines/index.js';
+import { deviceNames, type EngineName, engineNames } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
 import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
@@ -18,7 +18,7 @@ import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } fr
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
 import { action, type Command, emitJson, integerAtLeast, interruptSignal } from './common.js';
-import type { EngineFlags } from './engine.js';
+import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
 import { reopenSession } from './session.js';
 
@@ -51,7 +51,7 @@ export function registerUnlearn(program: Command): void {
     .option('--checkpoint <file>', '.safetensors model of the same network that unlearns instead of the originals')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
     .addOption(new Option('--engine <name>', "engine (default: the run's)").choices(engineNames))
-    .addOption(new Option('--device <name>', 'where --engine ort trains').choices(deviceNames).implies({ engine: 'ort' }))
+    .addOption(new Option('--device <name>', `${deviceHelp} (default: the run's)`).choices(deviceNames))
     .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--json', 'print a JSON document to stdout')
@@ -78,8 +78,11 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const method = unlearnMethod(options.method);
   const setting = checkSetting(method, { ...presetOf(method, options.preset), ...options.set });
   const reopened = await reopenSession(options.run, options);
-  const { engine: name, device = 'cpu', threads } = options;
-  const context = name === undefined ? reopened.context : { ...reopened.context, engine: createEngine({ engine: name, device, threads }) };
+  const { engine: engineName, device, threads } = options;
+  // a device without an engine is one for the run's engine
+  const choice = { engine: engineName ?? (reopened.context.engine.name as EngineName), device: device ?? 'cpu', threads };
+  const asked = engineName !== undefined || device !== undefined;
+  const context = asked ? { ...reopened.context, engine: engineOf(choice) } : reopened.context;
   const { plan, dataset, engine } = context;
   const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
   const signal = interruptSignal();

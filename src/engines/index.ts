@@ -1,15 +1,13 @@
 /** Engines by name: the only place that chooses one. */
 import { LetheError } from '../errors.js';
 import type { Engine } from '../types.js';
-import { NativeEngine, type PrecisionChoice, precisionNames } from './native.js';
+import { type DeviceName, deviceNames, NativeEngine, type PrecisionChoice, precisionNames } from './native.js';
 import { OrtEngine } from './ort.js';
 
-export { type PrecisionChoice, precisionNames };
+export { type DeviceName, deviceNames, type PrecisionChoice, precisionNames };
 
 export const engineNames = ['native', 'ort'] as const;
 export type EngineName = (typeof engineNames)[number];
-export const deviceNames = ['cpu', 'cuda'] as const;
-export type DeviceName = (typeof deviceNames)[number];
 
 export interface EngineChoice {
   engine: EngineName;
@@ -17,25 +15,24 @@ export interface EngineChoice {
   device?: DeviceName;
   /** Absent: auto. */
   precision?: PrecisionChoice;
-  /** Models trained at the same time; 0 or absent: every processor this process may use. */
+  /** Models trained at the same time; 0 or absent: every processor this process may use, or what the GPUs hold. */
   threads?: number;
 }
 
 /** @throws LETHE_DEVICE_UNSUPPORTED; LETHE_PRECISION_UNSUPPORTED; LETHE_PROVIDER_MISSING (exit code 4) */
 export function createEngine({ engine, device = 'cpu', precision = 'auto', threads = 0 }: EngineChoice): Engine {
-  if (engine === 'ort') {
-    if (precision !== 'bf16') return new OrtEngine({ threads, provider: device });
-    throw new LetheError('LETHE_PRECISION_UNSUPPORTED', 'ONNX Runtime trains in fp32 here', {
-      expected: '--precision fp32 or auto',
-      received: precision,
-      action: 'Leave --precision out, or use --engine native.',
+  if (engine === 'native') return new NativeEngine({ threads, precision, device });
+  if (device === 'auto') {
+    throw new LetheError('LETHE_DEVICE_UNSUPPORTED', 'only the native engine chooses its device', {
+      expected: '--device cpu or cuda',
+      received: device,
     });
   }
-  if (device === 'cpu') return new NativeEngine({ threads, precision });
-  throw new LetheError('LETHE_DEVICE_UNSUPPORTED', 'the native engine trains on the CPU', {
-    expected: '--device cpu',
-    received: device,
-    action: 'Leave --device out, or use --engine ort.',
+  if (precision !== 'bf16') return new OrtEngine({ threads, provider: device });
+  throw new LetheError('LETHE_PRECISION_UNSUPPORTED', 'ONNX Runtime trains in fp32 here', {
+    expected: '--precision fp32 or auto',
+    received: precision,
+    action: 'Leave --precision out, or use --engine native.',
   });
 }
 
@@ -47,7 +44,8 @@ export function engineIdentity(engine: Engine): Record<string, string> {
   const { engine: name, precision, isa, onnxruntime, device } = engine.describe();
   return {
     engine: `${name} ${precision} ${isa}`,
-    ...(onnxruntime === undefined ? {} : { onnxruntime: String(onnxruntime), device: String(device) }),
+    ...(onnxruntime === undefined ? {} : { onnxruntime: String(onnxruntime) }),
+    ...(onnxruntime !== undefined || device === 'cuda' ? { device: String(device) } : {}),
   };
 }
 

@@ -1,4 +1,4 @@
-import { LetheError } from '../errors.js';
+import { ExitCode, LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription, Precision } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
@@ -6,39 +6,46 @@ import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.j
 
 export const precisionNames = ['auto', 'fp32', 'bf16'] as const;
 export type PrecisionChoice = (typeof precisionNames)[number];
+export const deviceNames = ['cpu', 'cuda', 'auto'] as const;
+export type DeviceName = (typeof deviceNames)[number];
 
 export interface NativeEngineOptions {
   /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
   isa?: IsaName;
   /**
    * bf16 stores images and their gradients in half the space and multiplies them by the instructions for it, with fp32 sums, parameters
-   * and statistics. 'auto' (default): bf16 where the processor has AMX, fp32 elsewhere.
+   * and statistics. 'auto' (default): bf16 on a GPU and where the processor has AMX, fp32 elsewhere.
    */
   precision?: PrecisionChoice;
-  /** Models trained at the same time; 0 or absent: every processor this process may use. */
+  /** Absent: the CPU. 'auto': the GPUs where there are any, else the CPU; describe() says which. */
+  device?: DeviceName;
+  /** Models trained at the same time; 0 or absent: every processor this process may use; on GPUs 16 on each, or what fits into its memory. */
   threads?: number;
 }
 
 /**
- * Training in C++ off the JavaScript thread, one model per core and no threads inside a model. For one instruction set and precision the
- * bytes of a job depend on nothing but the job.
+ * Training in C++ off the JavaScript thread, one model per core and no threads inside a model, or many models at once on each GPU. For one
+ * instruction set or GPU and precision the bytes of a job depend on nothing but the job.
  */
 export class NativeEngine implements Engine {
   readonly name = 'native';
   private readonly isa: IsaName | '';
   private readonly threads: number;
   private readonly wanted: PrecisionChoice;
+  private readonly device: 'cpu' | 'cuda';
 
-  constructor({ isa, precision = 'auto', threads = 0 }: NativeEngineOptions = {}) {
+  constructor({ isa, precision = 'auto', device = 'cpu', threads = 0 }: NativeEngineOptions = {}) {
     this.isa = isa ?? '';
     this.wanted = precision;
     this.threads = threads;
+    this.device = device === 'auto' ? (gpuProblem() === undefined ? 'cuda' : 'cpu') : device;
   }
 
   describe(): Record<string, string | number> {
     return {
       engine: this.name,
-      isa: this.level(),
+      isa: this.device === 'cuda' ? 'cuda' : this.level(),
+      device: this.device,
       precision: this.precision(),
       threads: this.threads || nativeAddon().systemInfo().threads,
     };
@@ -50,7 +57,7 @@ export class NativeEngine implements Engine {
 
   private precision(): Precision {
     if (this.wanted !== 'auto') return this.wanted;
-    return this.level() === 'amx' ? 'bf16' : 'fp32';
+    return this.device === 'cuda' || this.level() === 'amx' ? 'bf16' : 'fp32';
   }
 
   /** @throws LETHE_NET_INVALID names the layer that does not fit. */
@@ -75,7 +82,8 @@ export class NativeEngine implements Engine {
   /**
    * Progress counts images through forward and backward. A job that diverges ends with status 'diverged': its logits from that epoch on
    * and its parameters are NaN, and its neighbours do not notice.
-   * @throws LETHE_NET_INVALID, LETHE_DATASET_INVALID, LETHE_JOB_INVALID (with the model index), LETHE_TASK_ABORTED, LETHE_MEMORY_EXHAUSTED
+   * @throws LETHE_NET_INVALID, LETHE_DATASET_INVALID, LETHE_JOB_INVALID (with the model index), LETHE_TASK_ABORTED, LETHE_MEMORY_EXHAUSTED;
+   *   of device 'cuda' LETHE_GPU_UNAVAILABLE, LETHE_GPU_MEMORY_EXHAUSTED, LETHE_GPU_FAILED
    */
   async trainMany(
     net: NetSpec,
@@ -84,6 +92,7 @@ export class NativeEngine implements Engine {
     outputs: TrainOutputs,
     options: RunOptions = {},
   ): Promise<TrainResult[]> {
+    this.requireDevice();
     const { numParameters } = this.describeNet(net, 1);
     checkDataset(net, dataset);
     checkPoints('evalPoints', outputs.evalPoints, dataset);
@@ -128,6 +137,7 @@ export class NativeEngine implements Engine {
     points: Int32Array,
     options: RunOptions = {},
   ): Promise<Float32Array> {
+    this.requireDevice();
     const { numParameters } = this.describeNet(net, 1);
     checkDataset(net, dataset);
     checkPoints('points', points, dataset);
@@ -141,15 +151,34 @@ export class NativeEngine implements Engine {
     return logits;
   }
 
+  /** Not when the engine is made: a run made on a GPU may be looked at anywhere. */
+  private requireDevice(): void {
+    const problem = this.device === 'cuda' ? gpuProblem() : undefined;
+    if (problem === undefined) return;
+    throw new LetheError('LETHE_GPU_UNAVAILABLE', 'there is no GPU to train on', {
+      expected: 'an addon built with CUDA, and a device',
+      received: problem,
+      action: 'Use --device cpu, or --device auto, which takes a GPU where there is one; lethe doctor shows what was found.',
+      exitCode: ExitCode.environment,
+    });
+  }
+
   private common(
     net: NetSpec,
     dataset: Dataset,
     options: RunOptions,
-  ): { net: NetSpec; isa: IsaName | ''; precision: Precision; threads: number; data: NativeImageData } {
+  ): { net: NetSpec; isa: IsaName | ''; device: 'cpu' | 'cuda'; precision: Precision; threads: number; data: NativeImageData } {
     const { pixels, labels, mean, std } = dataset;
     const data = { numPoints: dataset.numTrain + dataset.numValidation, pixels, labels, mean, std };
-    return { net, isa: this.isa, precision: this.precision(), threads: options.threads || this.threads, data };
+    const { isa, device } = this;
+    return { net, isa, device, precision: this.precision(), threads: options.threads || this.threads, data };
   }
+}
+
+/** Why no GPU can be used; undefined where one can. */
+function gpuProblem(): string | undefined {
+  const { problem, devices } = nativeAddon().systemInfo().cuda;
+  return devices.length > 0 ? undefined : problem;
 }
 
 function nativeProgress({ onProgress }: RunOptions): NativeProgress | undefined {

@@ -39,8 +39,10 @@ export interface NativeTrainJob extends TrainJob {
 
 export interface NativeTrainRequest {
   net: NetSpec;
-  /** "" takes LETHE_ISA or the highest available. */
+  /** Of the CPU; "" takes LETHE_ISA or the highest available. */
   isa: IsaName | '';
+  /** cuda: all GPUs. */
+  device: 'cpu' | 'cuda';
   precision: Precision;
   threads: number;
   data: NativeImageData;
@@ -60,6 +62,7 @@ export interface NativeTrainOutcome {
 export interface NativeForwardRequest {
   net: NetSpec;
   isa: IsaName | '';
+  device: 'cpu' | 'cuda';
   precision: Precision;
   threads: number;
   data: NativeImageData;

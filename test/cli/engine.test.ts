@@ -58,8 +58,19 @@ test('lethe train --net-file trains an ONNX file, from its own values when asked
   fs.writeFileSync(file, 'no model');
   const damaged = await train('--engine', 'ort', '--net-file', file, '--out', path.join(folder, 'never'));
   expect(damaged).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_ONNX_INVALID') as string });
-  const device = await train('--device', 'cuda', '--out', path.join(folder, 'never'));
-  expect(device).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_DEVICE_UNSUPPORTED') as string });
+  const device = await train('--device', 'cuda', '--out', path.join(folder, 'gpu'));
+  // trains where there is a GPU, and says so where there is none; only auto may choose
+  if (device.code !== 0)
+    expect(device).toMatchObject({ code: 4, stderr: expect.stringMatching(/LETHE_GPU_UNAVAILABLE.*Use --device cpu/) as string });
+  const auto = await train('--device', 'auto', '--models', '1', '--out', path.join(folder, 'auto'));
+  expect(auto).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining(`--device auto: ${device.code === 0 ? 'cuda' : 'cpu'}`) as string,
+  });
+  const chosen = JSON.parse(fs.readFileSync(path.join(folder, 'auto', 'train.json'), 'utf8')) as { engine: Record<string, unknown> };
+  expect(chosen.engine['device']).toBe(device.code === 0 ? 'cuda' : 'cpu');
+  const neither = await train('--engine', 'ort', '--device', 'auto', '--out', path.join(folder, 'never'));
+  expect(neither).toMatchObject({ code: 2, stderr: expect.stringContaining('LETHE_DEVICE_UNSUPPORTED') as string });
   expect(fs.existsSync(path.join(folder, 'never'))).toBe(false);
   // trains where ONNX Runtime has its CUDA libraries, and says so where it has not; never on another device
   const cuda = await train('--engine', 'ort', '--device', 'cuda', '--out', path.join(folder, 'cuda'));

@@ -1,5 +1,7 @@
+import { choiceOf, engineIdentity } from '../../src/engines/index.js';
 import { NativeEngine } from '../../src/engines/native.js';
 import { buildNet } from '../../src/models/index.js';
+import { nativeAddon } from '../../src/native/addon.js';
 import { range, term, toyDataset, toyJob } from './toy.js';
 
 const dataset = toyDataset();
@@ -49,6 +51,20 @@ test('bf16 learns as fp32 does, is reported, and its bytes depend on the job alo
   expect(accuracy(trained, 0, 128)).toBeGreaterThan(0.9);
   const memory = (precision: 'bf16' | 'fp32') => new NativeEngine({ precision }).describeNet(net, 512).memoryBytes;
   expect(memory('bf16')).toBeLessThan(0.7 * memory('fp32'));
+});
+
+test('a GPU is part of the identity, chosen by auto alone, and missed when it is wanted', async () => {
+  const gpu = new NativeEngine({ device: 'cuda' });
+  expect(gpu.describe()).toMatchObject({ device: 'cuda', precision: 'bf16' });
+  expect(engineIdentity(gpu)).toEqual({ engine: 'native bf16 cuda', device: 'cuda' });
+  expect(choiceOf(engineIdentity(gpu))).toEqual({ engine: 'native', device: 'cuda', precision: 'bf16' });
+  const cpu = engineIdentity(new NativeEngine({ precision: 'fp32', isa: 'portable' }));
+  expect(cpu).toEqual({ engine: 'native fp32 portable' });
+  const there = nativeAddon().systemInfo().cuda.devices.length > 0;
+  expect(new NativeEngine({ device: 'auto' }).describe()).toMatchObject({ device: there ? 'cuda' : 'cpu' });
+  const trained = gpu.trainMany(net, dataset, [toyJob(0)], everything);
+  if (there) expect((await trained)[0]).toMatchObject({ status: 'trained' });
+  else await expect(trained).rejects.toMatchObject({ code: 'LETHE_GPU_UNAVAILABLE', exitCode: 4 });
 });
 
 const smallBatches = { passes: [{ terms: [term(range(0, 40), { batchSize: 7 })], batchNorm: 'train' as const }] };

@@ -5,6 +5,8 @@
 
 namespace lethe {
 
+struct TrainBackend;
+
 // Where an op runs. LETHE_GPU_UNAVAILABLE: no such device; LETHE_GPU_MEMORY_EXHAUSTED; LETHE_GPU_FAILED.
 struct GpuOptions {
   std::vector<int> devices;  // ordinals; empty: all. Targets or models are split among them; results do not depend on how.
@@ -15,6 +17,7 @@ struct GpuOptions {
 struct GpuOps {
   const char* name = "";
   int (*deviceCount)() = nullptr;
+  const TrainBackend* train = nullptr;
 };
 
 // Null in a build without nvcc.

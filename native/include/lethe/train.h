@@ -1,9 +1,11 @@
-// Training and inference of many models of one network: the native side of Engine (src/types.ts), one model per core.
+// Training and inference of many models of one network: the native side of Engine (src/types.ts), one model per core, or many at a
+// time on each GPU.
 #pragma once
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "lethe/gpu.h"
 #include "lethe/isa.h"
 #include "lethe/net.h"
 #include "lethe/status.h"
@@ -79,9 +81,11 @@ struct TrainOutcome {
 
 struct TrainRequest {
   NetSpec net;
-  Isa isa = Isa::portable;
+  Isa isa = Isa::portable;       // of the CPU
+  const GpuOps* gpu = nullptr;   // null: the CPU trains
+  GpuOptions gpuOptions;
   Precision precision = Precision::fp32;
-  int threads = 0;  // 0: allowedThreads()
+  int threads = 0;  // models at the same time; 0: allowedThreads(), or what 16 models for each GPU and their memory allow
   ImageData data;
   std::vector<TrainJob> jobs;
   const int32_t* evalPoints = nullptr;
@@ -89,13 +93,16 @@ struct TrainRequest {
   std::vector<int64_t> evalEpochs;  // sorted; 0 is the model before training
 };
 
-// Deterministic per job: the same bytes for any number of threads, order and grouping of jobs. Progress is in gradient images.
-// LETHE_NET_INVALID, LETHE_JOB_INVALID (also for indices and labels out of range), LETHE_TASK_ABORTED.
+// Deterministic per job: the same bytes for any number of threads, GPUs, order and grouping of jobs. Progress is in gradient images.
+// LETHE_NET_INVALID, LETHE_JOB_INVALID (also for indices and labels out of range), LETHE_TASK_ABORTED, LETHE_MEMORY_EXHAUSTED; on GPUs
+// LETHE_GPU_UNAVAILABLE, LETHE_GPU_MEMORY_EXHAUSTED (with the bytes that one model needs), LETHE_GPU_FAILED.
 Status trainMany(const TrainRequest& request, const TaskControl& control, std::vector<TrainOutcome>& outcomes);
 
 struct ForwardRequest {
   NetSpec net;
   Isa isa = Isa::portable;
+  const GpuOps* gpu = nullptr;
+  GpuOptions gpuOptions;
   Precision precision = Precision::fp32;
   int threads = 0;
   ImageData data;

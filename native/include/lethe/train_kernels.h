@@ -1,6 +1,6 @@
-// The training backend contract: per instruction set one table of NHWC kernels for fp32 images and one for bf16 images. Kernels run on the
-// calling thread, allocate nothing, check nothing (the driver in core/ has), and write only inside the stated shapes. Sums over pixels are
-// in a fixed order.
+// The training backend contract: per instruction set, and for the GPU, one table of NHWC kernels for fp32 images and one for bf16 images.
+// Kernels check nothing (the driver in core/ has) and write only inside the stated shapes. Sums over pixels are in a fixed order. On a CPU
+// they run on the calling thread and allocate nothing; on a GPU they go to the calling thread's stream and all pointers are the device's.
 #pragma once
 #include <cstdint>
 
@@ -97,6 +97,14 @@ struct ImageKernels {
                        const View& y);
 };
 
+// What the steps of an epoch leave for its end. A diverged epoch does nothing more: its updates and sums stand still.
+struct EpochState {
+  double lossSum = 0;          // of step losses, each times the images its first term walked through
+  int64_t images = 0;          // walked through
+  int64_t gradientImages = 0;  // of all terms, those of the step that diverged included
+  int32_t diverged = 0;        // 1: a loss or a checked value was not finite
+};
+
 struct TrainKernels : ImageKernels<float> {
   // x: (n, in), weight: (in, out), bias: (out) or null, y: (n, out).
   void (*linear)(int64_t n, int64_t in, int64_t out, const float* x, const float* weight, const float* bias, float* y);
@@ -105,15 +113,28 @@ struct TrainKernels : ImageKernels<float> {
                          float* dBias, float* dx);
 
   // logits, targets, dLogits: (n, classes). labels: (n). targets may be null without matchLogits and distill, labels without crossEntropy.
-  // Overwrites dLogits with weight / n times the gradient and returns weight times the mean loss; all sums are in double.
-  double (*loss)(const LossWeights&, float weight, int64_t n, int64_t classes, const float* logits, const int32_t* labels,
-                 const float* targets, float* dLogits);
+  // Overwrites dLogits with weight / n times the gradient and *loss with weight times the mean loss; all sums are in double.
+  void (*loss)(const LossWeights&, float weight, int64_t n, int64_t classes, const float* logits, const int32_t* labels, const float* targets,
+               float* dLogits, double* loss);
+  // Enters a step's losses (terms) into the state: a sum that is not finite diverges. images: of all its terms.
+  void (*endStep)(int64_t terms, const double* losses, int64_t walked, int64_t images, EpochState* state);
 
   // v = momentum * v + g + weightDecay * p; p -= learningRate * v (PyTorch's SGD without Nesterov). All (count).
-  void (*sgdStep)(int64_t count, float learningRate, float momentum, float weightDecay, const float* gradient, float* velocity, float* parameter);
+  // stop, here and below: null, or nothing is done where it is not 0.
+  void (*sgdStep)(int64_t count, float learningRate, float momentum, float weightDecay, const float* gradient, float* velocity, float* parameter,
+                  const int32_t* stop);
   // PyTorch's Adam with L2 weight decay; step counts from 1.
   void (*adamStep)(int64_t count, int64_t step, float learningRate, float beta1, float beta2, float epsilon, float weightDecay,
-                   const float* gradient, float* first, float* second, float* parameter);
+                   const float* gradient, float* first, float* second, float* parameter, const int32_t* stop);
+
+  // BatchNorm as an affine map: inverseStd = 1 / sqrt(variance + epsilon), scale = gamma * inverseStd, shift = beta - mean * scale. All (c).
+  void (*foldNorm)(int64_t c, float epsilon, const float* mean, const float* variance, const float* gamma, const float* beta, float* inverseStd,
+                   float* scale, float* shift);
+  // running = (1 - momentum) * running + momentum * batch, the variance times `unbiased` first. All (c).
+  void (*moveRunning)(int64_t c, float momentum, float unbiased, const float* mean, const float* variance, float* runningMean,
+                      float* runningVariance);
+  void (*addVector)(int64_t count, const float* from, float* to);  // to += from
+  void (*checkFinite)(int64_t count, const float* values, EpochState* state);  // diverges if one is not
 };
 
 // Kernels of one instruction set; the level must be available (resolveIsa).
