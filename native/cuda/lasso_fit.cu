@@ -53,7 +53,8 @@ class Worker {
  private:
   void allocate() {
     const int64_t budget = shared_.gpu.memoryBytes > 0 ? shared_.gpu.memoryBytes : freeDeviceBytes() / 10 * 9;
-    firstCapacity_ = capacityFor(std::min<int64_t>(256, design_.view().columns), design_.view().columns);
+    // working sets grow with the models, and begin small
+    firstCapacity_ = capacityFor(std::min<int64_t>(256, shared_.design.numModels() / 64), design_.view().columns);
     const int64_t fixed = design_.bytes() + slots_.bytesOf(0);
     const MemoryPlan plan = planMemory(budget, fixed, slots_.bytesOf(1) - slots_.bytesOf(0), setBytes(firstCapacity_) + 256,
                                        shared_.targets.numTargets, kMostSlots);
