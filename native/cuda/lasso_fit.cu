@@ -321,16 +321,16 @@ class Worker {
   bool drained_ = false;
 };
 
-Status unsupported(const std::string& what) {
-  return Status::error("LETHE_ARGUMENT_UNSUPPORTED", what + " on a GPU: expected none of it; received it. Fit on the CPU.");
+Status unsupported(const std::string& expected, const std::string& received) {
+  return Status::error("LETHE_ARGUMENT_UNSUPPORTED", "a fit on the GPU: expected " + expected + "; received " + received + ". Fit on the CPU.");
 }
 
 }  // namespace
 
 Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu, const TaskControl& control,
            std::vector<TargetFit>& fits) {
-  if (options.estimator != Estimator::lasso) return unsupported("the marginal estimator is not there");
-  if (targets.rowWeights) return unsupported("row weights are not there");
+  if (options.estimator != Estimator::lasso) return unsupported("estimator lasso", "marginal");
+  if (targets.rowWeights) return unsupported("no row weights", "some");
   if (targets.rowStride < targets.numTargets) {
     return Status::error("LETHE_ARGUMENT_INVALID", "targets: expected a row stride of at least the number of targets.");
   }
