@@ -5,7 +5,8 @@ import path from 'node:path';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const cmakeJs = path.join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js');
-const options = ['--CDLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO')];
+// the program of `lethe bench gpu` is built too where nvcc is
+const options = ['--CDLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO'), '--CDLETHE_GPU_BENCH=ON'];
 
 for (const verb of ['configure', 'build']) {
   const result = spawnSync(process.execPath, [cmakeJs, verb, '--parallel', '2', '--log-level', 'warn', ...options], {

@@ -1,5 +1,7 @@
 #include "lethe/evaluate.h"
 
+#include "lethe/cuda.h"
+#include "lethe/gpu.h"
 #include "task.h"
 
 namespace lethe::addon {
@@ -16,7 +18,15 @@ TaskOptions taskOptions(const Napi::CallbackInfo& info, std::vector<Napi::Value>
 
 size_t product(int64_t a, int64_t b, int64_t c = 1) { return static_cast<size_t>(a) * static_cast<size_t>(b) * static_cast<size_t>(c); }
 
-// C++: klom     TS: klom(request: NativeKlomRequest, onProgress?, abortFlag?): Promise<void>
+// The GPU's ops where the request says so, else null.
+const GpuOps* gpuOf(const Napi::Object& args) {
+  if (!booleanProperty(args, "gpu")) return nullptr;
+  const GpuOps* ops = gpuOps();
+  if (!ops) throw toError(args.Env(), Status::error("LETHE_GPU_UNAVAILABLE", "expected an addon with the CUDA backend: " + cudaReport().problem + "."));
+  return ops;
+}
+
+// C++: klom, GpuOps::klom     TS: klom(request: NativeKlomRequest, onProgress?, abortFlag?): Promise<void>
 Napi::Value klomBinding(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object args = requestOf(info);
@@ -36,11 +46,14 @@ Napi::Value klomBinding(const Napi::CallbackInfo& info) {
   Status status = klomVariantFromName(stringProperty(args, "variant"), options.variant);
   if (status.ok()) status = resolveIsa(stringProperty(args, "isa"), options.isa);
   if (!status.ok()) throw toError(env, status);
+  const GpuOps* gpu = gpuOf(args);
   double* scoresOut = doubles(scores, "scores", product(margins.numPoints, 1));
   int32_t* nonFiniteOut = ints(nonFinite, "nonFinite", product(margins.numPoints, 1));
   return runTask(
       env, taskOptions(info, {oracle, unlearned, scores, nonFinite}),
-      [=](const TaskControl& control) { return klom(margins, options, scoresOut, nonFiniteOut, control); },
+      [=](const TaskControl& control) {
+        return gpu ? gpu->klom(margins, options, GpuOptions{}, scoresOut, nonFiniteOut, control) : klom(margins, options, scoresOut, nonFiniteOut, control);
+      },
       [](Napi::Env settleEnv) { return settleEnv.Undefined(); });
 }
 
@@ -80,7 +93,7 @@ Napi::Value momentsBinding(const Napi::CallbackInfo& info) {
       [](Napi::Env env) { return env.Undefined(); });
 }
 
-// C++: spearman     TS: spearman(request: NativeSpearmanRequest, onProgress?, abortFlag?): Promise<{ numConstant: number; numNonFinite: number }>
+// C++: spearman, GpuOps::spearman     TS: spearman(request: NativeSpearmanRequest, onProgress?, abortFlag?): Promise<{ numConstant: number; numNonFinite: number }>
 Napi::Value spearmanBinding(const Napi::CallbackInfo& info) {
   const Napi::Object args = requestOf(info);
   const int64_t models = countProperty(args, "numModels"), stride = countProperty(args, "numPoints");
@@ -93,10 +106,14 @@ Napi::Value spearmanBinding(const Napi::CallbackInfo& info) {
   const float* predictedIn = floats(predicted, "predicted", product(models, stride)) + first;
   const float* actualIn = floats(actual, "actual", product(models, stride)) + first;
   double* correlationOut = doubles(correlation, "correlation", product(end - first, 1));
+  const GpuOps* gpu = gpuOf(args);
   auto counts = std::make_shared<std::pair<int64_t, int64_t>>();
   return runTask(
       info.Env(), taskOptions(info, {predicted, actual, correlation}),
       [=](const TaskControl& control) {
+        if (gpu) {
+          return gpu->spearman(predictedIn, actualIn, models, end - first, stride, GpuOptions{}, correlationOut, counts->first, counts->second, control);
+        }
         return spearman(predictedIn, actualIn, models, end - first, stride, threads, correlationOut, counts->first, counts->second, control);
       },
       [counts](Napi::Env env) {

@@ -268,7 +268,9 @@ void fillTables(Problem& problem) {
   table(problem.unlearned.models, unused, problem.unlearnedLog);
 }
 
-Status check(const KlomMargins& margins, const KlomOptions& options) {
+}  // namespace
+
+Status checkKlom(const KlomMargins& margins, const KlomOptions& options) {
   if (margins.numOracles < 1 || margins.numUnlearned < 1 || margins.numPoints < 0) {
     return Status::error("LETHE_MODELS_MISSING", "expected at least one oracle and one unlearned model; received " + std::to_string(margins.numOracles) +
                                                      " and " + std::to_string(margins.numUnlearned) + ".");
@@ -288,10 +290,8 @@ Status check(const KlomMargins& margins, const KlomOptions& options) {
   return Status::success();
 }
 
-}  // namespace
-
 Status klom(const KlomMargins& margins, const KlomOptions& options, double* scores, int32_t* nonFinite, const TaskControl& control) {
-  const Status checked = check(margins, options);
+  const Status checked = checkKlom(margins, options);
   if (!checked.ok()) return checked;
   const bool published = options.variant == KlomVariant::researchCode || options.variant == KlomVariant::easydub;
   Problem problem;

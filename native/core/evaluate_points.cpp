@@ -128,8 +128,7 @@ RankResult correlate(const float* predicted, const float* actual, int64_t models
 
 }  // namespace
 
-Status marginsFromLogits(const float* logits, const int32_t* labels, int64_t models, int64_t points, int64_t classes, int threads,
-                         float* margins, uint8_t* predicted, const TaskControl& control) {
+Status checkLabels(const int32_t* labels, int64_t points, int64_t classes) {
   if (classes < 2 || classes > 255) {
     return Status::error("LETHE_CLASSES_INVALID", "expected 2 to 255 classes; received " + std::to_string(classes) + ".");
   }
@@ -139,6 +138,13 @@ Status marginsFromLogits(const float* logits, const int32_t* labels, int64_t mod
                                                       std::to_string(labels[p]) + " at point " + std::to_string(p) + ".");
     }
   }
+  return Status::success();
+}
+
+Status marginsFromLogits(const float* logits, const int32_t* labels, int64_t models, int64_t points, int64_t classes, int threads,
+                         float* margins, uint8_t* predicted, const TaskControl& control) {
+  const Status checked = checkLabels(labels, points, classes);
+  if (!checked.ok()) return checked;
   return overBlocks(models * points, 4096, threads, control, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) margins[i] = marginOf(logits + i * classes, classes, labels[i % points], predicted[i]);
   });

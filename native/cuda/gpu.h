@@ -2,9 +2,9 @@
 // against an emulated GPU (LETHE_ISA=cuda_emulated), on which the tests run every kernel without hardware. Both forms offer the same names:
 //
 //   device code   threadIdx, blockIdx, blockDim, gridDim, __shared__, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
-//                 __shfl_down_sync, __ballot_sync, atomicAdd, atomicMax, atomicOr, __popc, __popcll, __clz, __ffs, __ldg;
+//                 __shfl_down_sync, __ballot_sync, atomicAdd, atomicMax, atomicOr, __popc, __popcll, __clz, __ffs, __ldg, __dmul_rn, __dadd_rn, LETHE_UNROLL;
 //                 dynamicShared<T>(), mmaBf16, mmaS8, loadMatrix4, loadMatrix4Transposed, copyAsync16, commitCopies, waitCopies<n>
-//   host code     launch, DeviceMemory, upload, download, copyOnDevice, clear, synchronize, useDevice, deviceCount, freeDeviceBytes,
+//   host code     launch, DeviceMemory, upload, uploadRows, download, copyOnDevice, clear, synchronize, useDevice, deviceCount, freeDeviceBytes,
 //                 multiprocessors, Stream
 //
 // Warp operations take all 32 lanes; blocks are whole warps. A launch or copy that fails throws GpuError; entry points turn it into a Status.

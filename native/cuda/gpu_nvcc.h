@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#define LETHE_UNROLL _Pragma("unroll")
+
 namespace lethe {
 inline namespace LETHE_ISA {
 
@@ -143,6 +145,13 @@ class DeviceMemory {
 // In the order of the stream; the host memory may be reused when the call returns.
 inline void upload(void* device, const void* host, int64_t bytes) {
   if (bytes > 0) checkGpu(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, currentStream), "copying to the GPU");
+}
+// Rows of rowBytes that lie hostStride and deviceStride bytes apart.
+inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
+  if (rowBytes <= 0 || rows <= 0) return;
+  checkGpu(cudaMemcpy2DAsync(device, static_cast<size_t>(deviceStride), host, static_cast<size_t>(hostStride), static_cast<size_t>(rowBytes),
+                             static_cast<size_t>(rows), cudaMemcpyHostToDevice, currentStream),
+           "copying to the GPU");
 }
 // Waits for the stream.
 inline void download(void* host, const void* device, int64_t bytes) {

@@ -9,6 +9,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
 import { instructionSets, parseThreads, split } from './benchOptions.js';
+import { registerBenchGpu } from './benchGpu.js';
 import { registerBenchTrain } from './benchTrain.js';
 import { action, emitJson, integerAtLeast, interruptSignal, say, type Command } from './common.js';
 import { oneOf } from './fit.js';
@@ -54,6 +55,7 @@ export function registerBench(program: Command): void {
     .option('--json', 'print one JSON document')
     .action(action(lassoVerb));
   registerBenchTrain(bench);
+  registerBenchGpu(bench);
 }
 
 async function lassoVerb(verb: LassoVerbOptions): Promise<void> {

@@ -5,9 +5,11 @@ import { klomFloor } from '../evaluate/floor.js';
 import { defaultKlomOptions, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
+import { chooseDevice, type DeviceChoice } from '../native/device.js';
 import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
 import { type KlomVariant, klomVariants } from '../types.js';
 import { action, type Command, emitJson, finiteNumber, integerAtLeast } from './common.js';
+import { deviceOption } from './device.js';
 import { registerLds } from './evaluateLds.js';
 
 interface KlomVerbOptions {
@@ -17,6 +19,7 @@ interface KlomVerbOptions {
   bins: number;
   clip: number;
   epsilon: number;
+  device: DeviceChoice;
   threads: number;
   out?: string;
   json?: boolean;
@@ -35,6 +38,7 @@ export function registerEvaluate(program: Command): void {
     .option('--bins <count>', 'histogram bins', integerAtLeast(1), defaultKlomOptions.bins)
     .option('--clip <margin>', 'margins are clipped to [-clip, clip]', finiteNumber, defaultKlomOptions.clip)
     .option('--epsilon <p>', 'probability of a bin that is empty on one side', finiteNumber, defaultKlomOptions.epsilon)
+    .addOption(deviceOption())
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--out <file>', 'write the score of every point as .npy (float64)')
     .option('--json', jsonHelp)
@@ -50,7 +54,8 @@ export function registerEvaluate(program: Command): void {
 }
 
 async function klomVerb(options: KlomVerbOptions): Promise<void> {
-  const { variant, bins, clip, epsilon } = options;
+  const { variant, bins, clip, epsilon, threads } = options;
+  const device = chooseDevice(options.device);
   const oracle = matrix(await readNpy(options.oracle), options.oracle);
   const unlearned = matrix(await readNpy(options.unlearned), options.unlearned);
   if (oracle.columns !== unlearned.columns) {
@@ -61,14 +66,17 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
   }
   const sizes = { numOracles: oracle.rows, numUnlearned: unlearned.rows, numPoints: oracle.columns };
   const klomOptions = { variant, bins, clip, epsilon };
-  const result = await klom({ oracleMargins: oracle.values, unlearnedMargins: unlearned.values, ...sizes }, klomOptions, options);
+  const result = await klom({ oracleMargins: oracle.values, unlearnedMargins: unlearned.values, ...sizes }, klomOptions, {
+    threads,
+    device,
+  });
   const floor = await klomFloor(sizes, klomOptions);
   if (options.out !== undefined) await writeNpy(options.out, [sizes.numPoints], result.scores);
   const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
   const { mean, p50, p85, p95, p99 } = summarise(result.scores, all);
   if (options.json) {
     const floors = { floorMean: floor.mean, floorP95: floor.p95 };
-    emitJson('klom', { ...sizes, mean, p50, p85, p95, p99, ...floors, numNonFinite: result.numNonFinite, ...klomOptions });
+    emitJson('klom', { ...sizes, mean, p50, p85, p95, p99, ...floors, numNonFinite: result.numNonFinite, ...klomOptions, device });
     return;
   }
   process.stdout.write(

@@ -3,12 +3,14 @@ import { readMaskFile } from '../data/maskFile.js';
 import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
+import { chooseDevice, type DeviceChoice } from '../native/device.js';
 import { readDatamodelBatches } from '../store/datamodels.js';
 import { sliceTargets } from '../store/datamodelRows.js';
 import { NpyFile } from '../store/npyFile.js';
 import { readNpy, toFloat32 } from '../store/npy.js';
 import type { Datamodels, Masks } from '../types.js';
 import { action, type Command, createProgress, emitJson, integerAtLeast, interruptSignal } from './common.js';
+import { deviceOption } from './device.js';
 import { byteSize, defaultMemory, formatBytes } from './memory.js';
 
 interface LdsVerbOptions {
@@ -18,6 +20,7 @@ interface LdsVerbOptions {
   masks: string;
   outputs: string;
   seed: number;
+  device: DeviceChoice;
   threads: number;
   memory?: number;
   json?: boolean;
@@ -36,6 +39,7 @@ export function registerLds(evaluate: Command): void {
     .requiredOption('--masks <file>', 'held-out masks, (models, train): masks the fit has not seen')
     .requiredOption('--outputs <file>', 'outputs of the models trained on them, (models, targets) or (models, points, classes)')
     .option('--seed <seed>', 'of the bootstrap interval', integerAtLeast(0), 0)
+    .addOption(deviceOption())
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--memory <size>', 'memory to use, such as 4GiB (default: half of what is free)', byteSize)
     .option('--json', 'print a JSON document to stdout')
@@ -43,6 +47,7 @@ export function registerLds(evaluate: Command): void {
 }
 
 async function ldsVerb(options: LdsVerbOptions): Promise<void> {
+  const device = chooseDevice(options.device);
   const signal = interruptSignal();
   const masks = await readMaskFile(options.masks, signal);
   const outputs = await NpyFile.open(options.outputs);
@@ -58,24 +63,24 @@ async function ldsVerb(options: LdsVerbOptions): Promise<void> {
       requireEqual(Math.max(end, numTargets), numTargets, `targets in the datamodels, as in ${options.outputs}`);
       const actual = (await outputs.readColumns(first, end)) as Float32Array;
       const predicted = await predict(datamodels, masks, { signal, threads });
-      parts.push(await correlatePoints({ predicted, actual, numModels, numPoints: end - first }, {}, { signal, threads }));
+      parts.push(await correlatePoints({ predicted, actual, numModels, numPoints: end - first }, {}, { signal, threads, device }));
       first = end;
       progress.update(first, numTargets);
     }
     requireEqual(first, numTargets, `targets in the datamodels, as in ${options.outputs}`);
     const score = await summariseLds(parts, options.seed, { signal, threads });
     progress.stop();
-    report(score, numModels, options.json ?? false);
+    report(score, numModels, device, options.json ?? false);
   } finally {
     progress.stop();
     await outputs.close();
   }
 }
 
-function report(score: Awaited<ReturnType<typeof summariseLds>>, numModels: number, json: boolean): void {
+function report(score: Awaited<ReturnType<typeof summariseLds>>, numModels: number, device: string, json: boolean): void {
   const { mean, median, low, high, numPoints: numTargets, numUndefined } = score;
   if (json) {
-    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined });
+    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, device });
     return;
   }
   process.stdout.write(

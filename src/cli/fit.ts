@@ -4,6 +4,7 @@ import { checkOptions } from '../datamodels/check.js';
 import { openDesign } from '../datamodels/design.js';
 import { defaultFitOptions } from '../datamodels/fit.js';
 import { holdoutModels } from '../datamodels/selection.js';
+import { deviceNames, type DeviceName } from '../engines/index.js';
 import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { FitFolder } from '../store/fitFolder.js';
@@ -74,7 +75,7 @@ export function registerFit(program: Command): void {
     .option('--gap-tolerance <gap>', 'relative duality gap at which a target is solved', finiteNumber, defaults.gapTolerance)
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
     .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
-    .option('--device <name>', 'auto, cpu or cuda', 'auto')
+    .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one and it knows the options)', 'cpu')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
     .option('--export <format>', 'npy: also write dense weights.npy, bias.npy, lambda.npy, gap.npy')
@@ -86,7 +87,8 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const options = fitOptions(verb);
   const exportNpy = verb.export !== undefined;
   oneOf('--export', verb.export ?? 'npy', ['npy']);
-  const backend = chooseBackend(verb.device);
+  const device = chooseDevice(verb.device, unknownToGpu(verb));
+  const backend = device === 'cuda' ? 'cuda' : `cpu-${nativeAddon().systemInfo().isa}`;
   const signal = interruptSignal();
   const inputs = await openFitInputs(verb, signal);
   try {
@@ -97,6 +99,7 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
       numTargets: inputs.outputs.numTargets,
       gramBytes: (verb.memory ?? defaultMemory()) / 3,
       threads,
+      device,
     });
     const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
     const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
@@ -194,14 +197,30 @@ export function oneOf<T extends string>(name: string, given: string, known: read
   });
 }
 
-/** Only 'auto' may choose; fits run on the processor. */
-function chooseBackend(device: string): string {
-  const { isa, cuda } = nativeAddon().systemInfo();
-  if (oneOf('--device', device, ['auto', 'cpu', 'cuda']) !== 'cuda') return `cpu-${isa}`;
-  throw new LetheError('LETHE_DEVICE_UNAVAILABLE', 'datamodels cannot be fitted on a GPU here', {
-    expected: 'a build with the CUDA backend of lethe fit, and a device',
-    received: cuda.problem === '' ? 'a build whose CUDA backend does not fit datamodels' : cuda.problem,
-    action: 'Use --device cpu.',
+/** What the GPU does not fit, of the options given. */
+function unknownToGpu({ estimator, rowWeights }: FitVerbOptions): string | undefined {
+  if (estimator === 'marginal') return '--estimator marginal';
+  return rowWeights === undefined ? undefined : '--row-weights';
+}
+
+/** Only 'auto' may choose. @throws LETHE_GPU_UNAVAILABLE (exit code 4), LETHE_DEVICE_UNSUPPORTED, LETHE_OPTION_UNKNOWN (2) */
+function chooseDevice(given: string, unknown: string | undefined): DeviceName {
+  const device = oneOf('--device', given, ['auto', ...deviceNames]);
+  if (device === 'cpu') return device;
+  const { cuda } = nativeAddon().systemInfo();
+  if (device === 'auto') return cuda.devices.length > 0 && unknown === undefined ? 'cuda' : 'cpu';
+  if (unknown !== undefined) {
+    throw new LetheError('LETHE_DEVICE_UNSUPPORTED', 'the GPU does not fit all kinds of datamodels', {
+      expected: `--device cpu with ${unknown}`,
+      received: '--device cuda',
+      action: 'Use --device cpu.',
+    });
+  }
+  if (cuda.devices.length > 0) return device;
+  throw new LetheError('LETHE_GPU_UNAVAILABLE', 'datamodels cannot be fitted on a GPU here', {
+    expected: 'an addon built with CUDA, and a GPU',
+    received: cuda.problem,
+    action: 'Use --device cpu, or see what lethe doctor says about CUDA.',
     exitCode: ExitCode.environment,
   });
 }

@@ -1,5 +1,6 @@
 /** The design that all targets of a fit share: the only place that calls the addon's solver. */
 import { abortFlag, nativeAddon } from '../native/addon.js';
+import type { DeviceName } from '../engines/index.js';
 import type { NativeDesign, NativeFits } from '../native/types.js';
 import type { FitOptions, Masks, RunOptions } from '../types.js';
 import { checkMasks, checkOptions } from './check.js';
@@ -33,10 +34,16 @@ export interface DesignOptions {
   gramBytes?: number;
   /** 0: all allowed. */
   threads?: number;
+  /** Where fits run: 'cuda' uses every GPU there is. Default: cpu. */
+  device?: DeviceName;
 }
 
 /** Bits and tables are made at the first fit. @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2) */
-export function openDesign(masks: Masks, options: FitOptions, { numTargets, gramBytes = 2 ** 30, threads = 0 }: DesignOptions): Design {
+export function openDesign(
+  masks: Masks,
+  options: FitOptions,
+  { numTargets, gramBytes = 2 ** 30, threads = 0, device = 'cpu' }: DesignOptions,
+): Design {
   checkMasks(masks);
   checkOptions(options, masks.numModels);
   const { numModels, numTrain, bits } = masks;
@@ -47,6 +54,7 @@ export function openDesign(masks: Masks, options: FitOptions, { numTargets, gram
     nativeAddon().openDesign(
       {
         isa: '',
+        device,
         threads,
         numModels,
         numTrain,

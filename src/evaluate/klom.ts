@@ -1,6 +1,7 @@
 /** KLOM: the KL divergence of margins (paper, Definition 3 and F.1), one score a point. */
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
+import { chooseDevice, type DeviceChoice } from '../native/device.js';
 import type { KlomOptions, RunOptions } from '../types.js';
 
 export const defaultKlomOptions: KlomOptions = { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 };
@@ -23,18 +24,19 @@ export interface KlomResult {
   numNonFinite: number;
 }
 
-/** @throws LETHE_SHAPE_MISMATCH, LETHE_ARGUMENT_INVALID, LETHE_TASK_ABORTED */
+/** @throws LETHE_SHAPE_MISMATCH, LETHE_ARGUMENT_INVALID, LETHE_TASK_ABORTED, LETHE_GPU_UNAVAILABLE */
 export async function klom(
   input: KlomInput,
   options: KlomOptions = defaultKlomOptions,
-  { threads = 0, signal }: RunOptions = {},
+  { threads = 0, signal, device = 'cpu' }: RunOptions & { device?: DeviceChoice } = {},
 ): Promise<KlomResult> {
   const { numPoints } = input;
   requireShape('oracle margins', input.oracleMargins.length, input.numOracles, numPoints);
   requireShape('unlearned margins', input.unlearnedMargins.length, input.numUnlearned, numPoints);
   const scores = new Float64Array(numPoints);
   const nonFinite = new Int32Array(numPoints);
-  await nativeAddon().klom({ ...input, ...options, isa: '', threads, scores, nonFinite }, undefined, abortFlag(signal));
+  const gpu = chooseDevice(device) === 'cuda';
+  await nativeAddon().klom({ ...input, ...options, isa: '', gpu, threads, scores, nonFinite }, undefined, abortFlag(signal));
   return { scores, nonFinite, numNonFinite: nonFinite.reduce((sum, count) => sum + count, 0) };
 }
 

@@ -1,6 +1,7 @@
 /** Linear datamodeling score: Spearman correlation of predicted and true outputs over held-out masks, summarised over points. */
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
+import { chooseDevice, type DeviceChoice } from '../native/device.js';
 import type { RunOptions } from '../types.js';
 import { percentile } from './percentile.js';
 
@@ -50,11 +51,11 @@ export async function lds(input: LdsInput, options?: Partial<LdsOptions>, run: R
   return summariseLds([await correlatePoints(input, options, run)], options?.seed ?? 0, run);
 }
 
-/** The part of a score that needs the outputs: for points that do not fit in memory together. @throws LETHE_SHAPE_MISMATCH, LETHE_TASK_ABORTED (75) */
+/** The part of a score that needs the outputs: for points that do not fit in memory together. @throws LETHE_SHAPE_MISMATCH, LETHE_TASK_ABORTED (75), LETHE_GPU_UNAVAILABLE (4) */
 export async function correlatePoints(
   { predicted, actual, numModels, numPoints }: LdsInput,
   { first = 0, end = numPoints }: Partial<LdsOptions> = {},
-  { signal, threads = 0 }: RunOptions = {},
+  { signal, threads = 0, device = 'cpu' }: RunOptions & { device?: DeviceChoice } = {},
 ): Promise<PointCorrelations> {
   if (predicted.length !== numModels * numPoints || actual.length !== numModels * numPoints) {
     throw new LetheError('LETHE_SHAPE_MISMATCH', 'predictions and outputs differ in shape', {
@@ -63,8 +64,9 @@ export async function correlatePoints(
     });
   }
   const values = new Float64Array(end - first);
+  const gpu = chooseDevice(device) === 'cuda';
   const counts = await nativeAddon().spearman(
-    { predicted, actual, numModels, numPoints, firstPoint: first, endPoint: end, threads, correlation: values },
+    { predicted, actual, numModels, numPoints, firstPoint: first, endPoint: end, gpu, threads, correlation: values },
     undefined,
     abortFlag(signal),
   );

@@ -90,6 +90,7 @@ export interface NativeKlomRequest extends KlomOptions {
   numUnlearned: number;
   numPoints: number;
   isa: IsaName | '';
+  gpu: boolean;
   threads: number;
   scores: Float64Array;
   nonFinite: Int32Array;
@@ -125,6 +126,7 @@ export interface NativeSpearmanRequest {
   /** Points [firstPoint, endPoint) are correlated. */
   firstPoint: number;
   endPoint: number;
+  gpu: boolean;
   threads: number;
   correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
 }
@@ -156,6 +158,8 @@ export type NativePredictRequest = NativeDatamodels & {
 
 export interface NativeDesignRequest {
   isa: IsaName | '';
+  /** Where its fits run. */
+  device: 'cpu' | 'cuda';
   threads: number;
   numModels: number;
   numTrain: number;

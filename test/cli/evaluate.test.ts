@@ -5,6 +5,7 @@ import { denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
 import { lds } from '../../src/evaluate/lds.js';
 import { encodeDatamodels } from '../../src/store/datamodels.js';
+import { nativeAddon } from '../../src/native/addon.js';
 import { readNpy, writeNpy } from '../../src/store/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
 import { temporaryFolder } from '../helpers/temporary.js';
@@ -41,6 +42,23 @@ it('klom: files of different points are refused with both shapes', async () => {
   expect(exitCode).toBe(2);
   expect(document['code']).toBe('LETHE_SHAPE_MISMATCH');
   expect(stderr).toContain('expected 2 points');
+});
+
+it('klom, lds: without a GPU --device cuda says so, with what to do; auto takes the processor and says which', async () => {
+  if (nativeAddon().systemInfo().cuda.devices.length > 0) return;
+  const files = ['--oracle', file('o.npy'), '--unlearned', file('u.npy')];
+  const ldsFiles = ['--weights', 'W', '--bias', 'B', '--masks', 'M', '--outputs', 'Y'];
+  for (const verb of [
+    ['klom', ...files],
+    ['lds', ...ldsFiles],
+  ]) {
+    const { document, exitCode, stderr } = await run(...verb, '--device', 'cuda');
+    expect(exitCode).toBe(4);
+    expect(document['code']).toBe('LETHE_GPU_UNAVAILABLE');
+    expect(stderr).toContain('Use --device cpu');
+  }
+  const { document } = await run('klom', ...files, '--device', 'auto');
+  expect(document['device']).toBe('cpu');
 });
 
 it('lds: a perfect datamodel scores 1', async () => {

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import fs from 'node:fs';
 import path from 'node:path';
 import { registerFit } from '../../src/cli/fit.js';
+import { nativeAddon } from '../../src/native/addon.js';
 import { readDatamodels } from '../../src/store/datamodels.js';
 import { readNpy, writeNpy } from '../../src/store/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
@@ -106,12 +107,27 @@ describe('lethe fit', () => {
       [['--select', 'holdout', '--lambda', '1'], 'LETHE_FIT_OPTION', 2],
       [['--estimator', 'laso'], 'LETHE_OPTION_UNKNOWN', 2],
       [['--masks', file('absent.npy')], 'LETHE_FILE_MISSING', 2],
-      [['--device', 'cuda'], 'LETHE_DEVICE_UNAVAILABLE', 4],
+      [['--device', 'gpu'], 'LETHE_OPTION_UNKNOWN', 2],
+      [['--device', 'cuda', '--estimator', 'marginal'], 'LETHE_DEVICE_UNSUPPORTED', 2],
     ];
     for (const [args, expected, exitCode] of cases) {
       const { code, document } = await lethe(...inputs(), '--out', file('never'), ...args);
       expect([document['code'], code]).toEqual([expected, exitCode]);
     }
     expect(fs.existsSync(file('never'))).toBe(false);
+  });
+
+  it('fits on the device it is told, and says so', async () => {
+    const { cuda } = nativeAddon().systemInfo();
+    const automatic = await lethe(...inputs(), '--out', file('automatic'), '--device', 'auto');
+    expect(automatic.document['backend']).toMatch(cuda.devices.length > 0 ? /^cuda$/ : /^cpu-/);
+    const told = await lethe(...inputs(), '--out', file('told'), '--device', 'cuda');
+    if (cuda.devices.length > 0) {
+      expect(told.document).toMatchObject({ backend: 'cuda', numConverged: 6 });
+    } else {
+      expect([told.document['code'], told.code]).toEqual(['LETHE_GPU_UNAVAILABLE', 4]);
+      expect(String(told.document['message'])).toContain('Use --device cpu');
+      expect(fs.existsSync(file('told'))).toBe(false);
+    }
   });
 });

@@ -18,6 +18,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __shared__ static thread_local
+#define LETHE_UNROLL
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 namespace lethe {
@@ -147,6 +148,10 @@ T __ldg(const T* at) {
   return *at;
 }
 
+// Products and sums that are never fused into one rounding.
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+
 void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 void loadMatrix4(uint32_t (&r)[4], const void* row);
@@ -193,6 +198,11 @@ class DeviceMemory {
 };
 
 inline void upload(void* device, const void* host, int64_t bytes) { std::memcpy(device, host, static_cast<size_t>(bytes)); }
+inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(static_cast<uint8_t*>(device) + r * deviceStride, static_cast<const uint8_t*>(host) + r * hostStride, static_cast<size_t>(rowBytes));
+  }
+}
 inline void download(void* host, const void* device, int64_t bytes) { std::memcpy(host, device, static_cast<size_t>(bytes)); }
 inline void copyOnDevice(void* to, const void* from, int64_t bytes) { std::memmove(to, from, static_cast<size_t>(bytes)); }
 inline void clear(void* device, int64_t bytes) { std::memset(device, 0, static_cast<size_t>(bytes)); }

@@ -36,9 +36,15 @@ struct KlomMargins {
   int64_t numOracles = 0, numUnlearned = 0, numPoints = 0;
 };
 
+// What every backend refuses: LETHE_MODELS_MISSING, LETHE_MODELS_TOO_MANY, LETHE_BINS_INVALID, LETHE_CLIP_INVALID, LETHE_EPSILON_INVALID.
+Status checkKlom(const KlomMargins& margins, const KlomOptions& options);
+
 // scores, nonFinite: (numPoints). Non-finite margins are counted and never binned; a point with no finite margin on one side scores NaN,
 // and so does a researchCode point whose unlearned margins are all the overall maximum (the published code divides 0 by 0 there).
 Status klom(const KlomMargins& margins, const KlomOptions& options, double* scores, int32_t* nonFinite, const TaskControl& control);
+
+// LETHE_CLASSES_INVALID, LETHE_LABEL_INVALID; labels: (points).
+Status checkLabels(const int32_t* labels, int64_t points, int64_t classes);
 
 // margins (models, points): z_y - logsumexp_{j != y} z_j, accumulated in double. predicted (models, points): the class of the largest
 // logit, the first one on ties; 255 where a logit is NaN. logits: (models, points, classes); labels: (points). 2 <= classes <= 255.

@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "lethe/evaluate.h"
+#include "lethe/lasso.h"
+
 namespace lethe {
 
 struct TrainBackend;
@@ -13,11 +16,32 @@ struct GpuOptions {
   int64_t memoryBytes = 0;   // of each device; 0: nine tenths of what is free
 };
 
+// Measured limits of a GPU.
+struct GpuPeaks {
+  double bf16Tflops = 0;    // matrix instructions between registers, fp32 sums
+  double int8Tops = 0;      // the same of int8, int32 sums
+  double memoryGbytes = 0;  // of a copy within the GPU's memory: bytes read plus bytes written
+};
+
 // One table for the backend that nvcc built, and, in tests, one for the emulated GPU.
 struct GpuOps {
   const char* name = "";
   int (*deviceCount)() = nullptr;
+
+  // loops: of a launch, 1 to 2^18, of 8 matrix products a warp; the best of 5 launches counts. LETHE_KERNEL_WRONG where sums are not exact.
+  Status (*measurePeaks)(int device, int64_t loops, int64_t copyBytes, GpuPeaks& peaks) = nullptr;
+
+  // As their twins in evaluate.h: host memory in and out, blocks that fit the memory limit; isa and threads of the options mean nothing here.
+  Status (*klom)(const KlomMargins& margins, const KlomOptions& options, const GpuOptions& gpu, double* scores, int32_t* nonFinite,
+                 const TaskControl& control) = nullptr;
+  Status (*marginsFromLogits)(const float* logits, const int32_t* labels, int64_t models, int64_t points, int64_t classes, const GpuOptions& gpu,
+                              float* margins, uint8_t* predicted, const TaskControl& control) = nullptr;
+  Status (*spearman)(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, const GpuOptions& gpu,
+                     double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
   const TrainBackend* train = nullptr;
+  // fitDatamodels() of lasso.h, to the same gap. LETHE_ARGUMENT_UNSUPPORTED: the marginal estimator, row weights.
+  Status (*fitDatamodels)(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
+                          const TaskControl& control, std::vector<TargetFit>& fits) = nullptr;
 };
 
 // Null in a build without nvcc.

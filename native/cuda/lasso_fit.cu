@@ -1,0 +1,488 @@
+// The driver of a fit on GPUs: a host thread a device keeps targets in flight, round after round, and replaces finished ones at once. A
+// target's numbers depend on its own column only: not on neighbours, slots, devices or the memory there is.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "core/lasso_design.h"
+#include "cuda/lasso_memory.h"
+#include "cuda/lasso_path.h"
+#include "lethe/gpu.h"
+
+namespace lethe {
+inline namespace LETHE_ISA {
+namespace lasso {
+
+namespace {
+
+constexpr int64_t kMostSlots = 4096, kChunk = 64;  // targets in flight on a device; taken from the queue at once: neighbours in memory
+
+int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+struct Shared {
+  const LassoDesign& design;
+  const TargetView& targets;
+  const FitOptions& options;
+  const GpuOptions& gpu;
+  const TaskControl& control;
+  std::vector<TargetFit>& fits;
+  std::atomic<int64_t> nextChunk{0}, numDone{0};
+  std::atomic<bool> stop{false};
+};
+
+template <typename T>
+T* pointer(const DeviceMemory& memory) {
+  return static_cast<T*>(memory.data());
+}
+
+// The design in device memory.
+class GpuDesign {
+ public:
+  explicit GpuDesign(const LassoDesign& design, bool standardise) : design_(design) {
+    const int64_t n = design.columns().columns, rows = design.columns().rows, folds = design.numFolds();
+    view_.columns = n;
+    view_.words = roundUp(rows, kRowTile) / 32;
+    view_.all = static_cast<int32_t>(folds);
+    view_.standardise = standardise;
+    for (int64_t k = 0; k <= folds; ++k) {
+      const RowSubset& subset = k < folds ? design.withoutFold(k) : design.all();
+      subsets_.push_back({static_cast<int32_t>(subset.count), static_cast<int32_t>(subset.heldFrom), static_cast<int32_t>(subset.heldTo)});
+      heldCapacity_ = std::max(heldCapacity_, subset.heldTo - subset.heldFrom);
+    }
+  }
+
+  int64_t bytes() const { return roundUp(view_.columns * view_.words * 4, 256) + static_cast<int64_t>(subsets_.size()) * (view_.words + view_.columns) * 4 + 512; }
+
+  void upload() {
+    const int64_t n = view_.columns, words = view_.words, sourceBytes = design_.columns().rows / 8, subsets = static_cast<int64_t>(subsets_.size());
+    bits_ = DeviceMemory(n * words * 4);
+    rows_ = DeviceMemory(subsets * words * 4);
+    seen_ = DeviceMemory(subsets * n * 4);
+    constexpr int64_t kColumns = 4096;  // padded together
+    std::vector<uint32_t> padded(static_cast<size_t>(std::min(kColumns, n) * words), 0);
+    for (int64_t from = 0; from < n; from += kColumns) {
+      const int64_t to = std::min(from + kColumns, n);
+      for (int64_t j = from; j < to; ++j) {
+        std::memcpy(padded.data() + (j - from) * words, design_.columns().bits + j * sourceBytes, static_cast<size_t>(sourceBytes));
+      }
+      lethe::upload(pointer<uint32_t>(bits_) + from * words, padded.data(), (to - from) * words * 4);
+    }
+    for (int64_t k = 0; k < subsets; ++k) {
+      const RowSubset& subset = k + 1 < subsets ? design_.withoutFold(k) : design_.all();
+      std::vector<uint32_t> inside(static_cast<size_t>(words), 0);
+      for (size_t row = 0; row < subset.rowWeight.size(); ++row) {
+        if (subset.rowWeight[row] != 0) inside[row / 32] |= 1u << (row % 32);
+      }
+      lethe::upload(pointer<uint32_t>(rows_) + k * words, inside.data(), words * 4);
+      lethe::upload(pointer<int32_t>(seen_) + k * n, subset.seen.data(), n * 4);
+    }
+    view_.bits = pointer<uint32_t>(bits_);
+    view_.subsetRows = pointer<uint32_t>(rows_);
+    view_.seen = pointer<int32_t>(seen_);
+  }
+
+  const DesignView& view() const { return view_; }
+  const std::vector<Subset>& subsets() const { return subsets_; }
+  int64_t heldCapacity() const { return heldCapacity_; }
+
+ private:
+  const LassoDesign& design_;
+  DesignView view_;
+  std::vector<Subset> subsets_;
+  int64_t heldCapacity_ = 0;
+  DeviceMemory bits_, rows_, seen_;
+};
+
+// Device memory of so many slots, and of as many lanes.
+class GpuSlots {
+ public:
+  GpuSlots(const DesignView& design, int64_t heldCapacity) : rows_(design.rows()), columns_(design.columns) { view_.heldCapacity = heldCapacity; }
+
+  int64_t bytesOf(int64_t slots) const {
+    const int64_t each = rows_ * 4 + (columns_ + 31) / 32 * 4 + 8 + view_.heldCapacity * 8 + rows_ * 8 + kMaxLimbs * rows_ + 16 + columns_ * 8;
+    return slots * (each + static_cast<int64_t>(sizeof(Command) + sizeof(Outcome))) + 16 * 256;
+  }
+
+  void allocate(int64_t slots) {
+    view_.raw = take<float>(slots * rows_);
+    view_.member = take<uint32_t>(slots * ((columns_ + 31) / 32));
+    view_.state = take<int32_t>(slots * 2);
+    view_.heldOut = take<double>(slots * view_.heldCapacity);
+    view_.residual = take<double>(slots * rows_);
+    view_.limbs = take<int8_t>(slots * kMaxLimbs * rows_);
+    view_.unit = take<double>(slots);
+    view_.total = take<int64_t>(slots);
+    view_.correlation = take<double>(slots * columns_);
+    commands_ = take<Command>(slots);
+    outcomes_ = take<Outcome>(slots);
+  }
+
+  const SlotsView& view() const { return view_; }
+  Command* commands() const { return commands_; }
+  Outcome* outcomes() const { return outcomes_; }
+
+ private:
+  template <typename T>
+  T* take(int64_t count) {
+    held_.emplace_back(count * static_cast<int64_t>(sizeof(T)));
+    return pointer<T>(held_.back());
+  }
+
+  int64_t rows_, columns_;
+  SlotsView view_;
+  Command* commands_ = nullptr;
+  Outcome* outcomes_ = nullptr;
+  std::vector<DeviceMemory> held_;
+};
+
+struct Flight {
+  int64_t target = -1, serial = 0;  // serial: in order of their starts; the last is the youngest
+  int64_t offset = -1, capacity = 0, size = 0, counted = 0;
+  std::unique_ptr<TargetPath> path;
+};
+
+class Worker {
+ public:
+  Worker(Shared& shared, int device) : shared_(shared), design_(shared.design, shared.options.standardise), slots_(design_.view(), design_.heldCapacity()), device_(device), arena_(0) {}
+
+  void run() {
+    useDevice(device_);
+    const Stream stream;
+    allocate();
+    while (!shared_.stop && !shared_.control.aborted() && refill()) round();
+  }
+
+ private:
+  void allocate() {
+    const int64_t budget = shared_.gpu.memoryBytes > 0 ? shared_.gpu.memoryBytes : freeDeviceBytes() / 10 * 9;
+    firstCapacity_ = capacityFor(std::min<int64_t>(256, design_.view().columns), design_.view().columns);
+    const int64_t fixed = design_.bytes() + slots_.bytesOf(0);
+    const MemoryPlan plan = planMemory(budget, fixed, slots_.bytesOf(1) - slots_.bytesOf(0), setBytes(firstCapacity_) + 256,
+                                       shared_.targets.numTargets, kMostSlots);
+    if (plan.slots == 0) {
+      throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "a datamodel fit does not fit on GPU " + std::to_string(device_) + ": expected at least " +
+                                                       std::to_string(plan.neededBytes) + " bytes of its memory; may use " + std::to_string(budget) +
+                                                       ". Fit on the CPU.");
+    }
+    design_.upload();
+    slots_.allocate(plan.slots);
+    // no more than if every working set held all columns
+    const int64_t most = plan.slots * (setBytes(capacityFor(design_.view().columns, design_.view().columns)) + 256) * 2;
+    arenaMemory_ = DeviceMemory(std::min(plan.arenaBytes, most));
+    arena_ = Arena(arenaMemory_.bytes());
+    flights_.resize(static_cast<size_t>(plan.slots));
+    limit_ = plan.slots;
+    outcomes_.resize(flights_.size());
+  }
+
+  // Starts targets in free slots. False: nothing is in flight.
+  bool refill() {
+    for (size_t slot = 0; slot < flights_.size() && live_ < limit_; ++slot) {
+      Flight& flight = flights_[slot];
+      if (flight.target >= 0) continue;
+      const int64_t offset = arena_.take(setBytes(firstCapacity_));
+      if (offset < 0) break;
+      const int64_t target = takeTarget();
+      if (target < 0) {
+        arena_.give(offset, setBytes(firstCapacity_));
+        break;
+      }
+      flight = Flight{target, serial_++, offset, firstCapacity_, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets())};
+      upload(slots_.view().raw + static_cast<int64_t>(slot) * design_.view().rows(), column_.data(), design_.view().rows() * 4);
+      ++live_;
+    }
+    return live_ > 0;
+  }
+
+  // A target that needs a fit, its values in column_; -1: none is left.
+  int64_t takeTarget() {
+    while (true) {
+      int64_t target;
+      if (!again_.empty()) {
+        target = again_.front();
+        again_.pop_front();
+      } else {
+        if (nextTarget_ == chunkEnd_) {
+          if (drained_) return -1;
+          nextTarget_ = shared_.nextChunk.fetch_add(1) * kChunk;
+          chunkEnd_ = std::min(nextTarget_ + kChunk, shared_.targets.numTargets);
+          if (nextTarget_ >= chunkEnd_) {
+            drained_ = true;
+            nextTarget_ = chunkEnd_;
+            return -1;
+          }
+        }
+        target = nextTarget_++;
+      }
+      if (readColumn(target)) return target;
+    }
+  }
+
+  // False: there is nothing to fit, and the result is written.
+  bool readColumn(int64_t target) {
+    const std::vector<int32_t>& models = shared_.design.modelOfRow();
+    column_.assign(static_cast<size_t>(design_.view().rows()), 0.0f);
+    bool finite = true, constant = true, any = false;
+    float first = 0;
+    for (size_t row = 0; row < models.size(); ++row) {
+      if (models[row] < 0) continue;
+      const float value = shared_.targets.values[models[row] * shared_.targets.rowStride + target];
+      if (!any) first = value;
+      any = true;
+      column_[row] = value;
+      finite = finite && std::isfinite(value);
+      constant = constant && value == first;
+    }
+    if (finite && !constant) return true;
+    TargetFit& fit = shared_.fits[static_cast<size_t>(target)];
+    fit = TargetFit{};
+    if (!finite) {
+      fit.status = FitStatus::nonfinite;
+      fit.bias = std::numeric_limits<float>::quiet_NaN();
+      fit.lambda = fit.gap = std::numeric_limits<double>::quiet_NaN();
+    } else {
+      fit.status = FitStatus::constant;
+      fit.bias = first;
+      fit.lambda = shared_.options.fold.empty() ? shared_.options.lambda : 0;
+    }
+    report();
+    return false;
+  }
+
+  void report() {
+    shared_.control.report(static_cast<double>(shared_.numDone.fetch_add(1) + 1), static_cast<double>(shared_.targets.numTargets));
+  }
+
+  void round() {
+    // lanes: paths first, then those whose residuals have more bytes
+    std::vector<size_t> lanes;
+    for (size_t slot = 0; slot < flights_.size(); ++slot) {
+      if (flights_[slot].target >= 0 && !flights_[slot].path->exact()) lanes.push_back(slot);
+    }
+    const int64_t paths = static_cast<int64_t>(lanes.size());
+    for (size_t slot = 0; slot < flights_.size(); ++slot) {
+      if (flights_[slot].target >= 0 && flights_[slot].path->exact()) lanes.push_back(slot);
+    }
+    const int64_t count = static_cast<int64_t>(lanes.size());
+    send(lanes, lanes);
+    const DesignView& design = design_.view();
+    const SlotsView& slots = slots_.view();
+    Command* commands = slots_.commands();
+    computeResiduals(design, slots, commands, paths, kPathLimbs, slots_.outcomes());
+    computeResiduals(design, slots, commands + paths, count - paths, kExactLimbs, slots_.outcomes());
+    correlate(design, slots, commands, 0, paths, kPathLimbs);
+    correlate(design, slots, commands, paths, count - paths, kExactLimbs);
+    findLargest(design, slots, commands, count, slots_.outcomes());
+    download(outcomes_.data(), slots_.outcomes(), count * static_cast<int64_t>(sizeof(Outcome)));
+    std::vector<size_t> stepping;
+    for (size_t lane = 0; lane < lanes.size(); ++lane) {
+      Flight& flight = flights_[lanes[lane]];
+      flight.size = outcomes_[lane].size;
+      if (flight.path->command().restart == Restart::empty) flight.counted = 0;
+      if (flight.path->command().restart == Restart::best) flight.counted = 0;
+      const TargetPath::Next next = flight.path->correlated(outcomes_[lane]);
+      if (next == TargetPath::Next::step) stepping.push_back(lanes[lane]);
+      if (next == TargetPath::Next::done) finish(lanes[lane]);
+    }
+    while (!stepping.empty() && !shared_.control.aborted()) stepping = step(stepping, lanes);
+  }
+
+  // Sends the commands of `chosen`, each with its lane in `lanes`.
+  void send(const std::vector<size_t>& chosen, const std::vector<size_t>& lanes) {
+    if (&chosen == &lanes) {
+      laneOf_.assign(flights_.size(), -1);
+      for (size_t lane = 0; lane < lanes.size(); ++lane) laneOf_[lanes[lane]] = static_cast<int32_t>(lane);
+    }
+    std::vector<Command> commands;
+    for (size_t slot : chosen) {
+      Flight& flight = flights_[slot];
+      Command& command = flight.path->command();
+      command.slot = static_cast<int32_t>(slot);
+      command.lane = laneOf_[slot];
+      command.set = pointer<uint8_t>(arenaMemory_) + flight.offset;
+      command.capacity = flight.capacity;
+      commands.push_back(command);
+    }
+    upload(slots_.commands(), commands.data(), static_cast<int64_t>(commands.size() * sizeof(Command)));
+  }
+
+  // Steps of these slots; returns those that did not fit in their working sets and have larger ones now.
+  std::vector<size_t> step(std::vector<size_t> stepping, const std::vector<size_t>& lanes) {
+    std::stable_sort(stepping.begin(), stepping.end(), [&](size_t a, size_t b) { return flights_[a].capacity > flights_[b].capacity; });
+    send(stepping, lanes);
+    for (size_t from = 0, to = 0; from < stepping.size(); from = to) {
+      const int64_t capacity = flights_[stepping[from]].capacity;
+      while (to < stepping.size() && flights_[stepping[to]].capacity == capacity) ++to;
+      takeSteps(design_.view(), slots_.view(), slots_.commands() + from, static_cast<int64_t>(to - from), capacity, slots_.outcomes());
+    }
+    download(outcomes_.data(), slots_.outcomes(), static_cast<int64_t>(lanes.size() * sizeof(Outcome)));
+    std::vector<size_t> crowded;
+    for (size_t slot : stepping) {
+      Flight& flight = flights_[slot];
+      const Outcome& outcome = outcomes_[static_cast<size_t>(laneOf_[slot])];
+      if (outcome.size > flight.capacity) {
+        crowded.push_back(slot);
+        continue;
+      }
+      flight.size = flight.counted = outcome.size;
+      flight.path->stepped(outcome);
+    }
+    std::sort(crowded.begin(), crowded.end(), [&](size_t a, size_t b) { return flights_[a].serial < flights_[b].serial; });
+    std::vector<size_t> grown;
+    for (size_t slot : crowded) {
+      if (flights_[slot].target >= 0 && grow(slot, outcomes_[static_cast<size_t>(laneOf_[slot])].size)) grown.push_back(slot);
+    }
+    grown.erase(std::remove_if(grown.begin(), grown.end(), [&](size_t slot) { return flights_[slot].target < 0; }), grown.end());
+    return grown;
+  }
+
+  // Moves the slot to a larger working set, for which the youngest targets are put back in the queue. False: it was the youngest itself.
+  bool grow(size_t slot, int64_t size) {
+    Flight& flight = flights_[slot];
+    const int64_t capacity = capacityFor(size, design_.view().columns);
+    int64_t offset;
+    while ((offset = arena_.take(setBytes(capacity))) < 0) {
+      size_t youngest = slot;
+      for (size_t other = 0; other < flights_.size(); ++other) {
+        if (flights_[other].target >= 0 && flights_[other].serial > flights_[youngest].serial) youngest = other;
+      }
+      if (live_ == 1) {
+        throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
+                                                         " examples: expected " + std::to_string(setBytes(capacity) + setBytes(flight.capacity)) +
+                                                         " bytes of GPU memory for it; there are " + std::to_string(arenaMemory_.bytes()) +
+                                                         ". Fit on the CPU, or give the fit more memory.");
+      }
+      again_.push_front(flights_[youngest].target);
+      release(youngest);
+      limit_ = live_;
+      if (youngest == slot) return false;
+    }
+    uint8_t* base = pointer<uint8_t>(arenaMemory_);
+    growSet(base + flight.offset, flight.capacity, base + offset, capacity, flight.size, flight.counted);
+    arena_.give(flight.offset, setBytes(flight.capacity));
+    flight.offset = offset;
+    flight.capacity = capacity;
+    return true;
+  }
+
+  void release(size_t slot) {
+    Flight& flight = flights_[slot];
+    arena_.give(flight.offset, setBytes(flight.capacity));
+    flight = Flight{};
+    --live_;
+  }
+
+  // Weights of the working set in the unit of the target.
+  void finish(size_t slot) {
+    const Flight& flight = flights_[slot];
+    const TargetPath& path = *flight.path;
+    const SetView set = setAt(pointer<uint8_t>(arenaMemory_) + flight.offset, flight.capacity);
+    const size_t size = static_cast<size_t>(flight.size);
+    std::vector<double> weights(size);
+    std::vector<int32_t> columns(size), order;
+    download(weights.data(), set.weight, flight.size * 8);
+    download(columns.data(), set.columns, flight.size * 4);
+    for (int32_t p = 0; p < flight.size; ++p) {
+      if (weights[static_cast<size_t>(p)] != 0) order.push_back(p);
+    }
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return columns[static_cast<size_t>(a)] < columns[static_cast<size_t>(b)]; });
+    const RowSubset& subset = path.subset() < shared_.design.numFolds() ? shared_.design.withoutFold(path.subset()) : shared_.design.all();
+    TargetFit fit;
+    fit.status = path.status();
+    fit.lambda = path.lambda();
+    fit.gap = path.gap();
+    double bias = path.mean();
+    for (int32_t p : order) {
+      const float weight = static_cast<float>(weights[static_cast<size_t>(p)] * path.scale());
+      if (weight == 0) continue;
+      const int32_t column = columns[static_cast<size_t>(p)];
+      fit.indices.push_back(column);
+      fit.weights.push_back(weight);
+      bias -= static_cast<double>(weight) * subset.seen[static_cast<size_t>(column)] / static_cast<double>(subset.count);
+    }
+    fit.bias = static_cast<float>(bias);
+    shared_.fits[static_cast<size_t>(flight.target)] = std::move(fit);
+    release(slot);
+    report();
+  }
+
+  Shared& shared_;
+  GpuDesign design_;
+  GpuSlots slots_;
+  int device_;
+  int64_t firstCapacity_ = 0, live_ = 0, limit_ = 0, serial_ = 0;
+  DeviceMemory arenaMemory_;
+  Arena arena_;
+  std::vector<Flight> flights_;
+  std::vector<Outcome> outcomes_;  // by lane
+  std::vector<int32_t> laneOf_;    // by slot
+  std::vector<float> column_;
+  std::deque<int64_t> again_;      // put back
+  int64_t nextTarget_ = 0, chunkEnd_ = 0;
+  bool drained_ = false;
+};
+
+Status unsupported(const std::string& what) {
+  return Status::error("LETHE_ARGUMENT_UNSUPPORTED", what + " on a GPU: expected none of it; received it. Fit on the CPU.");
+}
+
+}  // namespace
+
+Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu, const TaskControl& control,
+           std::vector<TargetFit>& fits) {
+  if (options.estimator != Estimator::lasso) return unsupported("the marginal estimator is not there");
+  if (targets.rowWeights) return unsupported("row weights are not there");
+  if (targets.rowStride < targets.numTargets) {
+    return Status::error("LETHE_ARGUMENT_INVALID", "targets: expected a row stride of at least the number of targets.");
+  }
+  std::vector<int> devices = gpu.devices;
+  const int present = deviceCount();
+  for (int k = 0; gpu.devices.empty() && k < present; ++k) devices.push_back(k);
+  for (int device : devices) {
+    if (device >= 0 && device < present) continue;
+    return Status::error("LETHE_GPU_UNAVAILABLE", "devices: expected numbers below " + std::to_string(present) + "; received " + std::to_string(device) + ".");
+  }
+  if (devices.empty()) return Status::error("LETHE_GPU_UNAVAILABLE", "no GPU: expected a device of CUDA; found none. Fit on the CPU.");
+  std::shared_ptr<const LassoDesign> design;
+  const Status opened = openDesign(masks, options, 0, control, design);
+  if (!opened.ok()) return opened;
+  fits.assign(static_cast<size_t>(targets.numTargets), TargetFit{});
+  Shared shared{*design, targets, options, gpu, control, fits};
+  std::vector<Status> statuses(devices.size());
+  const auto work = [&](size_t k) {
+    try {
+      Worker(shared, devices[k]).run();
+    } catch (const GpuError& error) {
+      statuses[k] = error.status();
+    } catch (const std::bad_alloc&) {
+      statuses[k] = Status::error("LETHE_MEMORY_SHORT", "the fit needs more host memory than there is. Fit fewer targets at once.");
+    }
+    if (!statuses[k].ok()) shared.stop = true;
+  };
+  std::vector<std::thread> threads;
+  for (size_t k = 1; k < devices.size(); ++k) threads.emplace_back(work, k);
+  work(0);
+  for (std::thread& thread : threads) thread.join();
+  for (const Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "the fit was stopped before it was complete.");
+  return Status::success();
+}
+
+}  // namespace lasso
+}  // namespace LETHE_ISA
+
+Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
+                                         const TaskControl& control, std::vector<TargetFit>& fits) {
+  return lasso::fit(masks, targets, options, gpu, control, fits);
+}
+
+}  // namespace lethe

@@ -1,0 +1,92 @@
+// Host ops on one or several GPUs: independent items (points, rows) split among the devices, and by what fits into their memory.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cuda/gpu.h"
+#include "lethe/gpu.h"
+#include "lethe/task.h"
+
+namespace lethe {
+inline namespace LETHE_ISA {
+
+// The devices meant by the options, checked. Throws LETHE_GPU_UNAVAILABLE.
+inline std::vector<int> chosenDevices(const GpuOptions& options) {
+  const int count = deviceCount();
+  if (count == 0) {
+    throw GpuError("LETHE_GPU_UNAVAILABLE", "expected an NVIDIA GPU with a working driver; received none. Use the CPU (--device cpu), or ask lethe doctor.");
+  }
+  std::vector<int> devices = options.devices;
+  for (int index = 0; options.devices.empty() && index < count; ++index) devices.push_back(index);
+  for (size_t k = 0; k < devices.size(); ++k) {
+    if (devices[k] < 0 || devices[k] >= count || std::count(devices.begin(), devices.end(), devices[k]) > 1) {
+      throw GpuError("LETHE_GPU_UNAVAILABLE", "expected different GPUs from 0 to " + std::to_string(count - 1) + "; received " + std::to_string(devices[k]) + ".");
+    }
+  }
+  return devices;
+}
+
+// Memory an op may take of the calling thread's device.
+inline int64_t memoryOf(const GpuOptions& options) { return options.memoryBytes > 0 ? options.memoryBytes : freeDeviceBytes() / 10 * 9; }
+
+// Items of a block: as many as fit beside `fixedBytes`, at most `most`, a multiple of `unit` unless all fit. Throws
+// LETHE_GPU_MEMORY_EXHAUSTED where not even one unit does.
+inline int64_t itemsThatFit(int64_t items, int64_t unit, int64_t most, int64_t fixedBytes, int64_t bytesPerItem, int64_t memoryBytes) {
+  const int64_t room = std::min((memoryBytes - fixedBytes) / bytesPerItem, most);
+  if (room >= items) return items;
+  if (memoryBytes > fixedBytes && room >= unit) return room / unit * unit;
+  throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "expected at least " + std::to_string(fixedBytes + std::min(unit, items) * bytesPerItem) +
+                                                   " bytes of GPU memory; received a limit of " + std::to_string(memoryBytes) +
+                                                   ". Raise the limit, free the GPU, or use the CPU (--device cpu).");
+}
+
+// Calls share(begin, end, done) on a thread, device and stream each, for neighbouring parts of [0, items); done(count) reports finished
+// items and returns false when the op should stop. The error of the first device that has one is the result.
+template <typename Share>
+Status overDevices(const GpuOptions& options, int64_t items, const TaskControl& control, const Share& share) {
+  std::vector<int> devices;
+  try {
+    devices = chosenDevices(options);
+  } catch (const GpuError& error) {
+    return error.status();
+  }
+  const int64_t parts = static_cast<int64_t>(devices.size());
+  std::atomic<int64_t> finished{0};
+  std::atomic<bool> failed{false};
+  const auto done = [&](int64_t count) {
+    if (count > 0) control.report(static_cast<double>(finished += count), static_cast<double>(items));
+    return !control.aborted() && !failed.load();
+  };
+  std::vector<Status> results(devices.size());
+  const auto run = [&](int64_t part) {
+    Status& result = results[static_cast<size_t>(part)];
+    const int64_t begin = items * part / parts, end = items * (part + 1) / parts;
+    if (begin == end) return;
+    try {
+      useDevice(devices[static_cast<size_t>(part)]);
+      const Stream stream;
+      if (done(0)) share(begin, end, done);
+    } catch (const GpuError& error) {
+      result = error.status();
+    } catch (const std::bad_alloc&) {
+      result = Status::error("LETHE_MEMORY_EXHAUSTED", "not enough memory of the host for an op on the GPU.");
+    }
+    if (!result.ok()) failed.store(true);
+  };
+  std::vector<std::thread> threads;
+  for (int64_t part = 1; part < parts; ++part) threads.emplace_back(run, part);
+  run(0);
+  for (std::thread& thread : threads) thread.join();
+  for (const Status& result : results) {
+    if (!result.ok()) return result;
+  }
+  if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "stopped on request before everything was done.");
+  return Status::success();
+}
+
+}  // namespace LETHE_ISA
+}  // namespace lethe

@@ -1,0 +1,231 @@
+// Whole fits on the GPU against the fit on the processor and a dense Lasso in double; independence of slots, memory, devices and the
+// order of threads; what happens when memory runs out, a launch fails, the task is stopped.
+#include <atomic>
+
+#include "cuda/gpu.h"
+#include "lasso_fixture.h"
+#include "lethe/gpu.h"
+
+namespace lethe {
+Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const MaskView&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
+                                         std::vector<TargetFit>&);
+}
+
+using namespace lethe;
+using namespace lethe::test;
+
+namespace {
+
+Status fitOn(const Problem& problem, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits, const GpuOptions& gpu = {},
+             const TaskControl& control = {}) {
+  return LETHE_PER_ISA(fitDatamodelsOnGpu)(problem.maskView(), targets, options, gpu, control, fits);
+}
+
+std::vector<TargetFit> fitAll(const Problem& problem, const FitOptions& options, const GpuOptions& gpu = {}) {
+  std::vector<TargetFit> fits;
+  const Status status = fitOn(problem, problem.targetView(), options, fits, gpu);
+  expect(status.ok(), "the fit on the GPU succeeds: " + status.message);
+  fits.resize(static_cast<size_t>(problem.targets));
+  return fits;
+}
+
+bool allSame(const std::vector<TargetFit>& a, const std::vector<TargetFit>& b) {
+  bool equal = a.size() == b.size();
+  for (size_t t = 0; equal && t < a.size(); ++t) equal = same(a[t], b[t]);
+  return equal;
+}
+
+int otherLambdas = 0;  // where another lambda than the processor's was chosen
+
+// Sum over the folds of the squared error on held-out models, at the exact solutions.
+double heldOutError(const Problem& problem, const FitOptions& options, int64_t t, double lambda) {
+  double sum = 0;
+  for (int32_t fold = 0; fold <= *std::max_element(options.fold.begin(), options.fold.end()); ++fold) {
+    std::vector<uint8_t> counts;
+    for (int32_t k : options.fold) counts.push_back(k != fold);
+    const Naive naive(problem, t, counts, options.standardise);
+    std::vector<double> weight(static_cast<size_t>(problem.examples), 0.0);
+    for (double at = naive.lambdaMax(); at > lambda; at *= 0.8) naive.solve(at, weight, 1e-6);
+    naive.solve(lambda, weight, 1e-8);
+    for (int64_t i = 0; i < problem.models; ++i) {
+      if (options.fold[static_cast<size_t>(i)] != fold) continue;
+      const double error = static_cast<double>(problem.values[static_cast<size_t>(i * problem.targets + t)]) - naive.predict(i, weight);
+      sum += error * error;
+    }
+  }
+  return sum;
+}
+
+// Every target: status, lambda and objective of the processor's fit, and the gap that a dense Lasso computes.
+void compare(const Problem& problem, const FitOptions& options, const std::string& what) {
+  FitOptions portable = options;
+  portable.isa = "portable";
+  const std::vector<TargetFit> ours = fitAll(problem, options), theirs = fit(problem, portable, problem.targets);
+  std::vector<uint8_t> counts;
+  if (!options.fold.empty() && !options.refit) {
+    for (int32_t fold : options.fold) counts.push_back(fold < 0);
+  }
+  for (int64_t t = 0; t < problem.targets; ++t) {
+    const TargetFit &a = ours[static_cast<size_t>(t)], &b = theirs[static_cast<size_t>(t)];
+    const std::string which = what + ", target " + std::to_string(t);
+    if (!expect(a.status == b.status && a.status == FitStatus::converged, which + " converges")) continue;
+    // the path is solved to a gap of a hundredth: where held-out errors are as close as that, another lambda is as good
+    const bool sameLambda = std::fabs(a.lambda - b.lambda) <= 1e-6 * b.lambda;
+    if (!sameLambda) ++otherLambdas;
+    expect(sameLambda || heldOutError(problem, options, t, a.lambda) <= 1.01 * heldOutError(problem, options, t, b.lambda),
+           which + ": lambda " + std::to_string(a.lambda) + " is as good as the processor's " + std::to_string(b.lambda));
+    const Naive naive(problem, t, counts, options.standardise);
+    const std::vector<double> left = dense(a, problem.examples), right = dense(b, problem.examples);
+    const double gap = naive.relativeGap(a.lambda, left);
+    expect(a.gap <= options.gapTolerance && gap <= options.gapTolerance + 2e-6 && std::fabs(gap - a.gap) <= 2e-6,
+           which + ": gap " + std::to_string(a.gap) + " and recomputed " + std::to_string(gap));
+    const double objective = naive.objective(b.lambda, right);
+    expect(!sameLambda || std::fabs(naive.objective(b.lambda, left) - objective) <= options.gapTolerance * naive.meanSquare(), which + ": the objective");
+    expect(std::fabs(static_cast<double>(a.bias) - naive.bias(left)) <= 1e-4 * (1 + std::fabs(naive.bias(left))), which + ": the bias");
+  }
+}
+
+void checkAgainstProcessor() {
+  const Problem problem(131, 43, 3, 1);
+  compare(problem, selecting(131, 1, 5), "held-out models");
+  FitOptions noRefit = selecting(131, 1, 5);
+  noRefit.refit = false;
+  compare(problem, noRefit, "no refit");
+  FitOptions standardised = selecting(131, 3, 5);
+  standardised.standardise = true;
+  const Problem uneven(131, 43, 2, 2, 50);
+  compare(uneven, standardised, "three folds, standardised");
+  FitOptions given = selecting(131, 1, 5);
+  given.lambdas = {1.0, 0.5, 0.25, 0.1, 0.05, 0.025};
+  compare(problem, given, "given lambdas");
+  compare(problem, single(0.1), "one lambda");
+  compare(problem, single(0.1, 1e-6), "one lambda, a small gap");
+  compare(Problem(31, 257, 2, 3), selecting(31, 1, 5), "few models");
+  expect(otherLambdas <= 4, std::to_string(otherLambdas) + " targets of 16 chose another lambda than the processor's fit");
+}
+
+void checkSpecialTargets() {
+  Problem problem(97, 33, 5, 4);
+  problem.fillColumn(3, 0);
+  problem.fillColumn(5, 1);
+  problem.copyColumn(7, 8);
+  for (int64_t i = 0; i < 97; ++i) {
+    problem.values[static_cast<size_t>(i * 5 + 1)] = 2.5f;
+    if (i % 5 != 0) problem.values[static_cast<size_t>(i * 5 + 3)] = 1.5f;  // constant but for held-out models
+  }
+  problem.values[2] = std::numeric_limits<float>::infinity();
+  const FitOptions options = selecting(97, 1, 5);
+  const std::vector<TargetFit> ours = fitAll(problem, options), theirs = fit(problem, options, 5);
+  for (size_t t = 0; t < 5; ++t) expect(ours[t].status == theirs[t].status, "status of special target " + std::to_string(t));
+  expect(same(ours[1], theirs[1]) && std::isnan(ours[2].bias) && ours[2].indices.empty(), "constant and non-finite targets");
+  expect(ours[3].indices.empty() && std::fabs(ours[3].lambda - theirs[3].lambda) <= 1e-6 * theirs[3].lambda, "spread among held-out models only");
+  FitOptions large = single(1e6);
+  const std::vector<TargetFit> zero = fitAll(problem, large);
+  expect(zero[0].status == FitStatus::converged && zero[0].indices.empty() && zero[0].gap <= 1e-9, "all weights are zero above lambda_max");
+  std::vector<TargetFit> fits;
+  FitOptions marginal = options;
+  marginal.estimator = Estimator::marginal;
+  expect(fitOn(problem, problem.targetView(), marginal, fits).code == "LETHE_ARGUMENT_UNSUPPORTED", "the marginal estimator is refused");
+  GpuOptions missing;
+  missing.devices = {deviceCount()};
+  expect(fitOn(problem, problem.targetView(), options, fits, missing).code == "LETHE_GPU_UNAVAILABLE", "a device that is not there");
+  FitOptions wrong = options;
+  wrong.fold.pop_back();
+  expect(fitOn(problem, problem.targetView(), wrong, fits).code == "LETHE_ARGUMENT_INVALID", "options are checked as on the processor");
+}
+
+void checkIndependence() {
+  const Problem problem(70, 200, 4, 5);  // working sets outgrow their first size
+  const FitOptions options = selecting(70, 1, 4);
+  const std::vector<TargetFit> fits = fitAll(problem, options);
+  for (int64_t t = 0; t < 4; t += 3) {
+    std::vector<TargetFit> one;
+    fitOn(problem, problem.targetsFrom(t, 1), options, one);
+    expect(one.size() == 1 && same(one[0], fits[static_cast<size_t>(t)]), "a target's fit does not depend on its neighbours");
+  }
+#ifdef LETHE_EMULATE_CUDA
+  emulator::setThreadOrder(true);
+  expect(allSame(fitAll(problem, options), fits), "nor on the order of threads and blocks");
+  emulator::setThreadOrder(false);
+  emulator::setDeviceCount(2);
+  expect(allSame(fitAll(problem, options), fits), "nor on the number of devices");
+  emulator::setDeviceCount(1);
+#endif
+}
+
+#ifdef LETHE_EMULATE_CUDA
+void checkMemory() {
+  const Problem problem(70, 200, 4, 5);
+  const FitOptions options = selecting(70, 1, 4);
+  const std::vector<TargetFit> fits = fitAll(problem, options);
+  GpuOptions gpu;
+  gpu.memoryBytes = 1000;
+  std::vector<TargetFit> none;
+  const Status tooLittle = fitOn(problem, problem.targetView(), options, none, gpu);
+  expect(tooLittle.code == "LETHE_GPU_MEMORY_EXHAUSTED", "a budget that no target fits in: " + tooLittle.message);
+  int fitted = 0, refused = 0;
+  for (int64_t bytes = 100 << 10; bytes <= 400 << 10; bytes += 60 << 10) {
+    gpu.memoryBytes = bytes;
+    emulator::resetPeak();
+    const int64_t before = emulator::allocatedBytes();
+    std::vector<TargetFit> some;
+    const Status status = fitOn(problem, problem.targetView(), options, some, gpu);
+    expect(emulator::peakBytes() - before <= bytes, "no more memory than allowed: " + std::to_string(emulator::peakBytes() - before) + " of " + std::to_string(bytes));
+    expect(emulator::allocatedBytes() == before, "all of it is given back");
+    if (status.ok()) {
+      ++fitted;
+      expect(allSame(some, fits), "targets that had to wait or start again for want of memory have the same fits");
+    } else {
+      ++refused;
+      expect(status.code == "LETHE_GPU_MEMORY_EXHAUSTED", "too little memory is said: " + status.message);
+    }
+  }
+  expect(fitted > 1 && refused > 0, std::to_string(fitted) + " budgets were enough, " + std::to_string(refused) + " were not");
+}
+
+void checkFailures() {
+  const Problem problem(41, 20, 3, 6);
+  const FitOptions options = selecting(41, 1, 5);
+  const std::vector<TargetFit> fits = fitAll(problem, options);
+  for (int64_t launch : {0, 3, 9}) {
+    emulator::failAtLaunch(launch);
+    std::vector<TargetFit> broken;
+    expect(fitOn(problem, problem.targetView(), options, broken).code == "LETHE_GPU_FAILED", "a launch that fails is said");
+    emulator::failAtLaunch(-1);
+    expect(allSame(fitAll(problem, options), fits), "the next fit works");
+  }
+}
+#endif
+
+void checkControl() {
+  const Problem problem(41, 20, 80, 7);
+  const FitOptions options = selecting(41, 1, 5);
+  std::atomic<int32_t> flag{0};
+  TaskControl control;
+  control.abortFlag = &flag;
+  double last = 0;
+  control.onProgress = [&](double done, double total) {
+    last = std::max(last, done / total);
+    if (done >= 5) flag = 1;
+  };
+  std::vector<TargetFit> fits;
+  expect(fitOn(problem, problem.targetView(), options, fits, {}, control).code == "LETHE_TASK_ABORTED" && last < 1, "a fit that is stopped ends early");
+}
+
+}  // namespace
+
+int main() {
+  if (deviceCount() == 0) {
+    skip("no GPU");
+    return finish();
+  }
+  checkAgainstProcessor();
+  checkSpecialTargets();
+  checkIndependence();
+#ifdef LETHE_EMULATE_CUDA
+  checkMemory();
+  checkFailures();
+#endif
+  checkControl();
+  return finish();
+}
