@@ -9,6 +9,8 @@ export type PrecisionChoice = (typeof precisionNames)[number];
 export const deviceNames = ['cpu', 'cuda', 'auto'] as const;
 export type DeviceName = (typeof deviceNames)[number];
 
+const modelsPerGpu = 16; // as kWorkersPerGpu in native/core/device_queue.cpp
+
 export interface NativeEngineOptions {
   /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
   isa?: IsaName;
@@ -47,8 +49,14 @@ export class NativeEngine implements Engine {
       isa: this.device === 'cuda' ? 'cuda' : this.level(),
       device: this.device,
       precision: this.precision(),
-      threads: this.threads || nativeAddon().systemInfo().threads,
+      threads: this.threads || this.lanes(),
     };
+  }
+
+  /** Models at the same time unless threads says otherwise; on GPUs fewer where they do not fit. */
+  private lanes(): number {
+    const { threads, cuda } = nativeAddon().systemInfo();
+    return this.device === 'cuda' ? modelsPerGpu * Math.max(1, cuda.devices.length) : threads;
   }
 
   private level(): IsaName {
