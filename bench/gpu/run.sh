@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Everything that needs a real GPU, from a checkout to one result file: builds, runs the GPU tests, the sanitizer, the benchmark and PyTorch.
 # Needs a CUDA toolkit (nvcc), CMake >= 3.22 and g++ >= 11; no Node, no network. PyTorch and compute-sanitizer are used where they are.
-#   bench/gpu/run.sh [--data FOLDER] [--machine NAME] [--suites LIST] [--build FOLDER]
-# --data: the binary files of CIFAR-10, to train whole models; --machine: folder below bench/results (default: the GPU's name).
+#   bench/gpu/run.sh [--data FOLDER] [--machine NAME] [--suites LIST] [--whole] [--build FOLDER]
+# --whole: the Lasso of the paper's scale for all 60,000 targets. --data: the binary files of CIFAR-10, to train whole models; --machine: folder below bench/results (default: the GPU's name).
 # Exit codes: 0; 1 a build, test or check failed; 2 usage; 4 a tool or the GPU is missing.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-build="$root/build-gpu" data="" machine="" suites="evaluate,train"
+build="$root/build-gpu" data="" machine="" suites="evaluate,lasso,train" whole=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --data | --machine | --suites | --build)
       [ $# -ge 2 ] || { echo "run.sh: $1 needs a value" >&2; exit 2; }
       case "$1" in --data) data=$2 ;; --machine) machine=$2 ;; --suites) suites=$2 ;; --build) build=$2 ;; esac
       shift 2 ;;
-    *) echo "run.sh: unknown option $1. Options: --data, --machine, --suites, --build" >&2; exit 2 ;;
+    --whole) whole=--whole; shift ;;
+    *) echo "run.sh: unknown option $1. Options: --data, --machine, --suites, --whole, --build" >&2; exit 2 ;;
   esac
 done
 
@@ -64,7 +65,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 say "benchmark"
-"$build/lethe_gpu_bench" --suites "$suites" ${data:+--data "$data"} > "$work/bench.json" || failed "a check of the benchmark failed: no result is written."
+"$build/lethe_gpu_bench" --suites "$suites" $whole ${data:+--data "$data"} > "$work/bench.json" || failed "a check of the benchmark failed: no result is written."
 peer=null
 if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' > /dev/null 2>&1; then
   say "PyTorch"

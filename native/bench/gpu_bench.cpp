@@ -15,12 +15,14 @@ using namespace lethe::bench;
 namespace {
 
 constexpr const char* kUsage =
-    "usage: lethe_gpu_bench [--suites peaks,evaluate,train] [--data FOLDER]\n"
-    "  --suites  what to measure; peaks are always measured, shares need them\n"
+    "usage: lethe_gpu_bench [--suites evaluate,lasso,train] [--whole] [--data FOLDER]\n"
+    "  --suites  what to measure; peaks always are, shares need them\n"
+    "  --whole   all 60,000 targets of the paper's scale instead of 2,048\n"
     "  --data    folder with the binary files of CIFAR-10: trains whole models and reports their accuracy\n";
 
 struct Options {
-  std::string suites = "evaluate,train", data;
+  std::string suites = "evaluate,lasso,train", data;
+  bool whole = false;
   bool has(const char* suite) const { return ("," + suites + ",").find(std::string(",") + suite + ",") != std::string::npos; }
 };
 
@@ -29,10 +31,11 @@ bool parse(int count, char** arguments, Options& options) {
     const bool last = i + 1 == count;
     if (std::strcmp(arguments[i], "--suites") == 0 && !last) options.suites = arguments[++i];
     else if (std::strcmp(arguments[i], "--data") == 0 && !last) options.data = arguments[++i];
+    else if (std::strcmp(arguments[i], "--whole") == 0) options.whole = true;
     else return false;
   }
   std::string rest = options.suites + ",";
-  for (const char* known : {"peaks,", "evaluate,", "train,"}) {
+  for (const char* known : {"evaluate,", "lasso,", "train,"}) {
     for (size_t at = rest.find(known); at != std::string::npos; at = rest.find(known)) rest.erase(at, std::strlen(known));
   }
   return rest.empty();
@@ -48,6 +51,18 @@ void evaluation(const GpuOps& gpu, std::vector<Row>& rows) {
   add(rows, klomRow(gpu, 100, 60000));
   add(rows, ranksRow(gpu, 1000, 20000));
   add(rows, marginsRow(gpu, 50, 60000));
+}
+
+void lasso(const GpuOps& gpu, const Options& options, std::vector<Row>& rows) {
+  const int64_t sizes[][3] = {{1000, 2000, 512}, {4000, 10000, 512}, {8000, 20000, 4000}, {20000, 50000, options.whole ? 60000 : 2048}};
+  for (const auto& [models, train, targets] : sizes) {
+    std::fprintf(stderr, "lasso: making the problem of %ld models, %ld examples, %ld targets\n", static_cast<long>(models), static_cast<long>(train),
+                 static_cast<long>(targets));
+    add(rows, lassoRow(syntheticProblem(models, train, targets, 0), 16,
+                       [&](const MaskView& masks, const TargetView& of, const FitOptions& fitOptions, std::vector<TargetFit>& fits) {
+                         return gpu.fitDatamodels(masks, of, fitOptions, {}, {}, fits);
+                       }));
+  }
 }
 
 void training(const GpuOps& gpu, const Options& options, double peak, std::vector<Row>& rows) {
@@ -95,6 +110,7 @@ int main(int count, char** arguments) {
     const Status status = gpu->measurePeaks(0, 1 << 16, int64_t{1} << 30, peaks);
     if (!status.ok()) rows.push_back({"peaks", status.code + ": " + status.message, {}, {}});
     if (options.has("evaluate")) evaluation(*gpu, rows);
+    if (options.has("lasso")) lasso(*gpu, options, rows);
     if (options.has("train")) training(*gpu, options, peaks.bf16Tflops, rows);
   } catch (const std::exception& error) {
     rows.push_back({"stopped", error.what(), {}, {}});

@@ -13,10 +13,11 @@ import { split } from './benchOptions.js';
 import { action, type Command, compact } from './common.js';
 import { oneOf } from './fit.js';
 
-const suites = ['evaluate', 'train'] as const;
+const suites = ['evaluate', 'lasso', 'train'] as const;
 
 interface GpuBenchVerbOptions {
   suites: string[];
+  whole?: boolean;
   data?: string;
   out?: string;
   json?: boolean;
@@ -30,8 +31,9 @@ interface GpuBenchReport {
 export function registerBenchGpu(bench: Command): void {
   bench
     .command('gpu')
-    .description('the ops of a GPU: peaks, KLOM and ranks, training; checked against the processor before they are timed')
+    .description('the ops of a GPU: peaks, KLOM and ranks, the Lasso, training; checked against the processor before they are timed')
     .option('--suites <list>', `of ${suites.join(', ')}`, split, [...suites])
+    .option('--whole', "all 60,000 targets of the paper's scale instead of 2,048")
     .option('--data <folder>', "CIFAR-10's binary files: also trains whole models and reports their accuracy")
     .option('--out <file>', 'also write the JSON document here')
     .option('--json', 'print one JSON document')
@@ -41,7 +43,12 @@ export function registerBenchGpu(bench: Command): void {
 async function gpuVerb(verb: GpuBenchVerbOptions): Promise<void> {
   const chosen = verb.suites.map((suite) => oneOf('--suites', suite, suites));
   chooseDevice('cuda');
-  const { code, stdout } = await run(['--suites', chosen.join(','), ...(verb.data === undefined ? [] : ['--data', verb.data])]);
+  const { code, stdout } = await run([
+    '--suites',
+    chosen.join(','),
+    ...(verb.whole ? ['--whole'] : []),
+    ...(verb.data === undefined ? [] : ['--data', verb.data]),
+  ]);
   if (code !== 0 && code !== 1) {
     throw new LetheError('LETHE_BENCH_PROCESS', 'the GPU benchmark ended without a result', {
       expected: 'exit code 0 or 1',

@@ -1,7 +1,7 @@
 /** The option of the verbs whose ops have a twin on the GPU. */
 import { Option } from 'commander';
-import { deviceChoices } from '../native/device.js';
+import { deviceNames } from '../native/device.js';
 
 export function deviceOption(): Option {
-  return new Option('--device <name>', 'cuda: an NVIDIA GPU; auto: the GPU where there is one').choices(deviceChoices).default('cpu');
+  return new Option('--device <name>', 'cuda: an NVIDIA GPU; auto: the GPU where there is one').choices(deviceNames).default('cpu');
 }

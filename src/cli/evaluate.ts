@@ -5,7 +5,7 @@ import { klomFloor } from '../evaluate/floor.js';
 import { defaultKlomOptions, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
-import { chooseDevice, type DeviceChoice } from '../native/device.js';
+import { chooseDevice, type DeviceName } from '../native/device.js';
 import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
 import { type KlomVariant, klomVariants } from '../types.js';
 import { action, type Command, emitJson, finiteNumber, integerAtLeast } from './common.js';
@@ -19,7 +19,7 @@ interface KlomVerbOptions {
   bins: number;
   clip: number;
   epsilon: number;
-  device: DeviceChoice;
+  device: DeviceName;
   threads: number;
   out?: string;
   json?: boolean;

@@ -3,7 +3,7 @@ import { readMaskFile } from '../data/maskFile.js';
 import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
-import { chooseDevice, type DeviceChoice } from '../native/device.js';
+import { chooseDevice, type DeviceName } from '../native/device.js';
 import { readDatamodelBatches } from '../store/datamodels.js';
 import { sliceTargets } from '../store/datamodelRows.js';
 import { NpyFile } from '../store/npyFile.js';
@@ -20,7 +20,7 @@ interface LdsVerbOptions {
   masks: string;
   outputs: string;
   seed: number;
-  device: DeviceChoice;
+  device: DeviceName;
   threads: number;
   memory?: number;
   json?: boolean;

@@ -4,9 +4,9 @@ import { checkOptions } from '../datamodels/check.js';
 import { openDesign } from '../datamodels/design.js';
 import { defaultFitOptions } from '../datamodels/fit.js';
 import { holdoutModels } from '../datamodels/selection.js';
-import { deviceNames, type DeviceName } from '../engines/index.js';
-import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
+import { didYouMean, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
+import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder } from '../store/fitFolder.js';
 import { defaultFolds, fitSelections, type FitOptions } from '../types.js';
 import { action, compact, emitJson, finiteNumber, integerAtLeast, interruptSignal, say, type Command } from './common.js';
@@ -87,7 +87,7 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const options = fitOptions(verb);
   const exportNpy = verb.export !== undefined;
   oneOf('--export', verb.export ?? 'npy', ['npy']);
-  const device = chooseDevice(verb.device, unknownToGpu(verb));
+  const device = deviceOfFit(verb.device, unknownToGpu(verb));
   const backend = device === 'cuda' ? 'cuda' : `cpu-${nativeAddon().systemInfo().isa}`;
   const signal = interruptSignal();
   const inputs = await openFitInputs(verb, signal);
@@ -203,25 +203,15 @@ function unknownToGpu({ estimator, rowWeights }: FitVerbOptions): string | undef
   return rowWeights === undefined ? undefined : '--row-weights';
 }
 
-/** Only 'auto' may choose. @throws LETHE_GPU_UNAVAILABLE (exit code 4), LETHE_DEVICE_UNSUPPORTED, LETHE_OPTION_UNKNOWN (2) */
-function chooseDevice(given: string, unknown: string | undefined): DeviceName {
-  const device = oneOf('--device', given, ['auto', ...deviceNames]);
-  if (device === 'cpu') return device;
-  const { cuda } = nativeAddon().systemInfo();
-  if (device === 'auto') return cuda.devices.length > 0 && unknown === undefined ? 'cuda' : 'cpu';
-  if (unknown !== undefined) {
-    throw new LetheError('LETHE_DEVICE_UNSUPPORTED', 'the GPU does not fit all kinds of datamodels', {
-      expected: `--device cpu with ${unknown}`,
-      received: '--device cuda',
-      action: 'Use --device cpu.',
-    });
-  }
-  if (cuda.devices.length > 0) return device;
-  throw new LetheError('LETHE_GPU_UNAVAILABLE', 'datamodels cannot be fitted on a GPU here', {
-    expected: 'an addon built with CUDA, and a GPU',
-    received: cuda.problem,
-    action: 'Use --device cpu, or see what lethe doctor says about CUDA.',
-    exitCode: ExitCode.environment,
+/** @throws LETHE_GPU_UNAVAILABLE (exit code 4), LETHE_DEVICE_UNSUPPORTED, LETHE_OPTION_UNKNOWN (2) */
+function deviceOfFit(given: string, unknown: string | undefined): 'cpu' | 'cuda' {
+  const device = oneOf('--device', given, deviceNames);
+  if (unknown === undefined || device === 'cpu') return chooseDevice(device);
+  if (device === 'auto') return 'cpu';
+  throw new LetheError('LETHE_DEVICE_UNSUPPORTED', 'the GPU does not fit all kinds of datamodels', {
+    expected: `--device cpu with ${unknown}`,
+    received: '--device cuda',
+    action: 'Use --device cpu.',
   });
 }
 

@@ -1,6 +1,5 @@
 /** The design that all targets of a fit share: the only place that calls the addon's solver. */
 import { abortFlag, nativeAddon } from '../native/addon.js';
-import type { DeviceName } from '../engines/index.js';
 import type { NativeDesign, NativeFits } from '../native/types.js';
 import type { FitOptions, Masks, RunOptions } from '../types.js';
 import { checkMasks, checkOptions } from './check.js';
@@ -35,7 +34,7 @@ export interface DesignOptions {
   /** 0: all allowed. */
   threads?: number;
   /** Where fits run: 'cuda' uses every GPU there is. Default: cpu. */
-  device?: DeviceName;
+  device?: 'cpu' | 'cuda';
 }
 
 /** Bits and tables are made at the first fit. @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2) */

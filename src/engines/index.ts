@@ -1,7 +1,8 @@
 /** Engines by name: the only place that chooses one. */
 import { LetheError } from '../errors.js';
 import type { Engine } from '../types.js';
-import { type DeviceName, deviceNames, NativeEngine, type PrecisionChoice, precisionNames } from './native.js';
+import { type DeviceName, deviceNames } from '../native/device.js';
+import { NativeEngine, type PrecisionChoice, precisionNames } from './native.js';
 import { OrtEngine } from './ort.js';
 
 export { type DeviceName, deviceNames, type PrecisionChoice, precisionNames };

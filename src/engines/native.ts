@@ -1,13 +1,12 @@
 import { ExitCode, LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
+import type { DeviceName } from '../native/device.js';
 import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription, Precision } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.js';
 
 export const precisionNames = ['auto', 'fp32', 'bf16'] as const;
 export type PrecisionChoice = (typeof precisionNames)[number];
-export const deviceNames = ['cpu', 'cuda', 'auto'] as const;
-export type DeviceName = (typeof deviceNames)[number];
 
 const modelsPerGpu = 16; // as kWorkersPerGpu in native/core/device_queue.cpp
 

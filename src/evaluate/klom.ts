@@ -1,7 +1,7 @@
 /** KLOM: the KL divergence of margins (paper, Definition 3 and F.1), one score a point. */
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
-import { chooseDevice, type DeviceChoice } from '../native/device.js';
+import { chooseDevice, type DeviceName } from '../native/device.js';
 import type { KlomOptions, RunOptions } from '../types.js';
 
 export const defaultKlomOptions: KlomOptions = { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 };
@@ -28,7 +28,7 @@ export interface KlomResult {
 export async function klom(
   input: KlomInput,
   options: KlomOptions = defaultKlomOptions,
-  { threads = 0, signal, device = 'cpu' }: RunOptions & { device?: DeviceChoice } = {},
+  { threads = 0, signal, device = 'cpu' }: RunOptions & { device?: DeviceName } = {},
 ): Promise<KlomResult> {
   const { numPoints } = input;
   requireShape('oracle margins', input.oracleMargins.length, input.numOracles, numPoints);

@@ -1,7 +1,7 @@
 /** Linear datamodeling score: Spearman correlation of predicted and true outputs over held-out masks, summarised over points. */
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
-import { chooseDevice, type DeviceChoice } from '../native/device.js';
+import { chooseDevice, type DeviceName } from '../native/device.js';
 import type { RunOptions } from '../types.js';
 import { percentile } from './percentile.js';
 
@@ -55,7 +55,7 @@ export async function lds(input: LdsInput, options?: Partial<LdsOptions>, run: R
 export async function correlatePoints(
   { predicted, actual, numModels, numPoints }: LdsInput,
   { first = 0, end = numPoints }: Partial<LdsOptions> = {},
-  { signal, threads = 0, device = 'cpu' }: RunOptions & { device?: DeviceChoice } = {},
+  { signal, threads = 0, device = 'cpu' }: RunOptions & { device?: DeviceName } = {},
 ): Promise<PointCorrelations> {
   if (predicted.length !== numModels * numPoints || actual.length !== numModels * numPoints) {
     throw new LetheError('LETHE_SHAPE_MISMATCH', 'predictions and outputs differ in shape', {

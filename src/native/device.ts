@@ -2,11 +2,11 @@
 import { ExitCode, LetheError } from '../errors.js';
 import { nativeAddon } from './addon.js';
 
-export const deviceChoices = ['cpu', 'cuda', 'auto'] as const;
-export type DeviceChoice = (typeof deviceChoices)[number];
+export const deviceNames = ['cpu', 'cuda', 'auto'] as const;
+export type DeviceName = (typeof deviceNames)[number];
 
 /** Only 'auto' may choose. @throws LETHE_GPU_UNAVAILABLE (exit code 4) */
-export function chooseDevice(choice: DeviceChoice): 'cpu' | 'cuda' {
+export function chooseDevice(choice: DeviceName): 'cpu' | 'cuda' {
   if (choice === 'cpu') return 'cpu';
   const { built, devices, problem } = nativeAddon().systemInfo().cuda;
   if (devices.length > 0) return 'cuda';
