@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <deque>
 #include <exception>
 #include <limits>
@@ -11,9 +10,8 @@
 #include <mutex>
 #include <thread>
 
-#include "core/lasso_design.h"
+#include "cuda/lasso_buffers.h"
 #include "cuda/lasso_memory.h"
-#include "cuda/lasso_path.h"
 #include "lethe/gpu.h"
 
 namespace lethe {
@@ -24,8 +22,6 @@ namespace {
 
 constexpr int64_t kMostSlots = 4096, kChunk = 64;  // targets in flight on a device; taken from the queue at once: neighbours in memory
 
-int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
-
 struct Shared {
   const LassoDesign& design;
   const TargetView& targets;
@@ -35,111 +31,6 @@ struct Shared {
   std::vector<TargetFit>& fits;
   std::atomic<int64_t> nextChunk{0}, numDone{0};
   std::atomic<bool> stop{false};
-};
-
-template <typename T>
-T* pointer(const DeviceMemory& memory) {
-  return static_cast<T*>(memory.data());
-}
-
-// The design in device memory.
-class GpuDesign {
- public:
-  explicit GpuDesign(const LassoDesign& design, bool standardise) : design_(design) {
-    const int64_t n = design.columns().columns, rows = design.columns().rows, folds = design.numFolds();
-    view_.columns = n;
-    view_.words = roundUp(rows, kRowTile) / 32;
-    view_.all = static_cast<int32_t>(folds);
-    view_.standardise = standardise;
-    for (int64_t k = 0; k <= folds; ++k) {
-      const RowSubset& subset = k < folds ? design.withoutFold(k) : design.all();
-      subsets_.push_back({static_cast<int32_t>(subset.count), static_cast<int32_t>(subset.heldFrom), static_cast<int32_t>(subset.heldTo)});
-      heldCapacity_ = std::max(heldCapacity_, subset.heldTo - subset.heldFrom);
-    }
-  }
-
-  int64_t bytes() const { return roundUp(view_.columns * view_.words * 4, 256) + static_cast<int64_t>(subsets_.size()) * (view_.words + view_.columns) * 4 + 512; }
-
-  void upload() {
-    const int64_t n = view_.columns, words = view_.words, sourceBytes = design_.columns().rows / 8, subsets = static_cast<int64_t>(subsets_.size());
-    bits_ = DeviceMemory(n * words * 4);
-    rows_ = DeviceMemory(subsets * words * 4);
-    seen_ = DeviceMemory(subsets * n * 4);
-    constexpr int64_t kColumns = 4096;  // padded together
-    std::vector<uint32_t> padded(static_cast<size_t>(std::min(kColumns, n) * words), 0);
-    for (int64_t from = 0; from < n; from += kColumns) {
-      const int64_t to = std::min(from + kColumns, n);
-      for (int64_t j = from; j < to; ++j) {
-        std::memcpy(padded.data() + (j - from) * words, design_.columns().bits + j * sourceBytes, static_cast<size_t>(sourceBytes));
-      }
-      lethe::upload(pointer<uint32_t>(bits_) + from * words, padded.data(), (to - from) * words * 4);
-    }
-    for (int64_t k = 0; k < subsets; ++k) {
-      const RowSubset& subset = k + 1 < subsets ? design_.withoutFold(k) : design_.all();
-      std::vector<uint32_t> inside(static_cast<size_t>(words), 0);
-      for (size_t row = 0; row < subset.rowWeight.size(); ++row) {
-        if (subset.rowWeight[row] != 0) inside[row / 32] |= 1u << (row % 32);
-      }
-      lethe::upload(pointer<uint32_t>(rows_) + k * words, inside.data(), words * 4);
-      lethe::upload(pointer<int32_t>(seen_) + k * n, subset.seen.data(), n * 4);
-    }
-    view_.bits = pointer<uint32_t>(bits_);
-    view_.subsetRows = pointer<uint32_t>(rows_);
-    view_.seen = pointer<int32_t>(seen_);
-  }
-
-  const DesignView& view() const { return view_; }
-  const std::vector<Subset>& subsets() const { return subsets_; }
-  int64_t heldCapacity() const { return heldCapacity_; }
-
- private:
-  const LassoDesign& design_;
-  DesignView view_;
-  std::vector<Subset> subsets_;
-  int64_t heldCapacity_ = 0;
-  DeviceMemory bits_, rows_, seen_;
-};
-
-// Device memory of so many slots, and of as many lanes.
-class GpuSlots {
- public:
-  GpuSlots(const DesignView& design, int64_t heldCapacity) : rows_(design.rows()), columns_(design.columns) { view_.heldCapacity = heldCapacity; }
-
-  int64_t bytesOf(int64_t slots) const {
-    const int64_t each = rows_ * 4 + (columns_ + 31) / 32 * 4 + 8 + view_.heldCapacity * 8 + rows_ * 8 + kMaxLimbs * rows_ + 16 + columns_ * 8;
-    return slots * (each + static_cast<int64_t>(sizeof(Command) + sizeof(Outcome))) + 16 * 256;
-  }
-
-  void allocate(int64_t slots) {
-    view_.raw = take<float>(slots * rows_);
-    view_.member = take<uint32_t>(slots * ((columns_ + 31) / 32));
-    view_.state = take<int32_t>(slots * 2);
-    view_.heldOut = take<double>(slots * view_.heldCapacity);
-    view_.residual = take<double>(slots * rows_);
-    view_.limbs = take<int8_t>(slots * kMaxLimbs * rows_);
-    view_.unit = take<double>(slots);
-    view_.total = take<int64_t>(slots);
-    view_.correlation = take<double>(slots * columns_);
-    commands_ = take<Command>(slots);
-    outcomes_ = take<Outcome>(slots);
-  }
-
-  const SlotsView& view() const { return view_; }
-  Command* commands() const { return commands_; }
-  Outcome* outcomes() const { return outcomes_; }
-
- private:
-  template <typename T>
-  T* take(int64_t count) {
-    held_.emplace_back(count * static_cast<int64_t>(sizeof(T)));
-    return pointer<T>(held_.back());
-  }
-
-  int64_t rows_, columns_;
-  SlotsView view_;
-  Command* commands_ = nullptr;
-  Outcome* outcomes_ = nullptr;
-  std::vector<DeviceMemory> held_;
 };
 
 struct Flight {
@@ -162,7 +53,8 @@ class Worker {
  private:
   void allocate() {
     const int64_t budget = shared_.gpu.memoryBytes > 0 ? shared_.gpu.memoryBytes : freeDeviceBytes() / 10 * 9;
-    firstCapacity_ = capacityFor(std::min<int64_t>(256, design_.view().columns), design_.view().columns);
+    // working sets grow with the models, and begin small
+    firstCapacity_ = capacityFor(std::min<int64_t>(256, shared_.design.numModels() / 64), design_.view().columns);
     const int64_t fixed = design_.bytes() + slots_.bytesOf(0);
     const MemoryPlan plan = planMemory(budget, fixed, slots_.bytesOf(1) - slots_.bytesOf(0), setBytes(firstCapacity_) + 256,
                                        shared_.targets.numTargets, kMostSlots);
@@ -429,16 +321,16 @@ class Worker {
   bool drained_ = false;
 };
 
-Status unsupported(const std::string& what) {
-  return Status::error("LETHE_ARGUMENT_UNSUPPORTED", what + " on a GPU: expected none of it; received it. Fit on the CPU.");
+Status unsupported(const std::string& expected, const std::string& received) {
+  return Status::error("LETHE_ARGUMENT_UNSUPPORTED", "a fit on the GPU: expected " + expected + "; received " + received + ". Fit on the CPU.");
 }
 
 }  // namespace
 
 Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu, const TaskControl& control,
            std::vector<TargetFit>& fits) {
-  if (options.estimator != Estimator::lasso) return unsupported("the marginal estimator is not there");
-  if (targets.rowWeights) return unsupported("row weights are not there");
+  if (options.estimator != Estimator::lasso) return unsupported("estimator lasso", "marginal");
+  if (targets.rowWeights) return unsupported("no row weights", "some");
   if (targets.rowStride < targets.numTargets) {
     return Status::error("LETHE_ARGUMENT_INVALID", "targets: expected a row stride of at least the number of targets.");
   }

@@ -143,6 +143,7 @@ void checkIndependence() {
     fitOn(problem, problem.targetsFrom(t, 1), options, one);
     expect(one.size() == 1 && same(one[0], fits[static_cast<size_t>(t)]), "a target's fit does not depend on its neighbours");
   }
+  expect(allSame(fitAll(problem, options), fits), "nor on anything that differs from one run to the next");
 #ifdef LETHE_EMULATE_CUDA
   emulator::setThreadOrder(true);
   expect(allSame(fitAll(problem, options), fits), "nor on the order of threads and blocks");
@@ -164,7 +165,7 @@ void checkMemory() {
   const Status tooLittle = fitOn(problem, problem.targetView(), options, none, gpu);
   expect(tooLittle.code == "LETHE_GPU_MEMORY_EXHAUSTED", "a budget that no target fits in: " + tooLittle.message);
   int fitted = 0, refused = 0;
-  for (int64_t bytes = 100 << 10; bytes <= 400 << 10; bytes += 60 << 10) {
+  for (int64_t bytes = 60 << 10; bytes <= 360 << 10; bytes += 60 << 10) {
     gpu.memoryBytes = bytes;
     emulator::resetPeak();
     const int64_t before = emulator::allocatedBytes();
