@@ -57,7 +57,7 @@ Status planWorkers(const TrainBackend& backend, const GpuOps* gpu, const GpuOpti
   if (total == 0 && needs.items > 0) return exhausted(needs, budget);
   const int64_t wanted = needs.threads > 0 ? needs.threads : kWorkersPerGpu * static_cast<int64_t>(devices.size());
   const int64_t count = std::min({wanted, total, needs.items});
-  for (int64_t turn = 0; turn < most; ++turn) {
+  for (int64_t turn = 0; turn < most && static_cast<int64_t>(workers.devices.size()) < count; ++turn) {
     for (size_t d = 0; d < devices.size() && static_cast<int64_t>(workers.devices.size()) < count; ++d) {
       if (turn < room[d]) workers.devices.push_back(devices[d]);
     }
