@@ -110,22 +110,37 @@ class Worker {
             nextTarget_ = chunkEnd_;
             return -1;
           }
+          readTargets(nextTarget_, chunkEnd_, chunk_);
+          chunkFrom_ = nextTarget_;
         }
         target = nextTarget_++;
       }
-      if (readColumn(target)) return target;
+      const bool here = target >= chunkFrom_ && target < chunkEnd_;
+      if (!here) readTargets(target, target + 1, alone_);  // an evicted one
+      const float* values = here ? chunk_.data() + (target - chunkFrom_) * shared_.design.numModels() : alone_.data();
+      if (readColumn(target, values)) return target;
     }
   }
 
-  // False: there is nothing to fit, and the result is written.
-  bool readColumn(int64_t target) {
+  // values: (to - from, models). A row of the targets is read in one piece: single columns would miss the caches at every model.
+  void readTargets(int64_t from, int64_t to, std::vector<float>& values) const {
+    const TargetView& targets = shared_.targets;
+    const int64_t models = shared_.design.numModels();
+    values.resize(static_cast<size_t>((to - from) * models));
+    for (int64_t model = 0; model < models; ++model) {
+      for (int64_t t = from; t < to; ++t) values[static_cast<size_t>((t - from) * models + model)] = targets.values[model * targets.rowStride + t];
+    }
+  }
+
+  // values: (models). False: there is nothing to fit, and the result is written.
+  bool readColumn(int64_t target, const float* values) {
     const std::vector<int32_t>& models = shared_.design.modelOfRow();
     column_.assign(static_cast<size_t>(design_.view().rows()), 0.0f);
     bool finite = true, constant = true, any = false;
     float first = 0;
     for (size_t row = 0; row < models.size(); ++row) {
       if (models[row] < 0) continue;
-      const float value = shared_.targets.values[models[row] * shared_.targets.rowStride + target];
+      const float value = values[models[row]];
       if (!any) first = value;
       any = true;
       column_[row] = value;
@@ -315,9 +330,9 @@ class Worker {
   std::vector<Flight> flights_;
   std::vector<Outcome> outcomes_;  // by lane
   std::vector<int32_t> laneOf_;    // by slot
-  std::vector<float> column_;
+  std::vector<float> column_, chunk_, alone_;
   std::deque<int64_t> again_;      // put back
-  int64_t nextTarget_ = 0, chunkEnd_ = 0;
+  int64_t nextTarget_ = 0, chunkEnd_ = 0, chunkFrom_ = 0;
   bool drained_ = false;
 };
 
