@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "cuda/lasso_buffers.h"
+#include "cuda/lasso_marginal.h"
 #include "cuda/lasso_memory.h"
 #include "lethe/gpu.h"
 
@@ -21,17 +22,6 @@ namespace lasso {
 namespace {
 
 constexpr int64_t kMostSlots = 4096, kChunk = 64;  // targets in flight on a device; taken from the queue at once: neighbours in memory
-
-struct Shared {
-  const LassoDesign& design;
-  const TargetView& targets;
-  const FitOptions& options;
-  const GpuOptions& gpu;
-  const TaskControl& control;
-  std::vector<TargetFit>& fits;
-  std::atomic<int64_t> nextChunk{0}, numDone{0};
-  std::atomic<bool> stop{false};
-};
 
 struct Flight {
   int64_t target = -1, serial = 0;  // serial: in order of their starts; the last is the youngest
@@ -110,25 +100,15 @@ class Worker {
             nextTarget_ = chunkEnd_;
             return -1;
           }
-          readTargets(nextTarget_, chunkEnd_, chunk_);
+          shared_.readTargets(nextTarget_, chunkEnd_, chunk_);
           chunkFrom_ = nextTarget_;
         }
         target = nextTarget_++;
       }
       const bool here = target >= chunkFrom_ && target < chunkEnd_;
-      if (!here) readTargets(target, target + 1, alone_);  // an evicted one
+      if (!here) shared_.readTargets(target, target + 1, alone_);  // an evicted one
       const float* values = here ? chunk_.data() + (target - chunkFrom_) * shared_.design.numModels() : alone_.data();
       if (readColumn(target, values)) return target;
-    }
-  }
-
-  // values: (to - from, models). A row of the targets is read in one piece: single columns would miss the caches at every model.
-  void readTargets(int64_t from, int64_t to, std::vector<float>& values) const {
-    const TargetView& targets = shared_.targets;
-    const int64_t models = shared_.design.numModels();
-    values.resize(static_cast<size_t>((to - from) * models));
-    for (int64_t model = 0; model < models; ++model) {
-      for (int64_t t = from; t < to; ++t) values[static_cast<size_t>((t - from) * models + model)] = targets.values[model * targets.rowStride + t];
     }
   }
 
@@ -159,12 +139,8 @@ class Worker {
       fit.bias = first;
       fit.lambda = shared_.options.fold.empty() ? shared_.options.lambda : 0;
     }
-    report();
+    shared_.finishedOne();
     return false;
-  }
-
-  void report() {
-    shared_.control.report(static_cast<double>(shared_.numDone.fetch_add(1) + 1), static_cast<double>(shared_.targets.numTargets));
   }
 
   void round() {
@@ -317,7 +293,7 @@ class Worker {
     fit.bias = static_cast<float>(bias);
     shared_.fits[static_cast<size_t>(flight.target)] = std::move(fit);
     release(slot);
-    report();
+    shared_.finishedOne();
   }
 
   Shared& shared_;
@@ -344,8 +320,8 @@ Status unsupported(const std::string& expected, const std::string& received) {
 
 Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu, const TaskControl& control,
            std::vector<TargetFit>& fits) {
-  if (options.estimator != Estimator::lasso) return unsupported("estimator lasso", "marginal");
-  if (targets.rowWeights) return unsupported("no row weights", "some");
+  const bool marginal = options.estimator == Estimator::marginal;
+  if (targets.rowWeights && !marginal) return unsupported("no row weights with the Lasso", "some");
   if (targets.rowStride < targets.numTargets) {
     return Status::error("LETHE_ARGUMENT_INVALID", "targets: expected a row stride of at least the number of targets.");
   }
@@ -361,11 +337,12 @@ Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& o
   const Status opened = openDesign(masks, options, 0, control, design);
   if (!opened.ok()) return opened;
   fits.assign(static_cast<size_t>(targets.numTargets), TargetFit{});
-  Shared shared{*design, targets, options, gpu, control, fits};
+  Shared shared{*design, targets, options, gpu, control, fits, static_cast<int64_t>(devices.size())};
   std::vector<Status> statuses(devices.size());
   const auto work = [&](size_t k) {
     try {
-      Worker(shared, devices[k]).run();
+      if (marginal) fitMarginal(shared, devices[k]);
+      else Worker(shared, devices[k]).run();
     } catch (const GpuError& error) {
       statuses[k] = error.status();
     } catch (const std::bad_alloc&) {

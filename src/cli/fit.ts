@@ -199,8 +199,7 @@ export function oneOf<T extends string>(name: string, given: string, known: read
 
 /** What the GPU does not fit, of the options given. */
 function unknownToGpu({ estimator, rowWeights }: FitVerbOptions): string | undefined {
-  if (estimator === 'marginal') return '--estimator marginal';
-  return rowWeights === undefined ? undefined : '--row-weights';
+  return rowWeights === undefined || estimator === 'marginal' ? undefined : '--row-weights';
 }
 
 /** @throws LETHE_GPU_UNAVAILABLE (exit code 4), LETHE_DEVICE_UNSUPPORTED, LETHE_OPTION_UNKNOWN (2) */

@@ -104,6 +104,49 @@ void checkAgainstProcessor() {
   expect(otherLambdas <= 4, std::to_string(otherLambdas) + " targets of 16 chose another lambda than the processor's fit");
 }
 
+// The closed form is the processor's own; the device's correlations are exact to 5e-10 of the largest residual.
+void checkMarginal(const Problem& problem, FitOptions options, bool weighted, const std::string& what) {
+  options.estimator = Estimator::marginal;
+  TargetView targets = problem.targetView();
+  std::vector<uint8_t> weights;
+  for (int64_t k = 0; k < problem.models * problem.targets; ++k) weights.push_back(static_cast<uint8_t>(k * 7 % 5 % 3));
+  if (weighted) targets.rowWeights = weights.data();
+  std::vector<TargetFit> ours, again, theirs;
+  expect(fitOn(problem, targets, options, ours).ok() && fitOn(problem, targets, options, again).ok(), what + " succeeds");
+  std::shared_ptr<const LassoDesign> design;
+  openDesign(problem.maskView(), options, problem.targets, {}, design);
+  expect(design && fitDatamodels(*design, targets, options, {}, theirs).ok(), what + ": the processor's fit succeeds");
+  expect(allSame(ours, again), what + ": the same again");
+  int64_t nonzero = 0;
+  for (size_t t = 0; t < theirs.size() && ours.size() == theirs.size(); ++t) {
+    const std::vector<double> left = dense(ours[t], problem.examples), right = dense(theirs[t], problem.examples);
+    double worst = 0, scale = 1e-9;
+    for (size_t j = 0; j < left.size(); ++j) {
+      worst = std::max(worst, std::fabs(left[j] - right[j]));
+      scale = std::max(scale, std::fabs(right[j]));
+    }
+    expect(ours[t].status == theirs[t].status && std::fabs(ours[t].lambda - theirs[t].lambda) <= 1e-6 * theirs[t].lambda && worst <= 1e-6 * scale,
+           what + ", target " + std::to_string(t) + ": weights off by " + std::to_string(worst / scale));
+    nonzero += !theirs[t].indices.empty();
+  }
+  expect(nonzero > 0, what + ": some weights are not zero");
+}
+
+void checkMarginals() {
+  const Problem problem(131, 257, 3, 1);
+  checkMarginal(problem, selecting(131, 1, 5), false, "marginal");
+  FitOptions standardised = selecting(131, 3, 5);
+  standardised.standardise = true;
+  checkMarginal(problem, standardised, false, "marginal, three folds, standardised");
+  checkMarginal(problem, selecting(131, 3, 5), true, "marginal, row weights");
+  checkMarginal(problem, single(0.05), false, "marginal, one lambda");
+#ifdef LETHE_EMULATE_CUDA
+  emulator::setDeviceCount(2);
+  checkMarginal(problem, selecting(131, 1, 5), false, "marginal on two devices");
+  emulator::setDeviceCount(1);
+#endif
+}
+
 void checkSpecialTargets() {
   Problem problem(97, 33, 5, 4);
   problem.fillColumn(3, 0);
@@ -123,9 +166,10 @@ void checkSpecialTargets() {
   const std::vector<TargetFit> zero = fitAll(problem, large);
   expect(zero[0].status == FitStatus::converged && zero[0].indices.empty() && zero[0].gap <= 1e-9, "all weights are zero above lambda_max");
   std::vector<TargetFit> fits;
-  FitOptions marginal = options;
-  marginal.estimator = Estimator::marginal;
-  expect(fitOn(problem, problem.targetView(), marginal, fits).code == "LETHE_ARGUMENT_UNSUPPORTED", "the marginal estimator is refused");
+  const std::vector<uint8_t> ones(97 * 5, 1);
+  TargetView weighted = problem.targetView();
+  weighted.rowWeights = ones.data();
+  expect(fitOn(problem, weighted, options, fits).code == "LETHE_ARGUMENT_UNSUPPORTED", "row weights are refused with the Lasso");
   GpuOptions missing;
   missing.devices = {deviceCount()};
   expect(fitOn(problem, problem.targetView(), options, fits, missing).code == "LETHE_GPU_UNAVAILABLE", "a device that is not there");
@@ -221,6 +265,7 @@ int main() {
     return finish();
   }
   checkAgainstProcessor();
+  checkMarginals();
   checkSpecialTargets();
   checkIndependence();
 #ifdef LETHE_EMULATE_CUDA
