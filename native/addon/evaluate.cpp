@@ -1,7 +1,5 @@
 #include "lethe/evaluate.h"
 
-#include "lethe/cuda.h"
-#include "lethe/gpu.h"
 #include "task.h"
 
 namespace lethe::addon {
@@ -17,14 +15,6 @@ Napi::Object requestOf(const Napi::CallbackInfo& info) {
 TaskOptions taskOptions(const Napi::CallbackInfo& info, std::vector<Napi::Value> pins) { return {info[1], info[2], std::move(pins)}; }
 
 size_t product(int64_t a, int64_t b, int64_t c = 1) { return static_cast<size_t>(a) * static_cast<size_t>(b) * static_cast<size_t>(c); }
-
-// The GPU's ops where the request says so, else null.
-const GpuOps* gpuOf(const Napi::Object& args) {
-  if (!booleanProperty(args, "gpu")) return nullptr;
-  const GpuOps* ops = gpuOps();
-  if (!ops) throw toError(args.Env(), Status::error("LETHE_GPU_UNAVAILABLE", "expected an addon with the CUDA backend: " + cudaReport().problem + "."));
-  return ops;
-}
 
 // C++: klom, GpuOps::klom     TS: klom(request: NativeKlomRequest, onProgress?, abortFlag?): Promise<void>
 Napi::Value klomBinding(const Napi::CallbackInfo& info) {

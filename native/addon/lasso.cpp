@@ -1,5 +1,4 @@
 #include "lethe/lasso.h"
-#include "lethe/gpu.h"
 
 #include <cstring>
 
@@ -52,9 +51,7 @@ Napi::Value toColumns(Napi::Env env, std::vector<TargetFit>& fits) {
 struct Session {
   std::shared_ptr<const LassoDesign> design;
   FitOptions options;
-  bool onGpu = false;
-  MaskView masks;             // of a fit on the GPU, which keeps the bits itself
-  std::vector<uint8_t> bits;
+  const GpuOps* gpu = nullptr;  // null: on the CPU
 };
 typedef std::shared_ptr<const Session> SessionPointer;
 constexpr napi_type_tag kSessionTag = {0x6c657468655f6465ull, 0x7369676e5f763031ull};
@@ -115,17 +112,11 @@ Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
   const int64_t numTargets = countProperty(request, "numTargets");
   auto session = std::make_shared<Session>();
   session->options = readOptions(request);
-  session->onGpu = stringProperty(request, "device") == "cuda";
+  session->gpu = gpuOf(request);
   return runTask(
       info.Env(), TaskOptions{info[1], info[2], {bits}},
       [=](const TaskControl& control) {
-        if (!session->onGpu) return openDesign(masks, session->options, numTargets, control, session->design);
-        if (!gpuOps() || gpuOps()->deviceCount() == 0) {
-          return Status::error("LETHE_GPU_UNAVAILABLE", "device: expected a build with CUDA and a GPU; found none. Use device cpu.");
-        }
-        session->bits.assign(masks.bits, masks.bits + masks.numModels * ((masks.numTrain + 7) / 8));
-        session->masks = {session->bits.data(), masks.numModels, masks.numTrain};
-        return openDesign(masks, session->options, 0, control, session->design);  // checks the options; tables are for the processor
+        return openDesign(masks, session->options, session->gpu ? 0 : numTargets, control, session->design);
       },
       [=](Napi::Env env) { return toHandle(env, session); });
 }
@@ -152,7 +143,7 @@ Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
   return runTask(
       env, TaskOptions{info[1], info[2], pins},
       [=](const TaskControl& control) {
-        if (session->onGpu) return gpuOps()->fitDatamodels(session->masks, targets, session->options, GpuOptions{}, control, *fits);
+        if (session->gpu) return session->gpu->fitDatamodels(*session->design, targets, session->options, GpuOptions{}, control, *fits);
         return fitDatamodels(*session->design, targets, session->options, control, *fits);
       },
       [=](Napi::Env settleEnv) { return toColumns(settleEnv, *fits); });

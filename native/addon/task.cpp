@@ -4,6 +4,8 @@
 #include <mutex>
 #include <thread>
 
+#include "lethe/cuda.h"
+
 namespace lethe::addon {
 
 namespace {
@@ -173,6 +175,13 @@ std::string stringProperty(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
   if (!value.IsString()) invalid(object.Env(), name, "a string", typeName(value));
   return value.As<Napi::String>().Utf8Value();
+}
+
+const GpuOps* gpuOf(const Napi::Object& request) {
+  if (stringProperty(request, "device") != "cuda") return nullptr;
+  const GpuOps* ops = gpuOps();
+  if (ops && ops->deviceCount() > 0) return ops;
+  throw toError(request.Env(), Status::error("LETHE_GPU_UNAVAILABLE", "expected a GPU; received: " + cudaReport().problem + ". Use device cpu."));
 }
 
 }  // namespace lethe::addon

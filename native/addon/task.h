@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "lethe/gpu.h"
 #include "lethe/status.h"
 #include "lethe/task.h"
 
@@ -37,6 +38,9 @@ double numberProperty(const Napi::Object& object, const char* name);
 int64_t countProperty(const Napi::Object& object, const char* name);  // an integer >= 0, exact in a double
 bool booleanProperty(const Napi::Object& object, const char* name);
 std::string stringProperty(const Napi::Object& object, const char* name);
+
+// The GPU's ops where the request's `device` is "cuda", else null. Throws LETHE_GPU_UNAVAILABLE where no GPU can be used.
+const GpuOps* gpuOf(const Napi::Object& request);
 
 // Each binding file adds its functions to the module.
 void registerSystem(Napi::Env env, Napi::Object exports);

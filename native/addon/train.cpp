@@ -1,4 +1,3 @@
-#include "lethe/cuda.h"
 #include "lethe/train.h"
 
 #include "net_spec.h"
@@ -120,14 +119,6 @@ struct Reader {
 
 TaskOptions taskOptions(const Napi::CallbackInfo& info) { return {info[1], info[2], {}}; }
 
-// Null for the CPU. LETHE_GPU_UNAVAILABLE where no GPU can be used.
-const GpuOps* gpuOf(const Napi::Env& env, const Napi::Object& from) {
-  if (stringProperty(from, "device") != "cuda") return nullptr;
-  const GpuOps* gpu = gpuOps();
-  if (gpu && gpu->deviceCount() > 0) return gpu;
-  throw toError(env, Status::error("LETHE_GPU_UNAVAILABLE", "expected a GPU; received: " + cudaReport().problem + ". Use device cpu."));
-}
-
 template <typename Request>
 NetDescription readCommon(const Napi::Object& from, Request& request, Reader& reader) {
   request.net = netSpec(property(from, "net"));
@@ -136,7 +127,7 @@ NetDescription readCommon(const Napi::Object& from, Request& request, Reader& re
   Status status = resolveIsa(stringProperty(from, "isa"), request.isa);
   if (status.ok()) status = describeNet(request.net, request.isa, request.precision, 1, description);
   if (!status.ok()) throw toError(reader.env, status);
-  request.gpu = gpuOf(reader.env, from);
+  request.gpu = gpuOf(from);
   request.threads = static_cast<int>(countProperty(from, "threads"));
   request.data = reader.data(property(from, "data").As<Napi::Object>(), request.net);
   return description;

@@ -38,6 +38,8 @@ LassoProblem syntheticProblem(int64_t numModels, int64_t numTrain, int64_t numTa
 double certifiedGap(const LassoProblem& problem, int64_t target, const TargetFit& fit);
 
 using Fit = std::function<Status(const MaskView&, const TargetView&, const FitOptions&, std::vector<TargetFit>&)>;
+// A Fit on the GPU, its design included.
+Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits);
 // Path of 100 lambdas, chosen on a tenth of the models, refit on all; the first checkedTargets are certified.
 Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, const Fit& fit);
 

@@ -60,7 +60,7 @@ void lasso(const GpuOps& gpu, const Options& options, std::vector<Row>& rows) {
                  static_cast<long>(targets));
     add(rows, lassoRow(syntheticProblem(models, train, targets, 0), 16,
                        [&](const MaskView& masks, const TargetView& of, const FitOptions& fitOptions, std::vector<TargetFit>& fits) {
-                         return gpu.fitDatamodels(masks, of, fitOptions, {}, {}, fits);
+                         return fitOnGpu(gpu, masks, of, fitOptions, fits);
                        }));
   }
 }

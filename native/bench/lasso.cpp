@@ -141,6 +141,12 @@ double certifiedGap(const LassoProblem& problem, int64_t target, const TargetFit
   return (primal - dual) / (dot(centred, centred) / (2 * m));
 }
 
+Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
+  std::shared_ptr<const LassoDesign> design;
+  const Status status = openDesign(masks, options, 0, {}, design);
+  return status.ok() ? gpu.fitDatamodels(*design, targets, options, {}, {}, fits) : status;
+}
+
 Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, const Fit& fit) {
   constexpr double kRounding = 2e-6;  // of the weights to float
   Row row{"lasso", "", {}, {{"source", "synthetic, seed 0"}}};

@@ -18,16 +18,18 @@ Status exhausted(const WorkerNeeds& needs, int64_t budget) {
 
 }  // namespace
 
-Status devicesOf(const GpuOps& gpu, const GpuOptions& options, std::vector<int>& devices) {
-  const int count = gpu.deviceCount();
+Status chooseDevices(const GpuOptions& options, int present, std::vector<int>& devices) {
   devices = options.devices;
+  for (int device = 0; options.devices.empty() && device < present; ++device) devices.push_back(device);
   if (devices.empty()) {
-    for (int device = 0; device < count; ++device) devices.push_back(device);
+    return Status::error("LETHE_GPU_UNAVAILABLE", "expected an NVIDIA GPU with a working driver; received none. Use the CPU (--device cpu), or ask lethe doctor.");
   }
-  const bool known = std::all_of(devices.begin(), devices.end(), [&](int device) { return device >= 0 && device < count; });
-  if (known && !devices.empty()) return Status::success();
-  return Status::error("LETHE_GPU_UNAVAILABLE", "expected GPUs of this machine; it has " + std::to_string(count) +
-                                                    " that can be used. lethe doctor says why; --device cpu trains without one.");
+  for (const int device : devices) {
+    if (device >= 0 && device < present && std::count(devices.begin(), devices.end(), device) == 1) continue;
+    return Status::error("LETHE_GPU_UNAVAILABLE",
+                         "expected different GPUs, numbered from 0, of the " + std::to_string(present) + " there are; received " + std::to_string(device) + ".");
+  }
+  return Status::success();
 }
 
 Status planWorkers(const TrainBackend& backend, const GpuOps* gpu, const GpuOptions& options, const WorkerNeeds& needs, Workers& workers) {
@@ -39,7 +41,7 @@ Status planWorkers(const TrainBackend& backend, const GpuOps* gpu, const GpuOpti
     return Status::success();
   }
   std::vector<int> devices;
-  const Status status = devicesOf(*gpu, options, devices);
+  const Status status = chooseDevices(options, gpu->deviceCount(), devices);
   if (!status.ok()) return status;
   std::vector<int64_t> room;  // workers that fit a device
   int64_t most = 0, total = 0, budget = 0;

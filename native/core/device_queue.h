@@ -28,9 +28,6 @@ struct WorkerNeeds {
   int64_t deviceBytes = 0;  // shared by the workers of a device
 };
 
-// The devices of the options; LETHE_GPU_UNAVAILABLE names those there are.
-Status devicesOf(const GpuOps& gpu, const GpuOptions& options, std::vector<int>& devices);
-
 // gpu: null for the CPU. On GPUs workers take turns over the devices and never more than fit into their memory.
 // LETHE_GPU_UNAVAILABLE, LETHE_GPU_MEMORY_EXHAUSTED, LETHE_GPU_FAILED.
 Status planWorkers(const TrainBackend& backend, const GpuOps* gpu, const GpuOptions& options, const WorkerNeeds& needs, Workers& workers);

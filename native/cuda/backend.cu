@@ -11,7 +11,7 @@ Status LETHE_PER_ISA(marginsFromLogitsOnGpu)(const float*, const int32_t*, int64
 Status LETHE_PER_ISA(spearmanOnGpu)(const float*, const float*, int64_t, int64_t, int64_t, const GpuOptions&, double*, int64_t&, int64_t&,
                                     const TaskControl&);
 const TrainBackend& LETHE_PER_ISA(trainBackend)();
-Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const MaskView&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
+Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const LassoDesign&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
                                          std::vector<TargetFit>&);
 
 const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {

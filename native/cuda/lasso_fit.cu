@@ -13,6 +13,7 @@
 #include "cuda/lasso_buffers.h"
 #include "cuda/lasso_marginal.h"
 #include "cuda/lasso_memory.h"
+#include "cuda/over_devices.h"
 #include "lethe/gpu.h"
 
 namespace lethe {
@@ -42,7 +43,7 @@ class Worker {
 
  private:
   void allocate() {
-    const int64_t budget = shared_.gpu.memoryBytes > 0 ? shared_.gpu.memoryBytes : freeDeviceBytes() / 10 * 9;
+    const int64_t budget = memoryOf(shared_.gpu);
     // working sets grow with the models, and begin small
     firstCapacity_ = capacityFor(std::min<int64_t>(256, shared_.design.numModels() / 64), design_.view().columns);
     const int64_t fixed = design_.bytes() + slots_.bytesOf(0);
@@ -318,26 +319,18 @@ Status unsupported(const std::string& expected, const std::string& received) {
 
 }  // namespace
 
-Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu, const TaskControl& control,
+Status fit(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu, const TaskControl& control,
            std::vector<TargetFit>& fits) {
   const bool marginal = options.estimator == Estimator::marginal;
   if (targets.rowWeights && !marginal) return unsupported("no row weights with the Lasso", "some");
   if (targets.rowStride < targets.numTargets) {
     return Status::error("LETHE_ARGUMENT_INVALID", "targets: expected a row stride of at least the number of targets.");
   }
-  std::vector<int> devices = gpu.devices;
-  const int present = deviceCount();
-  for (int k = 0; gpu.devices.empty() && k < present; ++k) devices.push_back(k);
-  for (int device : devices) {
-    if (device >= 0 && device < present) continue;
-    return Status::error("LETHE_GPU_UNAVAILABLE", "devices: expected numbers below " + std::to_string(present) + "; received " + std::to_string(device) + ".");
-  }
-  if (devices.empty()) return Status::error("LETHE_GPU_UNAVAILABLE", "no GPU: expected a device of CUDA; found none. Fit on the CPU.");
-  std::shared_ptr<const LassoDesign> design;
-  const Status opened = openDesign(masks, options, 0, control, design);
-  if (!opened.ok()) return opened;
+  std::vector<int> devices;
+  const Status chosen = chooseDevices(gpu, deviceCount(), devices);
+  if (!chosen.ok()) return chosen;
   fits.assign(static_cast<size_t>(targets.numTargets), TargetFit{});
-  Shared shared{*design, targets, options, gpu, control, fits, static_cast<int64_t>(devices.size())};
+  Shared shared{design, targets, options, gpu, control, fits, static_cast<int64_t>(devices.size())};
   std::vector<Status> statuses(devices.size());
   const auto work = [&](size_t k) {
     try {
@@ -364,9 +357,9 @@ Status fit(const MaskView& masks, const TargetView& targets, const FitOptions& o
 }  // namespace lasso
 }  // namespace LETHE_ISA
 
-Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
+Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
                                          const TaskControl& control, std::vector<TargetFit>& fits) {
-  return lasso::fit(masks, targets, options, gpu, control, fits);
+  return lasso::fit(design, targets, options, gpu, control, fits);
 }
 
 }  // namespace lethe

@@ -9,6 +9,7 @@
 #include "core/lasso_target.h"
 #include "cuda/lasso_buffers.h"
 #include "cuda/lasso_memory.h"
+#include "cuda/over_devices.h"
 #include "lethe/parallel.h"
 
 namespace lethe {
@@ -41,7 +42,7 @@ class MarginalWorker {
 
  private:
   void allocate() {
-    const int64_t budget = shared_.gpu.memoryBytes > 0 ? shared_.gpu.memoryBytes : freeDeviceBytes() / 10 * 9;
+    const int64_t budget = memoryOf(shared_.gpu);
     const MemoryPlan plan = planMemory(budget, design_.bytes() + slots_.bytesOf(0), slots_.bytesOf(1) - slots_.bytesOf(0), 0,
                                        shared_.targets.numTargets, kMostLanes);
     if (plan.slots == 0) {

@@ -14,22 +14,6 @@
 namespace lethe {
 inline namespace LETHE_ISA {
 
-// The devices meant by the options, checked. Throws LETHE_GPU_UNAVAILABLE.
-inline std::vector<int> chosenDevices(const GpuOptions& options) {
-  const int count = deviceCount();
-  if (count == 0) {
-    throw GpuError("LETHE_GPU_UNAVAILABLE", "expected an NVIDIA GPU with a working driver; received none. Use the CPU (--device cpu), or ask lethe doctor.");
-  }
-  std::vector<int> devices = options.devices;
-  for (int index = 0; options.devices.empty() && index < count; ++index) devices.push_back(index);
-  for (size_t k = 0; k < devices.size(); ++k) {
-    if (devices[k] < 0 || devices[k] >= count || std::count(devices.begin(), devices.end(), devices[k]) > 1) {
-      throw GpuError("LETHE_GPU_UNAVAILABLE", "expected different GPUs from 0 to " + std::to_string(count - 1) + "; received " + std::to_string(devices[k]) + ".");
-    }
-  }
-  return devices;
-}
-
 // Memory an op may take of the calling thread's device.
 inline int64_t memoryOf(const GpuOptions& options) { return options.memoryBytes > 0 ? options.memoryBytes : freeDeviceBytes() / 10 * 9; }
 
@@ -49,11 +33,8 @@ inline int64_t itemsThatFit(int64_t items, int64_t unit, int64_t most, int64_t f
 template <typename Share>
 Status overDevices(const GpuOptions& options, int64_t items, const TaskControl& control, const Share& share) {
   std::vector<int> devices;
-  try {
-    devices = chosenDevices(options);
-  } catch (const GpuError& error) {
-    return error.status();
-  }
+  const Status chosen = chooseDevices(options, deviceCount(), devices);
+  if (!chosen.ok()) return chosen;
   const int64_t parts = static_cast<int64_t>(devices.size());
   std::atomic<int64_t> finished{0};
   std::atomic<bool> failed{false};

@@ -1,6 +1,6 @@
-import { ExitCode, LetheError } from '../errors.js';
+import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
-import type { DeviceName } from '../native/device.js';
+import { chooseDevice, type DeviceName } from '../native/device.js';
 import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription, Precision } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.js';
@@ -39,7 +39,7 @@ export class NativeEngine implements Engine {
     this.isa = isa ?? '';
     this.wanted = precision;
     this.threads = threads;
-    this.device = device === 'auto' ? (gpuProblem() === undefined ? 'cuda' : 'cpu') : device;
+    this.device = device === 'auto' ? chooseDevice(device) : device; // told one, it is looked for when it is needed
   }
 
   describe(): Record<string, string | number> {
@@ -99,7 +99,7 @@ export class NativeEngine implements Engine {
     outputs: TrainOutputs,
     options: RunOptions = {},
   ): Promise<TrainResult[]> {
-    this.requireDevice();
+    chooseDevice(this.device); // not when the engine is made: a run made on a GPU may be looked at anywhere
     const { numParameters } = this.describeNet(net, 1);
     checkDataset(net, dataset);
     checkPoints('evalPoints', outputs.evalPoints, dataset);
@@ -144,7 +144,7 @@ export class NativeEngine implements Engine {
     points: Int32Array,
     options: RunOptions = {},
   ): Promise<Float32Array> {
-    this.requireDevice();
+    chooseDevice(this.device);
     const { numParameters } = this.describeNet(net, 1);
     checkDataset(net, dataset);
     checkPoints('points', points, dataset);
@@ -158,18 +158,6 @@ export class NativeEngine implements Engine {
     return logits;
   }
 
-  /** Not when the engine is made: a run made on a GPU may be looked at anywhere. */
-  private requireDevice(): void {
-    const problem = this.device === 'cuda' ? gpuProblem() : undefined;
-    if (problem === undefined) return;
-    throw new LetheError('LETHE_GPU_UNAVAILABLE', 'there is no GPU to train on', {
-      expected: 'an addon built with CUDA, and a device',
-      received: problem,
-      action: 'Use --device cpu, or --device auto, which takes a GPU where there is one; lethe doctor shows what was found.',
-      exitCode: ExitCode.environment,
-    });
-  }
-
   private common(
     net: NetSpec,
     dataset: Dataset,
@@ -180,12 +168,6 @@ export class NativeEngine implements Engine {
     const { isa, device } = this;
     return { net, isa, device, precision: this.precision(), threads: options.threads || this.threads, data };
   }
-}
-
-/** Why no GPU can be used; undefined where one can. */
-function gpuProblem(): string | undefined {
-  const { problem, devices } = nativeAddon().systemInfo().cuda;
-  return devices.length > 0 ? undefined : problem;
 }
 
 function nativeProgress({ onProgress }: RunOptions): NativeProgress | undefined {

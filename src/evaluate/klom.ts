@@ -35,8 +35,11 @@ export async function klom(
   requireShape('unlearned margins', input.unlearnedMargins.length, input.numUnlearned, numPoints);
   const scores = new Float64Array(numPoints);
   const nonFinite = new Int32Array(numPoints);
-  const gpu = chooseDevice(device) === 'cuda';
-  await nativeAddon().klom({ ...input, ...options, isa: '', gpu, threads, scores, nonFinite }, undefined, abortFlag(signal));
+  await nativeAddon().klom(
+    { ...input, ...options, isa: '', device: chooseDevice(device), threads, scores, nonFinite },
+    undefined,
+    abortFlag(signal),
+  );
   return { scores, nonFinite, numNonFinite: nonFinite.reduce((sum, count) => sum + count, 0) };
 }
 

@@ -64,9 +64,18 @@ export async function correlatePoints(
     });
   }
   const values = new Float64Array(end - first);
-  const gpu = chooseDevice(device) === 'cuda';
   const counts = await nativeAddon().spearman(
-    { predicted, actual, numModels, numPoints, firstPoint: first, endPoint: end, gpu, threads, correlation: values },
+    {
+      predicted,
+      actual,
+      numModels,
+      numPoints,
+      firstPoint: first,
+      endPoint: end,
+      device: chooseDevice(device),
+      threads,
+      correlation: values,
+    },
     undefined,
     abortFlag(signal),
   );

@@ -90,7 +90,7 @@ export interface NativeKlomRequest extends KlomOptions {
   numUnlearned: number;
   numPoints: number;
   isa: IsaName | '';
-  gpu: boolean;
+  device: 'cpu' | 'cuda';
   threads: number;
   scores: Float64Array;
   nonFinite: Int32Array;
@@ -126,7 +126,7 @@ export interface NativeSpearmanRequest {
   /** Points [firstPoint, endPoint) are correlated. */
   firstPoint: number;
   endPoint: number;
-  gpu: boolean;
+  device: 'cpu' | 'cuda';
   threads: number;
   correlation: Float64Array; // (endPoint - firstPoint), filled; NaN where undefined
 }

@@ -39,12 +39,16 @@ struct GpuOps {
   Status (*spearman)(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, const GpuOptions& gpu,
                      double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
   const TrainBackend* train = nullptr;
-  // fitDatamodels() of lasso.h, to the same gap. LETHE_ARGUMENT_UNSUPPORTED: the marginal estimator, row weights.
-  Status (*fitDatamodels)(const MaskView& masks, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
+  // fitDatamodels() of lasso.h, to the same gap; open the design for 0 targets: its tables are for the CPU. LETHE_ARGUMENT_UNSUPPORTED: row
+  // weights with the Lasso.
+  Status (*fitDatamodels)(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
                           const TaskControl& control, std::vector<TargetFit>& fits) = nullptr;
 };
 
 // Null in a build without nvcc.
 const GpuOps* gpuOps();
+
+// The devices of the options where `present` can be used. LETHE_GPU_UNAVAILABLE: there is none, or one is listed twice or is not there.
+Status chooseDevices(const GpuOptions& options, int present, std::vector<int>& devices);
 
 }  // namespace lethe

@@ -90,7 +90,7 @@ void evaluation() {
   expect(klomRow(broken, 9, 70).problem.find("point 0") != std::string::npos, "wrong scores fail the check");
   const Row fit = lassoRow(syntheticProblem(60, 33, 3, 0), 3,
                            [](const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
-                             return testGpu().fitDatamodels(masks, targets, options, {}, {}, fits);
+                             return fitOnGpu(testGpu(), masks, targets, options, fits);
                            });
   expect(fit.problem.empty(), "fits on the GPU are certified. " + fit.problem);
   GpuPeaks peaks;

@@ -7,7 +7,7 @@
 #include "lethe/gpu.h"
 
 namespace lethe {
-Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const MaskView&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
+Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const LassoDesign&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
                                          std::vector<TargetFit>&);
 }
 
@@ -18,7 +18,9 @@ namespace {
 
 Status fitOn(const Problem& problem, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits, const GpuOptions& gpu = {},
              const TaskControl& control = {}) {
-  return LETHE_PER_ISA(fitDatamodelsOnGpu)(problem.maskView(), targets, options, gpu, control, fits);
+  std::shared_ptr<const LassoDesign> design;
+  const Status opened = openDesign(problem.maskView(), options, 0, control, design);
+  return opened.ok() ? LETHE_PER_ISA(fitDatamodelsOnGpu)(*design, targets, options, gpu, control, fits) : opened;
 }
 
 std::vector<TargetFit> fitAll(const Problem& problem, const FitOptions& options, const GpuOptions& gpu = {}) {
