@@ -51,7 +51,7 @@ Napi::Value toColumns(Napi::Env env, std::vector<TargetFit>& fits) {
 struct Session {
   std::shared_ptr<const LassoDesign> design;
   FitOptions options;
-  const GpuOps* gpu = nullptr;  // null: on the CPU
+  std::unique_ptr<GpuFit> gpu;  // null: on the CPU
 };
 typedef std::shared_ptr<const Session> SessionPointer;
 constexpr napi_type_tag kSessionTag = {0x6c657468655f6465ull, 0x7369676e5f763031ull};
@@ -84,7 +84,7 @@ Napi::Value toHandle(Napi::Env env, const SessionPointer& session) {
   napi_type_tag_object(env, handle, &kSessionTag);
   result.Set("handle", handle);
   result.Set("isa", info.isa);
-  result.Set("gram", info.gram);
+  result.Set("gram", !session->gpu ? info.gram : session->gpu->hasTables() ? "table16" : "counted");
   result.Set("bytes", static_cast<double>(info.bytes));
   result.Set("bytesPerThread", static_cast<double>(info.bytesPerThread));
   return result;
@@ -112,11 +112,12 @@ Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
   const int64_t numTargets = countProperty(request, "numTargets");
   auto session = std::make_shared<Session>();
   session->options = readOptions(request);
-  session->gpu = gpuOf(request);
+  const GpuOps* gpu = gpuOf(request);
   return runTask(
       info.Env(), TaskOptions{info[1], info[2], {bits}},
       [=](const TaskControl& control) {
-        return openDesign(masks, session->options, session->gpu ? 0 : numTargets, control, session->design);
+        const Status status = openDesign(masks, session->options, gpu ? 0 : numTargets, control, session->design);
+        return status.ok() && gpu ? gpu->openFit(session->design, session->options, GpuOptions{}, numTargets, session->gpu) : status;
       },
       [=](Napi::Env env) { return toHandle(env, session); });
 }
@@ -143,7 +144,7 @@ Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
   return runTask(
       env, TaskOptions{info[1], info[2], pins},
       [=](const TaskControl& control) {
-        if (session->gpu) return session->gpu->fitDatamodels(*session->design, targets, session->options, GpuOptions{}, control, *fits);
+        if (session->gpu) return session->gpu->fit(targets, control, *fits);
         return fitDatamodels(*session->design, targets, session->options, control, *fits);
       },
       [=](Napi::Env settleEnv) { return toColumns(settleEnv, *fits); });

@@ -143,8 +143,10 @@ double certifiedGap(const LassoProblem& problem, int64_t target, const TargetFit
 
 Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
   std::shared_ptr<const LassoDesign> design;
-  const Status status = openDesign(masks, options, 0, {}, design);
-  return status.ok() ? gpu.fitDatamodels(*design, targets, options, {}, {}, fits) : status;
+  std::unique_ptr<GpuFit> opened;
+  Status status = openDesign(masks, options, 0, {}, design);
+  if (status.ok()) status = gpu.openFit(design, options, {}, targets.numTargets, opened);
+  return status.ok() ? opened->fit(targets, {}, fits) : status;
 }
 
 Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, const Fit& fit) {

@@ -11,8 +11,7 @@ Status LETHE_PER_ISA(marginsFromLogitsOnGpu)(const float*, const int32_t*, int64
 Status LETHE_PER_ISA(spearmanOnGpu)(const float*, const float*, int64_t, int64_t, int64_t, const GpuOptions&, double*, int64_t&, int64_t&,
                                     const TaskControl&);
 const TrainBackend& LETHE_PER_ISA(trainBackend)();
-Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const LassoDesign&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
-                                         std::vector<TargetFit>&);
+Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, std::unique_ptr<GpuFit>&);
 
 const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {
   static const GpuOps ops = [] {
@@ -24,7 +23,7 @@ const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {
     table.marginsFromLogits = LETHE_PER_ISA(marginsFromLogitsOnGpu);
     table.spearman = LETHE_PER_ISA(spearmanOnGpu);
     table.train = &LETHE_PER_ISA(trainBackend)();
-    table.fitDatamodels = &LETHE_PER_ISA(fitDatamodelsOnGpu);
+    table.openFit = LETHE_PER_ISA(openFitOnGpu);
     return table;
   }();
   return ops;

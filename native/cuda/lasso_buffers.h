@@ -18,26 +18,40 @@ T* pointer(const DeviceMemory& memory) {
   return static_cast<T*>(memory.data());
 }
 
-// The design in device memory.
+// The design in the memory of one GPU, which fits of many targets share.
 class GpuDesign {
  public:
-  explicit GpuDesign(const LassoDesign& design, bool standardise) : design_(design) {
+  // On the calling thread's GPU, of whose memory all may take `budget` bytes. numTargets: that will be fitted on it.
+  GpuDesign(const LassoDesign& design, const FitOptions& options, int64_t budget, int64_t numTargets) : budget_(budget) {
     const int64_t n = design.columns().columns, rows = design.columns().rows, folds = design.numFolds();
     view_.columns = n;
     view_.words = roundUp(rows, kRowTile) / 32;
     view_.all = static_cast<int32_t>(folds);
-    view_.standardise = standardise;
+    view_.standardise = options.standardise;
+    view_.pairStride = roundUp(n, kPairTile);
     for (int64_t k = 0; k <= folds; ++k) {
       const RowSubset& subset = k < folds ? design.withoutFold(k) : design.all();
       subsets_.push_back({static_cast<int32_t>(subset.count), static_cast<int32_t>(subset.heldFrom), static_cast<int32_t>(subset.heldTo)});
       heldCapacity_ = std::max(heldCapacity_, subset.heldTo - subset.heldFrom);
     }
+    bytes_ = roundUp(n * view_.words * 4, 256) + (folds + 1) * (view_.words + n) * 4 + 512;
+    if (bytes_ > budget) {
+      throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "the masks do not fit on the GPU: expected at least " + std::to_string(bytes_) +
+                                                       " bytes of its memory; may use " + std::to_string(budget) + ". Fit on the CPU.");
+    }
+    upload(design);
+    if (options.estimator == Estimator::lasso) fillTables(folds == 0 || !options.refit ? std::max<int64_t>(folds, 1) : folds + 1, numTargets);
   }
 
-  int64_t bytes() const { return roundUp(view_.columns * view_.words * 4, 256) + static_cast<int64_t>(subsets_.size()) * (view_.words + view_.columns) * 4 + 512; }
+  int64_t budget() const { return budget_; }
+  int64_t bytes() const { return bytes_; }  // what it takes of the budget
+  const DesignView& view() const { return view_; }
+  const std::vector<Subset>& subsets() const { return subsets_; }
+  int64_t heldCapacity() const { return heldCapacity_; }
 
-  void upload() {
-    const int64_t n = view_.columns, words = view_.words, sourceBytes = design_.columns().rows / 8, subsets = static_cast<int64_t>(subsets_.size());
+ private:
+  void upload(const LassoDesign& design) {
+    const int64_t n = view_.columns, words = view_.words, sourceBytes = design.columns().rows / 8, subsets = static_cast<int64_t>(subsets_.size());
     bits_ = DeviceMemory(n * words * 4);
     rows_ = DeviceMemory(subsets * words * 4);
     seen_ = DeviceMemory(subsets * n * 4);
@@ -46,12 +60,12 @@ class GpuDesign {
     for (int64_t from = 0; from < n; from += kColumns) {
       const int64_t to = std::min(from + kColumns, n);
       for (int64_t j = from; j < to; ++j) {
-        std::memcpy(padded.data() + (j - from) * words, design_.columns().bits + j * sourceBytes, static_cast<size_t>(sourceBytes));
+        std::memcpy(padded.data() + (j - from) * words, design.columns().bits + j * sourceBytes, static_cast<size_t>(sourceBytes));
       }
       lethe::upload(pointer<uint32_t>(bits_) + from * words, padded.data(), (to - from) * words * 4);
     }
     for (int64_t k = 0; k < subsets; ++k) {
-      const RowSubset& subset = k + 1 < subsets ? design_.withoutFold(k) : design_.all();
+      const RowSubset& subset = k + 1 < subsets ? design.withoutFold(k) : design.all();
       std::vector<uint32_t> inside(static_cast<size_t>(words), 0);
       for (size_t row = 0; row < subset.rowWeight.size(); ++row) {
         if (subset.rowWeight[row] != 0) inside[row / 32] |= 1u << (row % 32);
@@ -64,16 +78,28 @@ class GpuDesign {
     view_.seen = pointer<int32_t>(seen_);
   }
 
-  const DesignView& view() const { return view_; }
-  const std::vector<Subset>& subsets() const { return subsets_; }
-  int64_t heldCapacity() const { return heldCapacity_; }
+  // Tables of all pairs of the subsets that paths use first. A table costs what counting pairs for so many targets does, with working sets of
+  // a sixteenth of the models.
+  void fillTables(int64_t subsets, int64_t numTargets) {
+    const int64_t tableBytes = view_.columns * view_.pairStride * 2;
+    const double ratio = 16.0 * static_cast<double>(view_.columns) / static_cast<double>(view_.rows());
+    if (static_cast<double>(numTargets) < ratio * ratio) return;
+    view_.tables = std::min(subsets, (budget_ - bytes_) / 4 / tableBytes);
+    if (view_.tables == 0) return;
+    pairs_ = DeviceMemory(view_.tables * tableBytes);
+    view_.pairs = pointer<uint16_t>(pairs_);
+    for (int64_t k = 0; k < view_.tables; ++k) {
+      countAllPairs(view_, static_cast<int32_t>(k), pointer<uint16_t>(pairs_) + k * view_.columns * view_.pairStride);
+    }
+    synchronize();  // fits read them in streams of their own
+    bytes_ += view_.tables * tableBytes;
+  }
 
- private:
-  const LassoDesign& design_;
+  int64_t budget_, bytes_ = 0;
   DesignView view_;
   std::vector<Subset> subsets_;
   int64_t heldCapacity_ = 0;
-  DeviceMemory bits_, rows_, seen_;
+  DeviceMemory bits_, rows_, seen_, pairs_;
 };
 
 // Device memory of so many slots, and of as many lanes.

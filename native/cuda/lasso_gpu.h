@@ -14,12 +14,15 @@ constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kMaxLimbs = 4;              // bytes a quantised residual may have
 constexpr int kPathLimbs = 2, kExactLimbs = 4;  // rounding errors of 3e-5 and 5e-10 of the largest residual
 constexpr int64_t kRowTile = 128;         // models of a column that are read together: 16 bytes of bits
+constexpr int64_t kPairTile = 64;         // columns whose pairs are counted together; pairStride is a multiple of it
 
 // Device memory of the design.
 struct DesignView {
   const uint32_t* bits = nullptr;        // (columns, words)
   const uint32_t* subsetRows = nullptr;  // (folds + 1, words) rows of a subset
   const int32_t* seen = nullptr;         // (folds + 1, columns) models of the subset that saw an example
+  const uint16_t* pairs = nullptr;       // (tables, columns, pairStride) models of subset s < tables that saw both examples
+  int64_t pairStride = 0, tables = 0;    // other subsets' pairs are counted from the bits
   int64_t columns = 0, words = 0;        // words: a multiple of 4
   int32_t all = 0;                       // the subset of all models
   bool standardise = false;
@@ -96,6 +99,8 @@ void correlate(const DesignView& design, const SlotsView& slots, const Command* 
 void findLargest(const DesignView& design, const SlotsView& slots, const Command* commands, int64_t count, Outcome* outcomes);
 // Admission, pair counts, coordinate descent, held-out errors: one block a command; all of one capacity. outcomes: by lane.
 void takeSteps(const DesignView& design, const SlotsView& slots, const Command* commands, int64_t count, int64_t capacity, Outcome* outcomes);
+// pairs: (columns, pairStride) of all columns on the rows of a subset.
+void countAllPairs(const DesignView& design, int32_t subset, uint16_t* pairs);
 // Copies a working set of `size` members, of which `counted` have pairs, into a larger one.
 void growSet(uint8_t* from, int64_t fromCapacity, uint8_t* to, int64_t toCapacity, int64_t size, int64_t counted);
 

@@ -1,33 +1,39 @@
 // What the workers of a fit share, one a device.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <vector>
 
 #include "core/lasso_design.h"
 #include "lethe/gpu.h"
+#include "lethe/parallel.h"
 
 namespace lethe {
 inline namespace LETHE_ISA {
 namespace lasso {
 
+// Targets [from, to).
+struct Span {
+  int64_t from = 0, to = 0;
+  int64_t size() const { return to - from; }
+};
+
 struct Shared {
   const LassoDesign& design;
   const TargetView& targets;
   const FitOptions& options;
-  const GpuOptions& gpu;
   const TaskControl& control;
   std::vector<TargetFit>& fits;
-  int64_t numDevices = 1;
-  std::atomic<int64_t> nextChunk{0}, numDone{0};
+  int threads = 1;  // of the host for each device
+  std::atomic<int64_t> nextTarget{0}, numDone{0};
   std::atomic<bool> stop{false};
 
-  // values: (to - from, models). A row of the targets is read in one piece: single columns would miss the caches at every model.
-  void readTargets(int64_t from, int64_t to, std::vector<float>& values) const {
-    const int64_t models = design.numModels();
-    values.resize(static_cast<size_t>((to - from) * models));
-    for (int64_t model = 0; model < models; ++model) {
-      for (int64_t t = from; t < to; ++t) values[static_cast<size_t>((t - from) * models + model)] = targets.values[model * targets.rowStride + t];
-    }
+  bool stopped() const { return stop || control.aborted(); }
+
+  // Up to `most` targets that no one has taken yet.
+  Span take(int64_t most) {
+    const int64_t count = targets.numTargets, from = std::min(nextTarget.fetch_add(std::max<int64_t>(most, 0)), count);
+    return {from, std::min(from + std::max<int64_t>(most, 0), count)};
   }
   void finishedOne() { control.report(static_cast<double>(numDone.fetch_add(1) + 1), static_cast<double>(targets.numTargets)); }
 };

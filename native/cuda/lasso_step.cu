@@ -1,5 +1,5 @@
-// A step of one target's path, a block each: columns join the working set, their pairs are counted from the bits, coordinate descent in
-// double on H_jk = pairs - seen_j seen_k / count, and the errors of the new solution on held-out models.
+// A step of one target's path, a block each: columns join the working set, their pairs are looked up or counted from the bits, coordinate
+// descent in double on H_jk = pairs - seen_j seen_k / count, and the errors of the new solution on held-out models.
 #include "cuda/lasso_device.h"
 
 namespace lethe {
@@ -107,6 +107,22 @@ __device__ void countPairs(const Target& target, int32_t counted, int32_t size) 
   __syncthreads();
 }
 
+// The same from the table of all pairs: a warp a member.
+__device__ void lookUpPairs(const Target& target, int32_t counted, int32_t size) {
+  const DesignView& design = target.design;
+  const uint16_t* table = design.pairs + target.command.subset * design.columns * design.pairStride;
+  const int64_t capacity = target.command.capacity;
+  for (int32_t p = counted + static_cast<int32_t>(threadIdx.x) / 32; p < size; p += kStepWarps) {
+    const uint16_t* row = table + target.set.columns[p] * design.pairStride;
+    for (int32_t q = static_cast<int32_t>(threadIdx.x) % 32; q <= p; q += 32) {
+      const uint16_t pairs = row[target.set.columns[q]];
+      target.set.pairs[p * capacity + q] = pairs;
+      target.set.pairs[q * capacity + p] = pairs;
+    }
+  }
+  __syncthreads();
+}
+
 // One pass over the members, or over those with weight; returns the largest step in gradients as a share of the penalty. Every thread
 // decides alike from the same numbers and moves the gradients of its own members.
 __device__ double sweep(const Target& target, double* gradient, int32_t size, bool activeOnly) {
@@ -201,7 +217,8 @@ __global__ void __launch_bounds__(kStepThreads) stepKernel(DesignView design, Sl
     }
     return;
   }
-  countPairs(target, counted, size);
+  if (command.subset < design.tables) lookUpPairs(target, counted, size);
+  else countPairs(target, counted, size);
   double* gradient = command.capacity <= kSharedGradients ? dynamicShared<double>() : target.set.gradient;
   for (int32_t p = thread; p < size; p += kStepThreads) {
     const int32_t column = target.set.columns[p];

@@ -1,6 +1,7 @@
 // The GPU backend: the ops that run on NVIDIA GPUs, under the contracts of their CPU twins. Nothing here needs a driver to link or load.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "lethe/evaluate.h"
@@ -23,6 +24,15 @@ struct GpuPeaks {
   double memoryGbytes = 0;  // of a copy within the GPU's memory: bytes read plus bytes written
 };
 
+// A design in the memory of GPUs.
+class GpuFit {
+ public:
+  virtual ~GpuFit() = default;
+  // fitDatamodels() of lasso.h, to the same gap. One fit runs at a time; others wait.
+  virtual Status fit(const TargetView& targets, const TaskControl& control, std::vector<TargetFit>& fits) = 0;
+  virtual bool hasTables() const = 0;  // of Gram counts, of 16 bits; else they are counted from the bits
+};
+
 // One table for the backend that nvcc built, and, in tests, one for the emulated GPU.
 struct GpuOps {
   const char* name = "";
@@ -39,10 +49,10 @@ struct GpuOps {
   Status (*spearman)(const float* predicted, const float* actual, int64_t models, int64_t points, int64_t stride, const GpuOptions& gpu,
                      double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
   const TrainBackend* train = nullptr;
-  // fitDatamodels() of lasso.h, to the same gap; open the design for 0 targets: its tables are for the CPU. LETHE_ARGUMENT_UNSUPPORTED: row
-  // weights with the Lasso.
-  Status (*fitDatamodels)(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const GpuOptions& gpu,
-                          const TaskControl& control, std::vector<TargetFit>& fits) = nullptr;
+  // design: opened with these options, for 0 targets: its own tables are for the CPU. numTargets: of all its fits; many make tables of Gram
+  // counts on the devices.
+  Status (*openFit)(std::shared_ptr<const LassoDesign> design, const FitOptions& options, const GpuOptions& gpu, int64_t numTargets,
+                    std::unique_ptr<GpuFit>& opened) = nullptr;
 };
 
 // Null in a build without nvcc.

@@ -7,8 +7,7 @@
 #include "lethe/gpu.h"
 
 namespace lethe {
-Status LETHE_PER_ISA(fitDatamodelsOnGpu)(const LassoDesign&, const TargetView&, const FitOptions&, const GpuOptions&, const TaskControl&,
-                                         std::vector<TargetFit>&);
+Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, std::unique_ptr<GpuFit>&);
 }
 
 using namespace lethe;
@@ -16,11 +15,18 @@ using namespace lethe::test;
 
 namespace {
 
+// numTargets: what the design is opened for.
+Status openOn(const Problem& problem, const FitOptions& options, const GpuOptions& gpu, int64_t numTargets, std::unique_ptr<GpuFit>& opened) {
+  std::shared_ptr<const LassoDesign> design;
+  const Status status = openDesign(problem.maskView(), options, 0, {}, design);
+  return status.ok() ? LETHE_PER_ISA(openFitOnGpu)(design, options, gpu, numTargets, opened) : status;
+}
+
 Status fitOn(const Problem& problem, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits, const GpuOptions& gpu = {},
              const TaskControl& control = {}) {
-  std::shared_ptr<const LassoDesign> design;
-  const Status opened = openDesign(problem.maskView(), options, 0, control, design);
-  return opened.ok() ? LETHE_PER_ISA(fitDatamodelsOnGpu)(*design, targets, options, gpu, control, fits) : opened;
+  std::unique_ptr<GpuFit> opened;
+  const Status status = openOn(problem, options, gpu, targets.numTargets, opened);
+  return status.ok() ? opened->fit(targets, control, fits) : status;
 }
 
 std::vector<TargetFit> fitAll(const Problem& problem, const FitOptions& options, const GpuOptions& gpu = {}) {
@@ -39,12 +45,12 @@ bool allSame(const std::vector<TargetFit>& a, const std::vector<TargetFit>& b) {
 
 int otherLambdas = 0;  // where another lambda than the processor's was chosen
 
-// Sum over the folds of the squared error on held-out models, at the exact solutions.
-double heldOutError(const Problem& problem, const FitOptions& options, int64_t t, double lambda) {
+// Sum over the folds of the squared error on held-out models, at the exact solutions. weights: (models) how often each counts.
+double heldOutError(const Problem& problem, const FitOptions& options, int64_t t, double lambda, const std::vector<uint8_t>& weights) {
   double sum = 0;
   for (int32_t fold = 0; fold <= *std::max_element(options.fold.begin(), options.fold.end()); ++fold) {
     std::vector<uint8_t> counts;
-    for (int32_t k : options.fold) counts.push_back(k != fold);
+    for (size_t i = 0; i < weights.size(); ++i) counts.push_back(options.fold[i] != fold ? weights[i] : 0);
     const Naive naive(problem, t, counts, options.standardise);
     std::vector<double> weight(static_cast<size_t>(problem.examples), 0.0);
     for (double at = naive.lambdaMax(); at > lambda; at *= 0.8) naive.solve(at, weight, 1e-6);
@@ -52,10 +58,15 @@ double heldOutError(const Problem& problem, const FitOptions& options, int64_t t
     for (int64_t i = 0; i < problem.models; ++i) {
       if (options.fold[static_cast<size_t>(i)] != fold) continue;
       const double error = static_cast<double>(problem.values[static_cast<size_t>(i * problem.targets + t)]) - naive.predict(i, weight);
-      sum += error * error;
+      sum += weights[static_cast<size_t>(i)] * error * error;
     }
   }
   return sum;
+}
+
+// The path is solved to a gap of a hundredth: where held-out errors are as close as that, another lambda is as good.
+bool asGood(const Problem& problem, const FitOptions& options, int64_t t, double lambda, double other, const std::vector<uint8_t>& weights) {
+  return heldOutError(problem, options, t, lambda, weights) <= 1.01 * heldOutError(problem, options, t, other, weights);
 }
 
 // Every target: status, lambda and objective of the processor's fit, and the gap that a dense Lasso computes.
@@ -71,10 +82,9 @@ void compare(const Problem& problem, const FitOptions& options, const std::strin
     const TargetFit &a = ours[static_cast<size_t>(t)], &b = theirs[static_cast<size_t>(t)];
     const std::string which = what + ", target " + std::to_string(t);
     if (!expect(a.status == b.status && a.status == FitStatus::converged, which + " converges")) continue;
-    // the path is solved to a gap of a hundredth: where held-out errors are as close as that, another lambda is as good
     const bool sameLambda = std::fabs(a.lambda - b.lambda) <= 1e-6 * b.lambda;
     if (!sameLambda) ++otherLambdas;
-    expect(sameLambda || heldOutError(problem, options, t, a.lambda) <= 1.01 * heldOutError(problem, options, t, b.lambda),
+    expect(sameLambda || asGood(problem, options, t, a.lambda, b.lambda, std::vector<uint8_t>(static_cast<size_t>(problem.models), 1)),
            which + ": lambda " + std::to_string(a.lambda) + " is as good as the processor's " + std::to_string(b.lambda));
     const Naive naive(problem, t, counts, options.standardise);
     const std::vector<double> left = dense(a, problem.examples), right = dense(b, problem.examples);
@@ -149,6 +159,54 @@ void checkMarginals() {
 #endif
 }
 
+// A model that counts k times is k models: the dense Lasso of the repeated problem certifies the fit.
+void checkRowWeights() {
+  const Problem problem(131, 43, 4, 9);
+  std::vector<uint8_t> weights;  // of two pairs of targets
+  Random random(3, Purpose::synthetic, 0);
+  for (int64_t k = 0; k < problem.models * 2; ++k) weights.push_back(static_cast<uint8_t>(random.below(3)));
+  TargetView targets = problem.targetView();
+  targets.rowWeights = weights.data();
+  targets.targetsPerWeight = 2;
+  FitOptions standardised = single(0.1);
+  standardised.standardise = true;
+  for (const FitOptions& options : {selecting(131, 1, 5), single(0.1), standardised}) {
+    const std::string what = options.fold.empty() ? options.standardise ? "row weights, standardised" : "row weights, one lambda" : "row weights";
+    std::vector<TargetFit> ours, again, theirs;
+    expect(fitOn(problem, targets, options, ours).ok() && fitOn(problem, targets, options, again).ok(), what + ": the fit succeeds");
+    expect(allSame(ours, again), what + ": the same again");
+    theirs = fit(*open(problem, options, 0), targets, options);
+    for (int64_t t = 0; t < problem.targets && ours.size() == theirs.size(); ++t) {
+      const TargetFit &a = ours[static_cast<size_t>(t)], &b = theirs[static_cast<size_t>(t)];
+      const std::string which = what + ", target " + std::to_string(t);
+      std::vector<uint8_t> counts;
+      for (int64_t i = 0; i < problem.models; ++i) counts.push_back(weights[static_cast<size_t>(i * 2 + t / 2)]);
+      expect(a.status == FitStatus::converged && !a.indices.empty(), which + " converges");
+      expect(std::fabs(a.lambda - b.lambda) <= 1e-6 * b.lambda || asGood(problem, options, t, a.lambda, b.lambda, counts), which + ": lambda is as good as the processor's");
+      const double gap = Naive(problem, t, counts, options.standardise).relativeGap(a.lambda, dense(a, problem.examples));
+      expect(gap <= options.gapTolerance + 2e-6 && std::fabs(gap - a.gap) <= 2e-6, which + ": gap " + std::to_string(gap));
+    }
+  }
+}
+
+// Fits with tables of Gram counts have the same bytes as fits that count; one design serves many fits.
+void checkTables() {
+  const Problem problem(70, 200, 4, 5);
+  for (FitOptions options : {selecting(70, 1, 4), selecting(70, 3, 4), single(0.1)}) {
+    const std::vector<TargetFit> counted = fitAll(problem, options);
+    std::unique_ptr<GpuFit> opened;
+    expect(openOn(problem, options, {}, 100000, opened).ok() && opened->hasTables(), "many targets make tables");
+    std::vector<TargetFit> fits, part;
+    expect(opened->fit(problem.targetView(), {}, fits).ok() && allSame(fits, counted), "pairs of a table are those of the bits");
+    expect(opened->fit(problem.targetsFrom(1, 2), {}, part).ok() && part.size() == 2 && same(part[1], counted[2]), "another fit of the same design");
+    GpuOptions some;
+    some.memoryBytes = 900 << 10;  // for one table of three or four, if that
+    expect(openOn(problem, options, some, 100000, opened).ok() && opened->fit(problem.targetView(), {}, fits).ok() && allSame(fits, counted),
+           "fits where not all tables have room");
+    expect(openOn(problem, options, {}, 10, opened).ok() && !opened->hasTables(), "few targets make none");
+  }
+}
+
 void checkSpecialTargets() {
   Problem problem(97, 33, 5, 4);
   problem.fillColumn(3, 0);
@@ -168,10 +226,6 @@ void checkSpecialTargets() {
   const std::vector<TargetFit> zero = fitAll(problem, large);
   expect(zero[0].status == FitStatus::converged && zero[0].indices.empty() && zero[0].gap <= 1e-9, "all weights are zero above lambda_max");
   std::vector<TargetFit> fits;
-  const std::vector<uint8_t> ones(97 * 5, 1);
-  TargetView weighted = problem.targetView();
-  weighted.rowWeights = ones.data();
-  expect(fitOn(problem, weighted, options, fits).code == "LETHE_ARGUMENT_UNSUPPORTED", "row weights are refused with the Lasso");
   GpuOptions missing;
   missing.devices = {deviceCount()};
   expect(fitOn(problem, problem.targetView(), options, fits, missing).code == "LETHE_GPU_UNAVAILABLE", "a device that is not there");
@@ -268,6 +322,8 @@ int main() {
   }
   checkAgainstProcessor();
   checkMarginals();
+  checkRowWeights();
+  checkTables();
   checkSpecialTargets();
   checkIndependence();
 #ifdef LETHE_EMULATE_CUDA

@@ -89,6 +89,42 @@ std::vector<double> checkCorrelations(int64_t m, int64_t n, int64_t targets, int
   return result;
 }
 
+// Pairs of all columns of `density` bits on some of the rows, and the words beside the table.
+void checkPairs(int64_t m, int64_t n, uint32_t density) {
+  constexpr size_t kGuard = 128;
+  std::mt19937 random(static_cast<unsigned>(m * 31 + n));
+  DesignView design;
+  design.columns = n;
+  design.words = (m + 127) / 128 * 4;
+  design.pairStride = (n + kPairTile - 1) / kPairTile * kPairTile;
+  std::vector<uint32_t> bits(static_cast<size_t>(n * design.words), 0), inside(static_cast<size_t>(2 * design.words), 0);
+  for (int64_t i = 0; i < m; ++i) {
+    if (density == 256 || random() % 5 != 0) inside[static_cast<size_t>(design.words + i / 32)] |= 1u << (i % 32);
+    for (int64_t j = 0; j < n; ++j) bits[static_cast<size_t>(j * design.words + i / 32)] |= static_cast<uint32_t>(random() % 256 < density) << (i % 32);
+  }
+  std::vector<uint16_t> pairs(static_cast<size_t>(n * design.pairStride) + 2 * kGuard, 4711);
+  const DeviceMemory dBits = onDevice(bits), dInside = onDevice(inside), dPairs = onDevice(pairs);
+  design.bits = static_cast<const uint32_t*>(dBits.data());
+  design.subsetRows = static_cast<const uint32_t*>(dInside.data());
+  countAllPairs(design, 1, static_cast<uint16_t*>(dPairs.data()) + kGuard);
+  download(pairs.data(), dPairs.data(), dPairs.bytes());
+  bool exact = true, guards = true;
+  for (int64_t j = 0; j < n; ++j) {
+    for (int64_t k = 0; k < n; ++k) {
+      int count = 0;
+      for (int64_t w = 0; w < design.words; ++w) {
+        count += __builtin_popcount(bits[static_cast<size_t>(j * design.words + w)] & bits[static_cast<size_t>(k * design.words + w)] &
+                                    inside[static_cast<size_t>(design.words + w)]);
+      }
+      exact = exact && pairs[kGuard + static_cast<size_t>(j * design.pairStride + k)] == static_cast<uint16_t>(count);
+    }
+  }
+  for (size_t k = 0; k < kGuard; ++k) guards = guards && pairs[k] == 4711 && pairs[pairs.size() - 1 - k] == 4711;
+  const std::string shape = std::to_string(m) + " models, " + std::to_string(n) + " columns";
+  expect(exact, "pairs are those of the bits: " + shape);
+  expect(guards, "nothing is written beside the pairs: " + shape);
+}
+
 void checkMemory() {
   Arena arena(1024);
   const int64_t a = arena.take(200), b = arena.take(256), c = arena.take(512);
@@ -123,5 +159,14 @@ int main() {
 #endif
     }
   }
+  checkPairs(1, 1, 128);
+  checkPairs(129, 65, 128);
+  checkPairs(1100, 130, 200);
+  checkPairs(65536, 3, 256);  // more than 16 bits hold
+  checkPairs(1, 1, 128);
+  checkPairs(129, 65, 128);
+  checkPairs(1100, 130, 200);
+  checkPairs(65536, 3, 255);
+  checkPairs(65536, 3, 256);  // more than 16 bits hold
   return finish();
 }

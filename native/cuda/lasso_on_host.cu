@@ -1,16 +1,11 @@
-// The marginal estimator needs one thing of the device: the correlations of each target with all columns. The rest, the search for lambda on
-// held-out models, is the CPU's own solver (core/marginal_solver.cpp), on the host's threads.
-#include "cuda/lasso_marginal.h"
-
+// The device correlates residuals with all columns, many targets a round; all else is done by the processor's solvers.
 #include <algorithm>
 #include <cmath>
 #include <memory>
 
 #include "core/lasso_target.h"
-#include "cuda/lasso_buffers.h"
 #include "cuda/lasso_memory.h"
-#include "cuda/over_devices.h"
-#include "lethe/parallel.h"
+#include "cuda/lasso_workers.h"
 
 namespace lethe {
 inline namespace LETHE_ISA {
@@ -23,69 +18,73 @@ constexpr int64_t kMostLanes = 256;  // targets of a round
 struct Flight {
   std::unique_ptr<TargetSolver> solver;
   int64_t target = -1;  // -1: free
+  Pass wants = Pass::none;
 };
 
-class MarginalWorker {
+class Worker {
  public:
-  MarginalWorker(Shared& shared, int device)
-      : shared_(shared), design_(shared.design, shared.options.standardise), slots_(design_.view(), 0), device_(device) {
-    const int64_t allowed = shared.options.threads > 0 ? shared.options.threads : allowedThreads();
-    threads_ = static_cast<int>(std::max<int64_t>(1, allowed / shared.numDevices));
-  }
-
-  void run() {
-    useDevice(device_);
-    const Stream stream;
-    allocate();
-    while (!shared_.stop && !shared_.control.aborted() && refill()) round();
-  }
-
- private:
-  void allocate() {
-    const int64_t budget = memoryOf(shared_.gpu);
-    const MemoryPlan plan = planMemory(budget, design_.bytes() + slots_.bytesOf(0), slots_.bytesOf(1) - slots_.bytesOf(0), 0,
-                                       shared_.targets.numTargets, kMostLanes);
-    if (plan.slots == 0) {
-      throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "a marginal fit does not fit on GPU " + std::to_string(device_) + ": expected at least " +
-                                                       std::to_string(plan.neededBytes) + " bytes of its memory; may use " + std::to_string(budget) +
-                                                       ". Fit on the CPU.");
-    }
-    design_.upload();
+  Worker(Shared& shared, const GpuDesign& design, int device) : shared_(shared), design_(design), slots_(design.view(), 0) {
+    const MemoryPlan plan = planMemory(design.budget(), design.bytes() + slots_.bytesOf(0), slots_.bytesOf(1) - slots_.bytesOf(0), 0,
+                                       shared.targets.numTargets, kMostLanes);
+    if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
     slots_.allocate(plan.slots);
     flights_.resize(static_cast<size_t>(plan.slots));
     commands_.resize(flights_.size());
     units_.resize(flights_.size());
     totals_.resize(flights_.size());
-    limbs_.resize(flights_.size() * static_cast<size_t>(kMaxLimbs * design_.view().rows()));
+    limbs_.resize(flights_.size() * static_cast<size_t>(kMaxLimbs * design.view().rows()));
+    correlations_.resize(flights_.size() * static_cast<size_t>(design.view().columns));
   }
 
+  void run() {
+    while (!shared_.stopped() && refill()) round();
+  }
+
+ private:
   // Starts targets in free lanes. False: nothing is in flight.
   bool refill() {
-    std::vector<Flight*> starting;
-    for (Flight& flight : flights_) {
-      if (flight.target < 0) starting.push_back(&flight);
+    while (true) {
+      std::vector<Flight*> starting;
+      for (Flight& flight : flights_) {
+        if (flight.target < 0) starting.push_back(&flight);
+      }
+      const Span span = shared_.take(static_cast<int64_t>(starting.size()));
+      readTargets(span);
+      parallelFor(span.size(), shared_.threads, [&](int64_t k, int) { begin(*starting[static_cast<size_t>(k)], span.from + k, values_.data() + k * shared_.design.numModels()); });
+      if (std::any_of(flights_.begin(), flights_.end(), [](const Flight& flight) { return flight.target >= 0; })) return true;
+      if (span.size() == 0 || shared_.stopped()) return false;  // else none of them had anything to fit
     }
-    const int64_t wanted = static_cast<int64_t>(starting.size());
-    const int64_t from = wanted > 0 ? shared_.nextChunk.fetch_add(wanted) : shared_.targets.numTargets;
-    const int64_t to = std::min(from + wanted, shared_.targets.numTargets);
-    if (from < to) {
-      shared_.readTargets(from, to, values_);
-      parallelFor(to - from, threads_, [&](int64_t k, int) { begin(*starting[static_cast<size_t>(k)], from + k, values_.data() + k * shared_.design.numModels()); });
-    }
-    return std::any_of(flights_.begin(), flights_.end(), [](const Flight& flight) { return flight.target >= 0; }) ||
-           (from < to && !shared_.control.aborted() && refill());  // none of them had anything to fit
+  }
+
+  // values_: (targets, models)
+  void readTargets(Span span) {
+    const TargetView& targets = shared_.targets;
+    const int64_t models = shared_.design.numModels();
+    values_.resize(static_cast<size_t>(span.size() * models));
+    constexpr int64_t kLine = 16;  // read together: neighbours in memory
+    parallelFor((span.size() + kLine - 1) / kLine, shared_.threads, [&](int64_t line, int) {
+      const int64_t from = line * kLine, to = std::min(from + kLine, span.size());
+      for (int64_t model = 0; model < models; ++model) {
+        const float* row = targets.values + model * targets.rowStride + span.from;
+        for (int64_t k = from; k < to; ++k) values_[static_cast<size_t>(k * models + model)] = row[k];
+      }
+    });
   }
 
   void begin(Flight& flight, int64_t target, const float* values) {
     const TargetView& targets = shared_.targets;
     const int64_t stride = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
     const uint8_t* weights = targets.rowWeights ? targets.rowWeights + target / targets.targetsPerWeight : nullptr;
-    if (!flight.solver) flight.solver = makeMarginalSolver(shared_.design, shared_.options);
+    if (!flight.solver) {
+      const auto make = shared_.options.estimator == Estimator::marginal ? makeMarginalSolver : makeLassoSolver;
+      flight.solver = make(shared_.design, shared_.options);
+    }
     flight.target = target;
     proceed(flight, flight.solver->begin(values, weights, stride));
   }
 
   void proceed(Flight& flight, Pass wants) {
+    flight.wants = wants;
     if (wants != Pass::none) return;
     shared_.fits[static_cast<size_t>(flight.target)] = std::move(flight.solver->fit());
     flight.target = -1;
@@ -98,24 +97,39 @@ class MarginalWorker {
       if (flight.target >= 0) lanes.push_back(&flight);
     }
     const int64_t count = static_cast<int64_t>(lanes.size()), rows = design_.view().rows(), columns = design_.view().columns;
-    parallelFor(count, threads_, [&](int64_t lane, int) { quantise(*lanes[static_cast<size_t>(lane)]->solver, lane); });
+    parallelFor(count, shared_.threads, [&](int64_t lane, int) { quantise(*lanes[static_cast<size_t>(lane)]->solver, lane); });
     const SlotsView& slots = slots_.view();
     upload(slots.limbs, limbs_.data(), count * kMaxLimbs * rows);
     upload(slots.unit, units_.data(), count * 8);
     upload(slots.total, totals_.data(), count * 8);
     upload(slots_.commands(), commands_.data(), count * static_cast<int64_t>(sizeof(Command)));
     correlate(design_.view(), slots, slots_.commands(), 0, count, kExactLimbs);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      download(lanes[static_cast<size_t>(lane)]->solver->correlation().data(), slots.correlation + lane * columns, columns * 8);
-    }
-    parallelFor(count, threads_, [&](int64_t lane, int) {
+    download(correlations_.data(), slots.correlation, count * columns * 8);
+    parallelFor(count, shared_.threads, [&](int64_t lane, int) {
       Flight& flight = *lanes[static_cast<size_t>(lane)];
-      const std::vector<double>& c = flight.solver->correlation();
-      const float* factor = flight.solver->factor();
-      double largest = 0;
-      for (size_t j = 0; j < c.size(); ++j) largest = std::max(largest, std::fabs(c[j]) / (factor ? static_cast<double>(factor[j]) : 1.0));
-      proceed(flight, flight.solver->advance(largest, shared_.control));
+      double* c = correlations_.data() + lane * columns;
+      const RowSubset& subset = flight.solver->subset();
+      for (int64_t j = 0; j < columns; ++j) {
+        if (subset.constant(static_cast<int32_t>(j))) c[j] = 0;  // rounding noise only
+      }
+      proceed(flight, flight.wants == Pass::screen ? screened(*flight.solver, c) : correlated(*flight.solver, c));
     });
+  }
+
+  Pass correlated(TargetSolver& solver, const double* c) {
+    const float* factor = solver.factor();
+    double largest = 0;
+    for (int64_t j = 0; j < design_.view().columns; ++j) largest = std::max(largest, std::fabs(c[j]) / (factor ? static_cast<double>(factor[j]) : 1.0));
+    std::copy_n(c, design_.view().columns, solver.correlation().data());
+    return solver.advance(largest, shared_.control);
+  }
+
+  Pass screened(TargetSolver& solver, const double* c) {
+    std::vector<int32_t> found;
+    for (int64_t j = 0; j < design_.view().columns; ++j) {
+      if (std::fabs(c[j]) >= solver.screenFloor()) found.push_back(static_cast<int32_t>(j));
+    }
+    return solver.advance(found, shared_.control);
   }
 
   // The residual as the kernels of a fit would leave it (lasso_residual.cu): four digits of base 256, rows of a word in the order of the product.
@@ -157,12 +171,11 @@ class MarginalWorker {
   }
 
   Shared& shared_;
-  GpuDesign design_;
+  const GpuDesign& design_;
   GpuSlots slots_;
-  int device_, threads_ = 1;
   std::vector<Flight> flights_;
   std::vector<Command> commands_;  // by lane, as units and totals of the digits
-  std::vector<double> units_;
+  std::vector<double> units_, correlations_;  // (lanes), (lanes, columns)
   std::vector<int64_t> totals_;
   std::vector<int8_t> limbs_;      // (lanes, kMaxLimbs, rows)
   std::vector<float> values_;
@@ -170,7 +183,7 @@ class MarginalWorker {
 
 }  // namespace
 
-void fitMarginal(Shared& shared, int device) { MarginalWorker(shared, device).run(); }
+void fitOnHost(Shared& shared, const GpuDesign& design, int device) { Worker(shared, design, device).run(); }
 
 }  // namespace lasso
 }  // namespace LETHE_ISA

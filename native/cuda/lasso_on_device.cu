@@ -1,0 +1,329 @@
+// The Lasso of many targets on one device: a host thread keeps them in flight, round after round, and replaces finished ones at once. A
+// target's numbers depend on its own column only: not on neighbours, slots, devices or the memory there is.
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <limits>
+#include <memory>
+
+#include "cuda/lasso_memory.h"
+#include "cuda/lasso_path.h"
+#include "cuda/lasso_workers.h"
+
+namespace lethe {
+inline namespace LETHE_ISA {
+namespace lasso {
+
+namespace {
+
+constexpr int64_t kMostSlots = 4096;  // targets in flight
+constexpr int64_t kBatch = 256;       // of them started together, at most
+constexpr int64_t kLine = 16;         // targets read together: neighbours in memory
+
+struct Flight {
+  int64_t target = -1, serial = 0;  // serial: in order of their starts; the last is the youngest
+  int64_t offset = -1, capacity = 0, size = 0, counted = 0;
+  std::unique_ptr<TargetPath> path;
+};
+
+class Worker {
+ public:
+  Worker(Shared& shared, const GpuDesign& design, int device)
+      : shared_(shared), design_(design), slots_(design.view(), design.heldCapacity()), arena_(0) {
+    // working sets grow with the models, and begin small
+    firstCapacity_ = capacityFor(std::min<int64_t>(256, shared.design.numModels() / 64), design.view().columns);
+    const MemoryPlan plan = planMemory(design.budget(), design.bytes() + slots_.bytesOf(0), slots_.bytesOf(1) - slots_.bytesOf(0),
+                                       setBytes(firstCapacity_) + 256, shared.targets.numTargets, kMostSlots);
+    if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
+    slots_.allocate(plan.slots);
+    // no more than if every working set held all columns
+    const int64_t most = plan.slots * (setBytes(capacityFor(design.view().columns, design.view().columns)) + 256) * 2;
+    arenaMemory_ = DeviceMemory(std::min(plan.arenaBytes, most));
+    arena_ = Arena(arenaMemory_.bytes());
+    flights_.resize(static_cast<size_t>(plan.slots));
+    limit_ = plan.slots;
+    outcomes_.resize(flights_.size());
+  }
+
+  void run() {
+    while (!shared_.stopped() && refill()) round();
+  }
+
+ private:
+  // Starts targets in free slots. False: nothing is in flight.
+  bool refill() {
+    while (live_ < limit_) {
+      const std::vector<int64_t> targets = takeTargets(std::min(limit_ - live_, kBatch));
+      if (targets.empty()) break;
+      readColumns(targets);
+      size_t slot = 0;
+      for (size_t k = 0; k < targets.size(); ++k) {
+        if (!fits_[k]) continue;
+        const int64_t offset = arena_.take(setBytes(firstCapacity_));
+        if (offset < 0) {  // no room for this one and those after it
+          for (size_t later = targets.size(); later-- > k;) {
+            if (fits_[later]) again_.push_front(targets[later]);
+          }
+          return live_ > 0;
+        }
+        while (flights_[slot].target >= 0) ++slot;
+        flights_[slot] = Flight{targets[k], serial_++, offset, firstCapacity_, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets())};
+        const int64_t rows = design_.view().rows();
+        upload(slots_.view().raw + static_cast<int64_t>(slot) * rows, columns_.data() + static_cast<int64_t>(k) * rows, rows * 4);
+        ++live_;
+      }
+    }
+    return live_ > 0;
+  }
+
+  // Up to `most`; those that were put back come first.
+  std::vector<int64_t> takeTargets(int64_t most) {
+    std::vector<int64_t> targets;
+    for (; !again_.empty() && static_cast<int64_t>(targets.size()) < most; again_.pop_front()) targets.push_back(again_.front());
+    const Span span = shared_.take(most - static_cast<int64_t>(targets.size()));
+    for (int64_t target = span.from; target < span.to; ++target) targets.push_back(target);
+    return targets;
+  }
+
+  // columns_: (targets, rows); fits_: (targets) whether there is anything to fit. Results of the others are written.
+  void readColumns(const std::vector<int64_t>& targets) {
+    const int64_t rows = design_.view().rows();
+    columns_.assign(targets.size() * static_cast<size_t>(rows), 0.0f);
+    fits_.assign(targets.size(), 0);
+    std::vector<Span> lines;  // positions in `targets` that are neighbours in memory
+    for (int64_t k = 0; k < static_cast<int64_t>(targets.size()); ++k) {
+      const bool joins = !lines.empty() && lines.back().size() < kLine && targets[static_cast<size_t>(k)] == targets[static_cast<size_t>(k) - 1] + 1;
+      if (joins) lines.back().to = k + 1;
+      else lines.push_back({k, k + 1});
+    }
+    const std::vector<int32_t>& models = shared_.design.modelOfRow();
+    parallelFor(static_cast<int64_t>(lines.size()), shared_.threads, [&](int64_t line, int) {
+      const Span span = lines[static_cast<size_t>(line)];
+      for (size_t row = 0; row < models.size(); ++row) {
+        if (models[row] < 0) continue;
+        const float* values = shared_.targets.values + models[row] * shared_.targets.rowStride + targets[static_cast<size_t>(span.from)];
+        for (int64_t k = span.from; k < span.to; ++k) columns_[static_cast<size_t>(k * rows) + row] = values[k - span.from];
+      }
+      for (int64_t k = span.from; k < span.to; ++k) fits_[static_cast<size_t>(k)] = isToFit(targets[static_cast<size_t>(k)], columns_.data() + k * rows);
+    });
+  }
+
+  // column: (rows). False: there is nothing to fit, and the result is written.
+  bool isToFit(int64_t target, const float* column) {
+    const std::vector<int32_t>& models = shared_.design.modelOfRow();
+    bool finite = true, constant = true, any = false;
+    float first = 0;
+    for (size_t row = 0; row < models.size(); ++row) {
+      if (models[row] < 0) continue;
+      if (!any) first = column[row];
+      any = true;
+      finite = finite && std::isfinite(column[row]);
+      constant = constant && column[row] == first;
+    }
+    if (finite && !constant) return true;
+    TargetFit& fit = shared_.fits[static_cast<size_t>(target)];
+    fit = TargetFit{};
+    if (!finite) {
+      fit.status = FitStatus::nonfinite;
+      fit.bias = std::numeric_limits<float>::quiet_NaN();
+      fit.lambda = fit.gap = std::numeric_limits<double>::quiet_NaN();
+    } else {
+      fit.status = FitStatus::constant;
+      fit.bias = first;
+      fit.lambda = shared_.options.fold.empty() ? shared_.options.lambda : 0;
+    }
+    shared_.finishedOne();
+    return false;
+  }
+
+  void round() {
+    // lanes: paths first, then those whose residuals have more bytes
+    std::vector<size_t> lanes;
+    for (size_t slot = 0; slot < flights_.size(); ++slot) {
+      if (flights_[slot].target >= 0 && !flights_[slot].path->exact()) lanes.push_back(slot);
+    }
+    const int64_t paths = static_cast<int64_t>(lanes.size());
+    for (size_t slot = 0; slot < flights_.size(); ++slot) {
+      if (flights_[slot].target >= 0 && flights_[slot].path->exact()) lanes.push_back(slot);
+    }
+    const int64_t count = static_cast<int64_t>(lanes.size());
+    send(lanes, lanes);
+    const DesignView& design = design_.view();
+    const SlotsView& slots = slots_.view();
+    Command* commands = slots_.commands();
+    computeResiduals(design, slots, commands, paths, kPathLimbs, slots_.outcomes());
+    computeResiduals(design, slots, commands + paths, count - paths, kExactLimbs, slots_.outcomes());
+    correlate(design, slots, commands, 0, paths, kPathLimbs);
+    correlate(design, slots, commands, paths, count - paths, kExactLimbs);
+    findLargest(design, slots, commands, count, slots_.outcomes());
+    download(outcomes_.data(), slots_.outcomes(), count * static_cast<int64_t>(sizeof(Outcome)));
+    std::vector<size_t> stepping, done;
+    for (size_t lane = 0; lane < lanes.size(); ++lane) {
+      Flight& flight = flights_[lanes[lane]];
+      flight.size = outcomes_[lane].size;
+      if (flight.path->command().restart == Restart::empty) flight.counted = 0;
+      if (flight.path->command().restart == Restart::best) flight.counted = 0;
+      const TargetPath::Next next = flight.path->correlated(outcomes_[lane]);
+      if (next == TargetPath::Next::step) stepping.push_back(lanes[lane]);
+      if (next == TargetPath::Next::done) done.push_back(lanes[lane]);
+    }
+    finish(done);
+    while (!stepping.empty() && !shared_.stopped()) stepping = step(stepping, lanes);
+  }
+
+  // Sends the commands of `chosen`, each with its lane in `lanes`.
+  void send(const std::vector<size_t>& chosen, const std::vector<size_t>& lanes) {
+    if (&chosen == &lanes) {
+      laneOf_.assign(flights_.size(), -1);
+      for (size_t lane = 0; lane < lanes.size(); ++lane) laneOf_[lanes[lane]] = static_cast<int32_t>(lane);
+    }
+    std::vector<Command> commands;
+    for (size_t slot : chosen) {
+      Flight& flight = flights_[slot];
+      Command& command = flight.path->command();
+      command.slot = static_cast<int32_t>(slot);
+      command.lane = laneOf_[slot];
+      command.set = pointer<uint8_t>(arenaMemory_) + flight.offset;
+      command.capacity = flight.capacity;
+      commands.push_back(command);
+    }
+    upload(slots_.commands(), commands.data(), static_cast<int64_t>(commands.size() * sizeof(Command)));
+  }
+
+  // Steps of these slots; returns those that did not fit in their working sets and have larger ones now.
+  std::vector<size_t> step(std::vector<size_t> stepping, const std::vector<size_t>& lanes) {
+    std::stable_sort(stepping.begin(), stepping.end(), [&](size_t a, size_t b) { return flights_[a].capacity > flights_[b].capacity; });
+    send(stepping, lanes);
+    for (size_t from = 0, to = 0; from < stepping.size(); from = to) {
+      const int64_t capacity = flights_[stepping[from]].capacity;
+      while (to < stepping.size() && flights_[stepping[to]].capacity == capacity) ++to;
+      takeSteps(design_.view(), slots_.view(), slots_.commands() + from, static_cast<int64_t>(to - from), capacity, slots_.outcomes());
+    }
+    download(outcomes_.data(), slots_.outcomes(), static_cast<int64_t>(lanes.size() * sizeof(Outcome)));
+    std::vector<size_t> crowded;
+    for (size_t slot : stepping) {
+      Flight& flight = flights_[slot];
+      const Outcome& outcome = outcomes_[static_cast<size_t>(laneOf_[slot])];
+      if (outcome.size > flight.capacity) {
+        crowded.push_back(slot);
+        continue;
+      }
+      flight.size = flight.counted = outcome.size;
+      flight.path->stepped(outcome);
+    }
+    std::sort(crowded.begin(), crowded.end(), [&](size_t a, size_t b) { return flights_[a].serial < flights_[b].serial; });
+    std::vector<size_t> grown;
+    for (size_t slot : crowded) {
+      if (flights_[slot].target >= 0 && grow(slot, outcomes_[static_cast<size_t>(laneOf_[slot])].size)) grown.push_back(slot);
+    }
+    grown.erase(std::remove_if(grown.begin(), grown.end(), [&](size_t slot) { return flights_[slot].target < 0; }), grown.end());
+    return grown;
+  }
+
+  // Moves the slot to a larger working set, for which the youngest targets are put back in the queue. False: it was the youngest itself.
+  bool grow(size_t slot, int64_t size) {
+    Flight& flight = flights_[slot];
+    const int64_t capacity = capacityFor(size, design_.view().columns);
+    int64_t offset;
+    while ((offset = arena_.take(setBytes(capacity))) < 0) {
+      size_t youngest = slot;
+      for (size_t other = 0; other < flights_.size(); ++other) {
+        if (flights_[other].target >= 0 && flights_[other].serial > flights_[youngest].serial) youngest = other;
+      }
+      if (live_ == 1) {
+        throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
+                                                         " examples: expected " + std::to_string(setBytes(capacity) + setBytes(flight.capacity)) +
+                                                         " bytes of GPU memory for it; there are " + std::to_string(arenaMemory_.bytes()) +
+                                                         ". Fit on the CPU, or give the fit more memory.");
+      }
+      again_.push_front(flights_[youngest].target);
+      release(youngest);
+      limit_ = live_;
+      if (youngest == slot) return false;
+    }
+    uint8_t* base = pointer<uint8_t>(arenaMemory_);
+    growSet(base + flight.offset, flight.capacity, base + offset, capacity, flight.size, flight.counted);
+    arena_.give(flight.offset, setBytes(flight.capacity));
+    flight.offset = offset;
+    flight.capacity = capacity;
+    return true;
+  }
+
+  void release(size_t slot) {
+    Flight& flight = flights_[slot];
+    arena_.give(flight.offset, setBytes(flight.capacity));
+    flight = Flight{};
+    --live_;
+  }
+
+  // Downloads the weights of the slots' working sets, writes the results, and frees the slots.
+  void finish(const std::vector<size_t>& slots) {
+    struct Members {
+      std::vector<double> weights;
+      std::vector<int32_t> columns;
+    };
+    std::vector<Members> members(slots.size());
+    for (size_t k = 0; k < slots.size(); ++k) {
+      const Flight& flight = flights_[slots[k]];
+      const SetView set = setAt(pointer<uint8_t>(arenaMemory_) + flight.offset, flight.capacity);
+      members[k].weights.resize(static_cast<size_t>(flight.size));
+      members[k].columns.resize(static_cast<size_t>(flight.size));
+      download(members[k].weights.data(), set.weight, flight.size * 8);
+      download(members[k].columns.data(), set.columns, flight.size * 4);
+    }
+    parallelFor(static_cast<int64_t>(slots.size()), shared_.threads, [&](int64_t k, int) {
+      const Members& of = members[static_cast<size_t>(k)];
+      writeFit(flights_[slots[static_cast<size_t>(k)]], of.weights, of.columns);
+    });
+    for (size_t slot : slots) {
+      release(slot);
+      shared_.finishedOne();
+    }
+  }
+
+  // weights, columns: (members) in the unit of the path.
+  void writeFit(const Flight& flight, const std::vector<double>& weights, const std::vector<int32_t>& columns) {
+    const TargetPath& path = *flight.path;
+    std::vector<size_t> order;
+    for (size_t p = 0; p < weights.size(); ++p) {
+      if (weights[p] != 0) order.push_back(p);
+    }
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return columns[a] < columns[b]; });
+    const RowSubset& subset = path.subset() < shared_.design.numFolds() ? shared_.design.withoutFold(path.subset()) : shared_.design.all();
+    TargetFit fit;
+    fit.status = path.status();
+    fit.lambda = path.lambda();
+    fit.gap = path.gap();
+    double bias = path.mean();
+    for (size_t p : order) {
+      const float weight = static_cast<float>(weights[p] * path.scale());
+      if (weight == 0) continue;
+      fit.indices.push_back(columns[p]);
+      fit.weights.push_back(weight);
+      bias -= static_cast<double>(weight) * subset.seen[static_cast<size_t>(columns[p])] / static_cast<double>(subset.count);
+    }
+    fit.bias = static_cast<float>(bias);
+    shared_.fits[static_cast<size_t>(flight.target)] = std::move(fit);
+  }
+
+  Shared& shared_;
+  const GpuDesign& design_;
+  GpuSlots slots_;
+  int64_t firstCapacity_ = 0, live_ = 0, limit_ = 0, serial_ = 0;
+  DeviceMemory arenaMemory_;
+  Arena arena_;
+  std::vector<Flight> flights_;
+  std::vector<Outcome> outcomes_;  // by lane
+  std::vector<int32_t> laneOf_;    // by slot
+  std::vector<float> columns_;     // (targets of a batch, rows)
+  std::vector<uint8_t> fits_;      // (targets of a batch)
+  std::deque<int64_t> again_;      // put back
+};
+
+}  // namespace
+
+void fitOnDevice(Shared& shared, const GpuDesign& design, int device) { Worker(shared, design, device).run(); }
+
+}  // namespace lasso
+}  // namespace LETHE_ISA
+}  // namespace lethe

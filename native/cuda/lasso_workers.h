@@ -1,0 +1,25 @@
+// How targets of a fit are solved on one device. Both take targets from the queue until none is left, or the fit is stopped or aborted.
+#pragma once
+#include "cuda/lasso_buffers.h"
+#include "cuda/lasso_shared.h"
+
+namespace lethe {
+inline namespace LETHE_ISA {
+namespace lasso {
+
+// The Lasso, all of it on the device. No row weights.
+void fitOnDevice(Shared& shared, const GpuDesign& design, int device);
+
+// The processor's own solvers (core/lasso_target.h) on the host's threads; the device gives them the correlations of their residuals with
+// all columns. For the marginal estimator, which needs little else, and for row weights, with which every target has Gram counts of its own.
+void fitOnHost(Shared& shared, const GpuDesign& design, int device);
+
+inline GpuError outOfMemory(int device, int64_t neededBytes, int64_t budget) {
+  return GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "a datamodel fit does not fit on GPU " + std::to_string(device) + ": expected at least " +
+                                                    std::to_string(neededBytes) + " bytes of its memory; may use " + std::to_string(budget) +
+                                                    ". Fit on the CPU.");
+}
+
+}  // namespace lasso
+}  // namespace LETHE_ISA
+}  // namespace lethe
