@@ -75,7 +75,7 @@ export function registerFit(program: Command): void {
     .option('--gap-tolerance <gap>', 'relative duality gap at which a target is solved', finiteNumber, defaults.gapTolerance)
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
     .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
-    .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one and it knows the options)', 'cpu')
+    .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one)', 'cpu')
     .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
     .option('--export <format>', 'npy: also write dense weights.npy, bias.npy, lambda.npy, gap.npy')
@@ -87,7 +87,7 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const options = fitOptions(verb);
   const exportNpy = verb.export !== undefined;
   oneOf('--export', verb.export ?? 'npy', ['npy']);
-  const device = deviceOfFit(verb.device, unknownToGpu(verb));
+  const device = chooseDevice(oneOf('--device', verb.device, deviceNames));
   const backend = device === 'cuda' ? 'cuda' : `cpu-${nativeAddon().systemInfo().isa}`;
   const signal = interruptSignal();
   const inputs = await openFitInputs(verb, signal);
@@ -194,23 +194,6 @@ export function oneOf<T extends string>(name: string, given: string, known: read
     expected: known.join(' or '),
     received: JSON.stringify(given),
     action: didYouMean(given, known),
-  });
-}
-
-/** What the GPU does not fit, of the options given. */
-function unknownToGpu({ estimator, rowWeights }: FitVerbOptions): string | undefined {
-  return rowWeights === undefined || estimator === 'marginal' ? undefined : '--row-weights';
-}
-
-/** @throws LETHE_GPU_UNAVAILABLE (exit code 4), LETHE_DEVICE_UNSUPPORTED, LETHE_OPTION_UNKNOWN (2) */
-function deviceOfFit(given: string, unknown: string | undefined): 'cpu' | 'cuda' {
-  const device = oneOf('--device', given, deviceNames);
-  if (unknown === undefined || device === 'cpu') return chooseDevice(device);
-  if (device === 'auto') return 'cpu';
-  throw new LetheError('LETHE_DEVICE_UNSUPPORTED', 'the GPU does not fit all kinds of datamodels', {
-    expected: `--device cpu with ${unknown}`,
-    received: '--device cuda',
-    action: 'Use --device cpu.',
   });
 }
 

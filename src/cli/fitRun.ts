@@ -41,7 +41,8 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const { folder, design, inputs, threads, signal } = run;
   const { numTargets, numClasses } = inputs.outputs;
   const sizes = { numModels: design.numModels, numTrain: design.numTrain, numTargets, numClasses };
-  const plan = planMemory({ ...sizes, designBytes: design.memoryBytes, extraBytes: inputs.extraBytes }, run.memory, run.targetsPerBlock);
+  const { memoryBytes: designBytes, mostTargets } = design;
+  const plan = planMemory({ ...sizes, designBytes, mostTargets, extraBytes: inputs.extraBytes }, run.memory, run.targetsPerBlock);
   const finished = await verifiedBlocks(run);
   const blocks = planBlocks(numTargets, plan.targetsPerBlock, finished);
   const disk = new DiskNeed(run, finished);

@@ -95,9 +95,6 @@ export function planBlocks(numTargets: number, targetsPerBlock: number, finished
   return blocks;
 }
 
-/** A block that is lost when the fit is stopped should not be hours of work. */
-const mostTargets = 4096;
-
 export interface MemorySizes {
   numModels: number;
   numTrain: number;
@@ -105,6 +102,8 @@ export interface MemorySizes {
   numClasses: number;
   /** Design.memoryBytes */
   designBytes: number;
+  /** Design.mostTargets */
+  mostTargets: number;
   /** Bytes that reading an output takes above the 4 of its value, and a byte for a row weight. */
   extraBytes: number;
 }
@@ -121,7 +120,7 @@ export interface MemoryPlan {
  * @throws LETHE_MEMORY_LIMIT, LETHE_FIT_OPTION (exit code 2)
  */
 export function planMemory(sizes: MemorySizes, limitBytes: number, targetsPerBlock?: number): MemoryPlan {
-  const { numModels, numTrain, numTargets, numClasses } = sizes;
+  const { numModels, numTrain, numTargets, numClasses, mostTargets } = sizes;
   const fixed = processBytes + 2 * numModels * Math.ceil(numTrain / 8) + sizes.designBytes + assemblyBytes;
   const perTarget = numModels * (4 + sizes.extraBytes) + 4 * 8 * Math.min(numModels, numTrain) + 256;
   if (targetsPerBlock !== undefined) {

@@ -22,6 +22,8 @@ export interface Design {
   fit(block: DesignBlock, run?: RunOptions): Promise<NativeFits>;
   /** Upper bound of what the solver holds beside a block's outputs and results. */
   memoryBytes: number;
+  /** Targets of a call that are worth it: one that is lost when the fit is stopped should not be hours of work. */
+  mostTargets: number;
   /** Where the Gram counts of the fits so far came from; undefined before the first. */
   gram(): NativeDesign['gram'] | undefined;
 }
@@ -78,6 +80,8 @@ export function openDesign(
     numModels,
     numTrain,
     memoryBytes: solverBytes(masks, Math.max(...fold, -1) + 2, gramBytes, threads || nativeAddon().systemInfo().threads),
+    // a GPU keeps thousands of targets in flight, and is not busy while the last of a call end
+    mostTargets: device === 'cuda' ? 16384 : 4096,
     gram: () => gram,
     async fit(block, { onProgress, signal } = {}) {
       opened ??= open(signal);

@@ -108,7 +108,6 @@ describe('lethe fit', () => {
       [['--estimator', 'laso'], 'LETHE_OPTION_UNKNOWN', 2],
       [['--masks', file('absent.npy')], 'LETHE_FILE_MISSING', 2],
       [['--device', 'gpu'], 'LETHE_OPTION_UNKNOWN', 2],
-      [['--device', 'cuda', '--row-weights', file('masks.npy')], 'LETHE_DEVICE_UNSUPPORTED', 2],
     ];
     for (const [args, expected, exitCode] of cases) {
       const { code, document } = await lethe(...inputs(), '--out', file('never'), ...args);

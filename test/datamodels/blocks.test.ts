@@ -39,7 +39,15 @@ describe('planBlocks', () => {
 });
 
 describe('planMemory', () => {
-  const sizes = { numModels: 20_000, numTrain: 50_000, numTargets: 600_000, numClasses: 10, designBytes: 2 ** 28, extraBytes: 2 };
+  const sizes = {
+    numModels: 20_000,
+    numTrain: 50_000,
+    numTargets: 600_000,
+    numClasses: 10,
+    designBytes: 2 ** 28,
+    mostTargets: 4096,
+    extraBytes: 2,
+  };
 
   it('fills the limit with whole points and never passes it', () => {
     for (const limit of [2 ** 30, 2 ** 31, 3e9, 2 ** 34]) {
