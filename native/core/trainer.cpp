@@ -125,7 +125,8 @@ Trainer::Trainer(const TrainRequest& request, const NetPlan& plan, const TrainBa
       evaluator_(backend, images),
       vectors_(backend, VectorLayout(plan, size).bytes),
       batch_(static_cast<size_t>(batchBytes(plan, size))),
-      batchCopy_(backend, batchBytes(plan, size)) {
+      batchCopy_(backend, batchBytes(plan, size)),
+      recordings_(backend) {
   const VectorLayout at(plan, size);
   const auto vector = [&](int64_t offset) { return offset < 0 ? nullptr : reinterpret_cast<float*>(vectors_.data() + offset); };
   state_ = reinterpret_cast<EpochState*>(vectors_.data() + at.state);
@@ -257,10 +258,12 @@ Trainer::Batch Trainer::drawBatch(const PassTerm& term, Walk& walk, int64_t n) {
 // Forward, loss and backward of one term's batch; overwrites gradient with the term's weighted share and *loss.
 void Trainer::addTerm(const PassTerm& term, Walk& walk, int64_t n, bool trainBatchNorm, float* gradient, double* loss) {
   const Batch batch = drawBatch(term, walk, n);
-  runner_.gather(n, images_.pixels, batch.points, batch.placements, images_.mean, images_.std);
-  runner_.forward(n, trainBatchNorm, parameters_);
-  kernels_.loss(term.objective, term.weight, n, plan_.net.numClasses, runner_.logits(), batch.labels, batch.targets, runner_.logitsGradient(), loss);
-  runner_.backward(n, trainBatchNorm, parameters_, gradient);
+  recordings_.run({n, trainBatchNorm, term.objective, term.weight, batch.placements, batch.targets, gradient, loss}, [&] {
+    runner_.gather(n, images_.pixels, batch.points, batch.placements, images_.mean, images_.std);
+    runner_.forward(n, trainBatchNorm, parameters_);
+    kernels_.loss(term.objective, term.weight, n, plan_.net.numClasses, runner_.logits(), batch.labels, batch.targets, runner_.logitsGradient(), loss);
+    runner_.backward(n, trainBatchNorm, parameters_, gradient);
+  });
 }
 
 void Trainer::update(const Optimizer& optimizer, double rate) {

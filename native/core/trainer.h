@@ -6,6 +6,7 @@
 
 #include "lethe/train.h"
 #include "net_runner.h"
+#include "recordings.h"
 #include "sampler.h"
 
 namespace lethe {
@@ -104,6 +105,7 @@ class Trainer {
   EpochState* state_;
   std::vector<uint8_t> batch_;  // the arrays of a batch, one after the other: one upload
   Upload batchCopy_;
+  Recordings recordings_;
   int64_t optimizerSteps_ = 0, ticked_ = 0;
   std::chrono::steady_clock::time_point lastReport_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <functional>
 #include <utility>
 
 #define LETHE_UNROLL _Pragma("unroll")
@@ -116,14 +117,59 @@ class Stream {
   cudaStream_t stream_ = nullptr, before_ = nullptr;
 };
 
-inline void synchronize() { checkGpu(cudaStreamSynchronize(currentStream), "waiting for the GPU"); }
+inline thread_local bool recordingNow = false;
+inline void requireNoRecording(const char* what) {
+  if (recordingNow) throw GpuError("LETHE_GPU_FAILED", std::string(what) + " cannot be recorded.");
+}
+
+// Launches, copies on the device and clears of body, recorded and not run: what body launches must have been launched before, since kernels are
+// loaded on first use. replay() runs them in order in the present stream, in one launch.
+class Recording {
+ public:
+  explicit Recording(const std::function<void()>& body) {
+    requireNoRecording("a recording");
+    checkGpu(cudaStreamBeginCapture(currentStream, cudaStreamCaptureModeThreadLocal), "recording");
+    cudaGraph_t graph = nullptr;
+    recordingNow = true;
+    try {
+      body();
+    } catch (...) {
+      recordingNow = false;
+      cudaStreamEndCapture(currentStream, &graph);
+      if (graph) cudaGraphDestroy(graph);
+      cudaGetLastError();
+      throw;
+    }
+    recordingNow = false;
+    checkGpu(cudaStreamEndCapture(currentStream, &graph), "ending a recording");
+    const cudaError_t made = cudaGraphInstantiateWithFlags(&graph_, graph, 0);
+    cudaGraphDestroy(graph);
+    checkGpu(made, "making a graph of a recording");
+  }
+  ~Recording() {
+    if (graph_) cudaGraphExecDestroy(graph_);
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  void replay() const { checkGpu(cudaGraphLaunch(graph_, currentStream), "launching a graph"); }
+
+ private:
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+inline void synchronize() {
+  requireNoRecording("waiting");
+  checkGpu(cudaStreamSynchronize(currentStream), "waiting for the GPU");
+}
 
 // Uninitialised memory of the calling thread's GPU, aligned to 256 bytes.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
   explicit DeviceMemory(int64_t bytes) : bytes_(bytes) {
-    if (bytes > 0) checkGpu(cudaMalloc(&memory_, static_cast<size_t>(bytes)), ("allocating " + std::to_string(bytes) + " bytes of GPU memory").c_str());
+    if (bytes <= 0) return;
+    requireNoRecording("an allocation");
+    checkGpu(cudaMalloc(&memory_, static_cast<size_t>(bytes)), ("allocating " + std::to_string(bytes) + " bytes of GPU memory").c_str());
   }
   DeviceMemory(DeviceMemory&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   DeviceMemory& operator=(DeviceMemory&& other) noexcept {
@@ -144,10 +190,12 @@ class DeviceMemory {
 
 // In the order of the stream; the host memory may be reused when the call returns.
 inline void upload(void* device, const void* host, int64_t bytes) {
+  requireNoRecording("an upload");
   if (bytes > 0) checkGpu(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, currentStream), "copying to the GPU");
 }
 // Rows of rowBytes that lie hostStride and deviceStride bytes apart.
 inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
+  requireNoRecording("an upload");
   if (rowBytes <= 0 || rows <= 0) return;
   checkGpu(cudaMemcpy2DAsync(device, static_cast<size_t>(deviceStride), host, static_cast<size_t>(hostStride), static_cast<size_t>(rowBytes),
                              static_cast<size_t>(rows), cudaMemcpyHostToDevice, currentStream),

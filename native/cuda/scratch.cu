@@ -1,20 +1,19 @@
 #include "cuda/scratch.h"
 
+#include <vector>
+
 namespace lethe {
 
 namespace {
-thread_local DeviceMemory scratch;
+thread_local std::vector<DeviceMemory> pieces;  // ascending: a larger one does not replace those before it, which recordings may use
 }
 
 void* LETHE_PER_ISA(scratchMemory)(int64_t bytes) {
   if (bytes < kScratchBytes) bytes = kScratchBytes;
-  if (scratch.bytes() < bytes) {
-    scratch = DeviceMemory();  // the old piece first: freeing waits for what still uses it
-    scratch = DeviceMemory(bytes);
-  }
-  return scratch.data();
+  if (pieces.empty() || pieces.back().bytes() < bytes) pieces.emplace_back(bytes);
+  return pieces.back().data();
 }
 
-void LETHE_PER_ISA(releaseScratch)() { scratch = DeviceMemory(); }
+void LETHE_PER_ISA(releaseScratch)() { pieces.clear(); }
 
 }  // namespace lethe

@@ -91,6 +91,9 @@ const TrainBackend& LETHE_PER_ISA(trainBackend)() {
     backend.upload = [](void* to, const void* from, int64_t bytes) { upload(to, from, bytes); };
     backend.download = [](void* to, const void* from, int64_t bytes) { download(to, from, bytes); };
     backend.clear = [](void* memory, int64_t bytes) { clear(memory, bytes); };
+    backend.record = [](const std::function<void()>& body) -> void* { return new Recording(body); };
+    backend.replay = [](void* recording) { static_cast<const Recording*>(recording)->replay(); };
+    backend.releaseRecording = [](void* recording) { delete static_cast<Recording*>(recording); };
     return backend;
   }();
   return result;

@@ -254,6 +254,29 @@ void runGrid(dim3 grid, dim3 block, int64_t sharedBytes, const std::function<voi
   }
 }
 
+namespace {
+thread_local std::vector<std::function<void()>>* recording = nullptr;
+}
+
+void submit(std::function<void()> work) {
+  if (recording) recording->push_back(std::move(work));
+  else work();
+}
+void requireNoRecording(const char* what) {
+  if (recording) throw GpuError("LETHE_GPU_FAILED", std::string(what) + " cannot be recorded.");
+}
+void record(const std::function<void()>& body, std::vector<std::function<void()>>& work) {
+  requireNoRecording("a recording");
+  recording = &work;
+  try {
+    body();
+  } catch (...) {
+    recording = nullptr;
+    throw;
+  }
+  recording = nullptr;
+}
+
 void setThreadOrder(bool order) { backwards.store(order); }
 void setMemoryLimit(int64_t bytes) { memoryLimit.store(bytes); }
 void setDeviceCount(int count) { devices.store(count); }
@@ -327,8 +350,14 @@ void useDevice(int index) {
 }
 int64_t freeDeviceBytes() { return std::min<int64_t>(emulator::memoryLimit.load(), int64_t{1} << 33) - emulator::allocated.load(); }
 
+Recording::Recording(const std::function<void()>& body) { emulator::record(body, work_); }
+void Recording::replay() const {
+  for (const std::function<void()>& work : work_) emulator::submit(work);
+}
+
 DeviceMemory::DeviceMemory(int64_t bytes) : bytes_(bytes) {
   if (bytes <= 0) return;
+  emulator::requireNoRecording("an allocation");
   if (emulator::allocated.fetch_add(bytes) + bytes > emulator::memoryLimit.load()) {
     emulator::allocated.fetch_sub(bytes);
     throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "allocating " + std::to_string(bytes) + " bytes of GPU memory: out of memory.");

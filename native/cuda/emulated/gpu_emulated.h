@@ -11,6 +11,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #define __global__
 #define __device__
@@ -65,6 +66,9 @@ void startCopy(void* to, const void* from, bool valid);
 void commitCopies();
 void waitCopies(int pending);
 void runGrid(dim3 grid, dim3 block, int64_t sharedBytes, const std::function<void()>& kernel);
+// Work of the device: done at once, or added to the recording that is being made by this thread.
+void submit(std::function<void()> work);
+void requireNoRecording(const char* what);
 
 void setThreadOrder(bool backwards);
 // The emulated device; memory beyond the limit cannot be allocated. Launch number `launch` from now fails; -1: none does.
@@ -176,7 +180,17 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 };
-inline void synchronize() {}
+class Recording {
+ public:
+  explicit Recording(const std::function<void()>& body);
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  void replay() const;
+
+ private:
+  std::vector<std::function<void()>> work_;
+};
+inline void synchronize() { emulator::requireNoRecording("waiting"); }
 
 class DeviceMemory {
  public:
@@ -197,19 +211,32 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
-inline void upload(void* device, const void* host, int64_t bytes) { std::memcpy(device, host, static_cast<size_t>(bytes)); }
+inline void upload(void* device, const void* host, int64_t bytes) {
+  emulator::requireNoRecording("an upload");
+  std::memcpy(device, host, static_cast<size_t>(bytes));
+}
 inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
+  emulator::requireNoRecording("an upload");
   for (int64_t r = 0; r < rows; ++r) {
     std::memcpy(static_cast<uint8_t*>(device) + r * deviceStride, static_cast<const uint8_t*>(host) + r * hostStride, static_cast<size_t>(rowBytes));
   }
 }
-inline void download(void* host, const void* device, int64_t bytes) { std::memcpy(host, device, static_cast<size_t>(bytes)); }
-inline void copyOnDevice(void* to, const void* from, int64_t bytes) { std::memmove(to, from, static_cast<size_t>(bytes)); }
-inline void clear(void* device, int64_t bytes) { std::memset(device, 0, static_cast<size_t>(bytes)); }
+inline void download(void* host, const void* device, int64_t bytes) {
+  emulator::requireNoRecording("a download");
+  std::memcpy(host, device, static_cast<size_t>(bytes));
+}
+inline void copyOnDevice(void* to, const void* from, int64_t bytes) {
+  emulator::submit([=] { std::memmove(to, from, static_cast<size_t>(bytes)); });
+}
+inline void clear(void* device, int64_t bytes) {
+  emulator::submit([=] { std::memset(device, 0, static_cast<size_t>(bytes)); });
+}
 
 template <typename... Parameters, typename... Arguments>
 void launch(dim3 grid, dim3 block, int64_t sharedBytes, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  emulator::runGrid(grid, block, sharedBytes, [&] { kernel(arguments...); });
+  emulator::submit([grid, block, sharedBytes, kernel, ... values = std::decay_t<Arguments>(std::forward<Arguments>(arguments))] {
+    emulator::runGrid(grid, block, sharedBytes, [&] { kernel(values...); });
+  });
 }
 
 }  // namespace LETHE_ISA

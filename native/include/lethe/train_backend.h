@@ -1,6 +1,7 @@
 // Where networks train: a set of kernels and the memory that they work on, of a CPU level or of the GPU. The driver in core/ is the same.
 #pragma once
 #include <cstdint>
+#include <functional>
 
 #include "lethe/train_kernels.h"
 
@@ -28,6 +29,12 @@ struct TrainBackend {
   void (*upload)(void* to, const void* from, int64_t bytes) = nullptr;
   void (*download)(void* to, const void* from, int64_t bytes) = nullptr;
   void (*clear)(void* memory, int64_t bytes) = nullptr;
+
+  // Kernels that body calls are recorded and not run; each must have run before with arguments of the same sizes. replay runs them again in
+  // order, on the memory they were called with; null: nothing is gained by that.
+  void* (*record)(const std::function<void()>& body) = nullptr;
+  void (*replay)(void* recording) = nullptr;
+  void (*releaseRecording)(void* recording) = nullptr;
 };
 
 // The level must be available (resolveIsa).

@@ -50,6 +50,7 @@ struct ImagePlacement {
 // Negative weights ascend (gradient ascent, SCRUB's forget pass). The step's loss is the mean over the batch.
 struct LossWeights {
   float crossEntropy = 0, labelSmoothing = 0, matchLogits = 0, distill = 0, temperature = 1;
+  bool operator==(const LossWeights&) const = default;
 };
 
 // Value: float or Bf16. On bf16 images, products of a convolution are of bf16 pairs with fp32 sums, weights are rounded to bf16 first, and

@@ -58,6 +58,11 @@ __global__ void transposeTiles(const uint16_t* x, uint32_t* y, int32_t* sums, ui
   ballots[thread] = __ballot_sync(0xFFFFFFFFu, lane % 3 == 0);
 }
 
+__global__ void addTo(const int32_t* from, int32_t* to, int32_t step) {
+  const int thread = static_cast<int>(threadIdx.x);
+  to[thread] += from[thread] + step;
+}
+
 template <typename T>
 DeviceMemory onDevice(const std::vector<T>& values) {
   DeviceMemory memory(static_cast<int64_t>(values.size() * sizeof(T)));
@@ -154,6 +159,46 @@ void checkRules() {
 }
 #endif
 
+// A recording does nothing by itself, and each time it is replayed what its kernels would, on what the memory holds then.
+void checkRecording() {
+  const std::vector<int32_t> values(32, 5);
+  const DeviceMemory from = onDevice(values), to = onDevice(values), copy = DeviceMemory(128);
+  const Stream stream;
+  const auto launchAdd = [&](int32_t step) {
+    launch(1, 32, 0, addTo, static_cast<const int32_t*>(from.data()), static_cast<int32_t*>(to.data()), step);
+  };
+  launchAdd(0);
+  const Recording recording([&] {
+    launchAdd(1);
+    launchAdd(2);
+    copyOnDevice(copy.data(), to.data(), 128);
+    clear(to.data(), 64);
+  });
+  bool nothing = true, first = true, second = true;
+  for (const int32_t value : fromDevice<int32_t>(to)) nothing = nothing && value == 10;
+  expect(nothing, "what is recorded is not run");
+  recording.replay();
+  for (const int32_t value : fromDevice<int32_t>(copy)) first = first && value == 23;
+  const std::vector<int32_t> more(32, 100);
+  upload(const_cast<void*>(from.data()), more.data(), 128);
+  recording.replay();
+  const std::vector<int32_t> result = fromDevice<int32_t>(copy);
+  for (size_t k = 0; k < 32; ++k) second = second && result[k] == (k < 16 ? 203 : 226);
+  expect(first && second, "a replay runs kernels, copies and clears in order on what the memory holds");
+  for (const auto& forbidden : {std::function<void()>([&] { upload(to.data(), more.data(), 4); }), std::function<void()>([] { DeviceMemory memory(4); }),
+                                std::function<void()>([] { synchronize(); })}) {
+    bool refused = false;
+    try {
+      const Recording bad(forbidden);
+    } catch (const GpuError& error) {
+      refused = error.status().code == "LETHE_GPU_FAILED";
+    }
+    expect(refused, "what cannot be recorded is refused");
+  }
+  launchAdd(0);
+  expect(fromDevice<int32_t>(to).back() == 326, "after a refused recording the stream works");
+}
+
 }  // namespace
 
 int main() {
@@ -163,6 +208,7 @@ int main() {
   }
   checkProducts();
   checkWarpOperations();
+  checkRecording();
 #ifdef LETHE_EMULATE_CUDA
   emulator::setThreadOrder(true);
   checkProducts();

@@ -122,6 +122,25 @@ void checkTraining(const Case& test) {
 #endif
 }
 
+std::atomic<int64_t> replays{0};
+
+// Steps that are replayed, and steps whose kernels are launched each time: the same bytes.
+void checkRecordings(const Case& test) {
+  TrainBackend backend = *testGpu().train;
+  GpuOps gpu = testGpu();
+  gpu.train = &backend;
+  TrainRequest request = requestOf(test, onGpu());
+  request.jobs = manyJobs(test);
+  request.gpu = &gpu;
+  backend.replay = [](void* recording) {
+    ++replays;
+    testGpu().train->replay(recording);
+  };
+  const Trained replayed = train(request, test);
+  backend.record = nullptr;
+  expect(train(request, test).sameBytes(replayed) && replays > 20, test.net.name + ": " + std::to_string(replays) + " replayed parts of steps do what their kernels do");
+}
+
 void checkForward(const Case& test) {
   ForwardRequest request;
   const TrainRequest common = requestOf(test, onGpu());
@@ -227,6 +246,7 @@ int main() {
   }
   for (const NetSpec& net : {all[0], all[1]}) checkTraining(Case(net));
   const Case test(all.front());
+  checkRecordings(test);
   checkAbort(test);
   checkDevices(test);
 #ifdef LETHE_EMULATE_CUDA
