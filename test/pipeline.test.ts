@@ -136,6 +136,25 @@ it('refuses another plan in the same folder and shows the difference', async () 
   expect(fingerprint(reference)).toEqual(clean);
 });
 
+it('finds out that a forget set is impossible before anything is trained', async () => {
+  const out = path.join(folder, 'impossible');
+  const attempts = [
+    { name: 'all', kind: 'random', size: 1000 },
+    { name: 'lost', kind: 'file', path: path.join(folder, 'no-such-indices.npy') },
+    { name: 'wide', kind: 'principalComponent', component: 1, top: 600, bottom: 600 },
+  ];
+  const codes = ['LETHE_FORGET_SET_INVALID', 'LETHE_FILE_MISSING', 'LETHE_FORGET_SET_INVALID'];
+  for (const [i, forgetSet] of attempts.entries()) {
+    const wrong = path.join(folder, 'impossible.json');
+    fs.writeFileSync(wrong, JSON.stringify({ ...tinyPlan, forgetSets: [forgetSet] }));
+    for (const more of [[], ['--dry-run']]) {
+      const { code, stderr } = await lethe(['run', wrong, '--out', out, ...more]);
+      expect({ code, found: stderr.includes(codes[i]!) }).toEqual({ code: 2, found: true });
+    }
+  }
+  expect(fs.existsSync(out)).toBe(false);
+}, 120000);
+
 it('--dry-run writes nothing', async () => {
   const out = path.join(folder, 'nothing');
   const { code, stdout } = await lethe(['run', planFile, '--out', out, '--dry-run', '--json']);

@@ -1,5 +1,7 @@
 /** Runs a plan to its report; shared by run and quickstart. */
+import fs from 'node:fs';
 import path from 'node:path';
+import { checkForgetSets } from '../data/forgetSets.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { type RunOutcome, runStages } from '../jobs/execute.js';
 import type { ExecutorName } from '../jobs/executor.js';
@@ -37,6 +39,8 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
   const signal = interruptSignal();
   const session = await planSession(plan, options, options, onnx);
+  const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
+  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);

@@ -1,6 +1,7 @@
 /** lethe run PLAN, status RUN, verify RUN, report RUN, and the worker process of the process executor. */
 import path from 'node:path';
 import { Option } from 'commander';
+import { checkForgetSets } from '../data/forgetSets.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { estimateStages, statusOf } from '../jobs/estimate.js';
 import { executorNames, type ExecutorName } from '../jobs/executor.js';
@@ -84,6 +85,7 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
 
 async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
+  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
   const stages = estimateStages(session.stages);
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);

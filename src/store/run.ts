@@ -102,7 +102,7 @@ async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> 
   const intact = bytes && (manifestBytes === undefined ? isCanonical(bytes) : manifest?.sha256 === sha256(bytes));
   if (intact) {
     const stored = decodeJson(bytes, file) as Plan;
-    if (given && planHash(stored) !== hash) throw planChanged(file, planDifference(stored, given));
+    if (given && planHash(stored) !== hash) throw changed(file, planDifference(stored, given), changedPlan);
     if (manifest) return stored;
   } else if (bytes && (!given || (manifest ? manifest.planHash !== hash : planOf(bytes) !== hash))) {
     throw planDamaged(file, manifest !== undefined);
@@ -128,13 +128,26 @@ function isCanonical(bytes: Uint8Array): boolean {
   }
 }
 
-function planChanged(file: string, lines: string[]): LetheError {
+const changedPlan = {
+  summary: 'the run was started with another plan',
+  expected: 'the same plan',
+  action: 'Give the changed plan another folder (--out DIR) or name, or restore the old plan.',
+};
+const changedIdentity = {
+  summary: 'the run was started with other data, another engine or on another kind of processor',
+  expected: 'the same, as other ones give other numbers',
+  action:
+    'Use the same --data, --engine, --precision and --device (LETHE_ISA=avx2 caps the instruction set, so that a run can go on anywhere), ' +
+    'or give this one another folder (--out DIR).',
+};
+
+function changed(file: string, lines: string[], { summary, expected, action }: typeof changedPlan): LetheError {
   const shown = lines.slice(0, 20).map((line) => `\n  ${line}`);
   const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
-  return new LetheError('LETHE_PLAN_CHANGED', `the run was started with another plan, ${file}`, {
-    expected: 'the same plan',
+  return new LetheError('LETHE_PLAN_CHANGED', `${summary}, ${file}`, {
+    expected,
     received: `${lines.length} difference${lines.length === 1 ? '' : 's'} (run -> given):${shown.join('')}${more}\n`,
-    action: 'Give the changed plan another name or folder, or restore the old plan.',
+    action,
   });
 }
 
@@ -154,5 +167,5 @@ async function settleIdentity(run: Run, identity: Record<string, string>): Promi
   }
   const stored = decodeJson(await run.read(layout.identity), layout.identity) as Record<string, string>;
   const lines = planDifference(stored, identity);
-  if (lines.length > 0) throw planChanged(path.join(run.root, layout.identity), lines);
+  if (lines.length > 0) throw changed(path.join(run.root, layout.identity), lines, changedIdentity);
 }
