@@ -80,12 +80,13 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGUSR1; a second signal leaves at once. */
-export function interruptSignal(): AbortSignal {
+/** Aborts at the first SIGINT, SIGTERM or SIGUSR1; a second signal leaves at once. `resumes`: the verb keeps what is finished. */
+export function interruptSignal({ resumes = false } = {}): AbortSignal {
   const controller = new AbortController();
   const interrupt = (): void => {
     if (controller.signal.aborted) process.exit(ExitCode.interrupted);
-    say('stopping: work in progress is dropped, finished shards are kept; the same command resumes. A second signal leaves at once.');
+    const kept = resumes ? ': work in progress is dropped, what is finished is kept, and the same command resumes' : '';
+    say(`stopping${kept}. A second signal leaves at once.`);
     controller.abort();
   };
   for (const name of ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const) process.on(name, interrupt);

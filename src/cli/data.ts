@@ -85,7 +85,7 @@ async function fetchData(name: string, options: { to: string; url?: string; json
         progress.update(done, total);
       },
       note: say,
-      signal: interruptSignal(),
+      signal: interruptSignal({ resumes: true }),
     });
     if (options.json) emitJson('data-fetch', { name, ...result });
     say(result.downloaded ? `${name} is in ${result.directory}` : `${name} was already in ${result.directory}, checksums agree`);

@@ -37,7 +37,7 @@ export interface FinishedRun {
  */
 export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?: Uint8Array): Promise<FinishedRun> {
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
-  const signal = interruptSignal();
+  const signal = interruptSignal({ resumes: true });
   const session = await planSession(plan, options, options, onnx);
   const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);

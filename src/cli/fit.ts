@@ -89,7 +89,7 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   oneOf('--export', verb.export ?? 'npy', ['npy']);
   const device = deviceOfFit(verb.device, unknownToGpu(verb));
   const backend = device === 'cuda' ? 'cuda' : `cpu-${nativeAddon().systemInfo().isa}`;
-  const signal = interruptSignal();
+  const signal = interruptSignal({ resumes: true });
   const inputs = await openFitInputs(verb, signal);
   try {
     checkOptions(options, inputs.masks.numModels);

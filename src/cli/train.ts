@@ -2,10 +2,11 @@
 import path from 'node:path';
 import { maskIndices, packMasks } from '../data/masks.js';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
+import { engineIdentity } from '../engines/index.js';
 import { LetheError } from '../errors.js';
 import { buildNet } from '../models/index.js';
 import { importOnnx, netForDataset } from '../models/onnxImport.js';
-import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
+import { readCheckpoint } from '../store/checkpoint.js';
 import { readWhole, sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { readNpy } from '../store/npy.js';
@@ -47,7 +48,7 @@ interface TrainVerbOptions extends EngineFlags {
 /** Defaults are the paper's CIFAR-10 recipe (D.1). */
 export function registerTrain(program: Command): void {
   engineOptions(program.command('train'))
-    .description('train models from scratch and write checkpoints, logits and margins')
+    .description('train models from scratch and write checkpoints, logits and margins; the same command resumes after an interruption')
     .option('--dataset <name>', 'data set', 'cifar10')
     .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
     .option('--train-per-class <count>', 'train examples per class, 0 for all', integerAtLeast(0), 0)
@@ -94,6 +95,15 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     ...trainingJob(recipe, options.seed, model, subset(model)),
     ...(initial ? { initialParameters: initial } : {}),
   });
+  const initialSha256 = initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {};
+  const command = {
+    dataset: dataset.sha256,
+    net: net.onnx ? sha256(net.onnx) : net.name,
+    recipe,
+    seed: options.seed,
+    ...initialSha256,
+    ...engineIdentity(engine),
+  };
   const summaries = await makeModels({
     engine,
     net,
@@ -102,23 +112,27 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     models,
     out: options.out,
     splits: splitsOf(numTrain, dataset.numValidation),
-    metadata: { ...factsMetadata(net, dataset), seed: String(options.seed) },
-    label: 'models',
+    command: (model) => ({ ...command, subset: hashOf(subset(model)) }),
+    label: 'train',
     threads: options.threads,
-    signal: interruptSignal(),
+    signal: interruptSignal({ resumes: true }),
   });
   const document = {
     dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
     net: net.name,
     recipe,
     seed: options.seed,
-    ...(initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {}),
+    ...initialSha256,
     engine: engine.describe(),
     models: summaries,
   };
   await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
   if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
+}
+
+function hashOf(indices: Int32Array): string {
+  return sha256(new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength));
 }
 
 async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<NetSpec> {

@@ -4,12 +4,14 @@ import path from 'node:path';
 import { Option } from 'commander';
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { logitBlocks } from '../datamodels/tasks.js';
-import { deviceNames, type EngineName, engineNames } from '../engines/index.js';
+import { deviceNames, engineIdentity, type EngineName, engineNames } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
-import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
+import { readCheckpoint } from '../store/checkpoint.js';
+import { sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
+import { requireNoOtherModels } from '../store/modelFolder.js';
 import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
 import { publishFile } from '../store/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
@@ -40,7 +42,8 @@ export function registerUnlearn(program: Command): void {
   program
     .command('unlearn')
     .description(
-      'unlearn a forget set in the original models of a run, or in a model given as a file; writes checkpoints, logits and margins',
+      'unlearn a forget set in the original models of a run, or in a model given as a file; writes checkpoints, logits and margins; ' +
+        'the same command resumes after an interruption',
     )
     .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
     .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
@@ -85,7 +88,7 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const context = asked ? { ...reopened.context, engine: engineOf(choice) } : reopened.context;
   const { plan, dataset, engine } = context;
   const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
-  const signal = interruptSignal();
+  const signal = interruptSignal({ resumes: true });
   const start = options.checkpoint === undefined ? undefined : await readStart(context, options.checkpoint, options.models, signal);
   const models = modelRange(start ? '1' : (options.models ?? String(plan.originals.count)), plan.originals.count);
   const request = { context, method, setting, forget, forgetSetIndex, models, ...(start ? { start } : {}), out: options.out, signal };
@@ -120,7 +123,8 @@ async function readStart(
   if (models !== undefined) {
     throw new LetheError('LETHE_OPTION_INVALID', '--checkpoint and --models exclude each other', { action: 'Give one of them.' });
   }
-  const { parameters, dataset: trainedOn } = await readCheckpoint(file, engine.parameters(net));
+  const { parameters, metadata } = await readCheckpoint(file, engine.parameters(net));
+  const trainedOn = metadata.get('dataset');
   if (trainedOn !== undefined && trainedOn !== dataset.sha256) {
     throw new LetheError('LETHE_CHECKPOINT_DATASET', `${file} was trained on other data than the run`, {
       expected: `data set ${dataset.sha256}`,
@@ -183,9 +187,21 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
   if (numValidation > 0) splits.validation = range(numValidation).map((i) => numTrain + i);
   const jobs = await jobMaker(request);
   if (!jobs) return directModels(request, method as DirectMethod, splits);
-  const metadata = { ...factsMetadata(net, dataset), method: method.name, setting: JSON.stringify(setting) };
+  const command = {
+    planHash: context.run.planHash,
+    dataset: dataset.sha256,
+    method: method.name,
+    setting,
+    forgetSet: { index: request.forgetSetIndex, sha256: sha256(bytesOf(forget)) },
+    ...(request.start ? { startSha256: sha256(bytesOf(request.start.parameters)) } : {}),
+    ...engineIdentity(engine),
+  };
   const threads = context.threads ?? 0;
-  return makeModels({ engine, net, dataset, jobs, models, out, splits, metadata, label: method.name, threads, signal });
+  return makeModels({ engine, net, dataset, jobs, models, out, splits, command: () => command, label: method.name, threads, signal });
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Int32Array | Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Undefined for methods that train nothing. */
@@ -237,6 +253,7 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
 async function directModels(request: Request, method: DirectMethod, splits: Record<string, Int32Array>): Promise<ModelSummary[]> {
   const { context, models, out, setting } = request;
   const { dataset } = context;
+  await requireNoOtherModels(out, { first: 0, end: 0 });
   const read = await inputReader(request);
   const rowSize = dataset.labels.length * dataset.numClasses;
   const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)
