@@ -172,11 +172,21 @@ it('status tells what is done', async () => {
   expect(document.tasksDone).toBe(document.tasks);
 });
 
-it('an unknown verb or option is a usage error that helps', async () => {
-  const verb = await lethe(['runn', planFile]);
-  expect(verb.code).toBe(2);
-  expect(verb.stderr).toContain('Did you mean run?');
-  expect((await lethe(['run', planFile, '--executor', 'cloud'])).code).toBe(2);
+it('a wrong command line is a usage error with a code that helps', async () => {
+  const cases: [string[], RegExp][] = [
+    [['runn', planFile], /LETHE_VERB_UNKNOWN.*Did you mean run\?/],
+    [['run', planFile, '--executor', 'cloud'], /LETHE_OPTION_INVALID.*inline, process.*Run: lethe run --help/],
+    [['fit', '--mask', 'M.npy', '--out', 'f'], /LETHE_OPTION_UNKNOWN.*--mask'. Did you mean --masks\?/],
+    [['fit', '--masks', 'M.npy'], /LETHE_OPTION_MISSING.*--outputs <file>, --out <dir>/],
+    [['run', planFile, '--out', ''], /LETHE_OPTION_INVALID: --out is empty/],
+  ];
+  for (const [args, expected] of cases) {
+    const { code, stdout, stderr } = await lethe(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(expected);
+  }
+  const { stdout } = await lethe(['run', planFile, 'more', '--json']);
+  expect(JSON.parse(stdout)).toMatchObject({ document: 'lethe.error', code: 'LETHE_ARGUMENT_UNEXPECTED' });
 });
 
 itWithData(
