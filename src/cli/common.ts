@@ -1,6 +1,6 @@
 /** What every verb shares: JSON documents, progress on stderr, signals, errors to exit codes. */
 import cliProgress from 'cli-progress';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 
@@ -12,6 +12,16 @@ export function emitJson(kind: string, body: object): void {
 /** JSON has no NaN: non-finite numbers are written as null. */
 function jsonNumber(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value;
+}
+
+/** Options that mean the same everywhere say the same everywhere. */
+export const jsonHelp = 'print a JSON document to stdout';
+export const dataHelp = 'folder of the data set (default: LETHE_DATA)';
+export const threadsHelp = 'processors to use, 0 for all allowed';
+
+/** An option with a value that is not shown as it is written, such as a list. `text`: the default, as it would be written. */
+export function optionWithDefault(flags: string, description: string, parse: (text: string) => unknown, text: string): Option {
+  return new Option(flags, description).argParser(parse).default(parse(text), text);
 }
 
 /** Talk goes to stderr so that stdout can be piped. */

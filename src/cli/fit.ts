@@ -9,7 +9,18 @@ import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder } from '../store/fitFolder.js';
 import { defaultFolds, fitSelections, type FitOptions } from '../types.js';
-import { action, compact, emitJson, finiteNumber, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import {
+  action,
+  type Command,
+  compact,
+  emitJson,
+  finiteNumber,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  say,
+  threadsHelp,
+} from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
 import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
@@ -76,10 +87,10 @@ export function registerFit(program: Command): void {
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
     .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
     .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one and it knows the options)', 'cpu')
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
     .option('--export <format>', 'npy: also write dense weights.npy, bias.npy, lambda.npy, gap.npy')
-    .option('--json', 'print a JSON document to stdout')
+    .option('--json', jsonHelp)
     .action(action(fitVerb));
 }
 

@@ -12,7 +12,7 @@ import { renderKlomTable } from '../report/index.js';
 import { readSessions } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
-import { action, type Command, compact, duration, emitJson, integerAtLeast, say } from './common.js';
+import { action, type Command, compact, dataHelp, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 import { planSession, reopenSession, type SessionOptions } from './session.js';
@@ -25,9 +25,6 @@ interface RunVerbOptions extends SessionOptions, EngineFlags {
   json?: boolean;
 }
 
-const dataHelp = 'folder of the data set (default: LETHE_DATA)';
-const jsonHelp = 'print a JSON document to stdout';
-
 export function registerRun(program: Command): void {
   engineOptions(program.command('run'))
     .argument('<plan>', 'plan file (.json, .yaml)')
@@ -38,7 +35,7 @@ export function registerRun(program: Command): void {
       new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'),
     )
     .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
-    .option('--threads <count>', 'processors to use in all, 0 for every allowed one', integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));

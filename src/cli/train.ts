@@ -1,10 +1,10 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
 import { maskIndices, packMasks } from '../data/masks.js';
-import { loadDataset, resolveDataDirectory } from '../data/registry.js';
+import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { engineIdentity } from '../engines/index.js';
-import { LetheError } from '../errors.js';
-import { buildNet } from '../models/index.js';
+import { didYouMean, LetheError } from '../errors.js';
+import { buildNet, netNames } from '../models/index.js';
 import { importOnnx, netForDataset } from '../models/onnxImport.js';
 import { readCheckpoint } from '../store/checkpoint.js';
 import { readWhole, sha256 } from '../store/files.js';
@@ -13,7 +13,18 @@ import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
-import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import {
+  action,
+  Command,
+  dataHelp,
+  emitJson,
+  finiteNumber,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  say,
+  threadsHelp,
+} from './common.js';
 import { type EngineFlags, engineOf, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
@@ -49,11 +60,17 @@ interface TrainVerbOptions extends EngineFlags {
 export function registerTrain(program: Command): void {
   engineOptions(program.command('train'))
     .description('train models from scratch and write checkpoints, logits and margins; the same command resumes after an interruption')
-    .option('--dataset <name>', 'data set', 'cifar10')
-    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
+    .option(
+      '--dataset <name>',
+      listDatasets()
+        .map(({ name }) => name)
+        .join(', '),
+      'cifar10',
+    )
+    .option('--data <dir>', dataHelp)
     .option('--train-per-class <count>', 'train examples per class, 0 for all', integerAtLeast(0), 0)
     .option('--validation-per-class <count>', 'validation examples per class, 0 for all', integerAtLeast(0), 0)
-    .option('--net <name>', 'network', 'resnet9')
+    .option('--net <name>', netNames.join(', '), 'resnet9')
     .option('--width <divisor>', 'divides the channel counts: 4 and 8 are CPU sizes', finiteNumber, 1)
     .option('--net-file <file>', 'a network as ONNX file, instead of --net and --width (needs --engine ort)')
     .option('--epochs <count>', 'passes over the examples', integerAtLeast(1), 24)
@@ -72,8 +89,8 @@ export function registerTrain(program: Command): void {
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .option('--json', 'print a JSON document to stdout')
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--json', jsonHelp)
     .action(action(trainVerb));
 }
 
@@ -171,6 +188,7 @@ function recipeOf(options: TrainVerbOptions): TrainRecipe {
   throw new LetheError('LETHE_OPTION_INVALID', 'there is no such schedule', {
     expected: Object.keys(schedules).join(', '),
     received: JSON.stringify(options.schedule),
+    action: didYouMean(options.schedule, Object.keys(schedules)),
   });
 }
 

@@ -15,11 +15,11 @@ import { requireNoOtherModels } from '../store/modelFolder.js';
 import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
 import { publishFile } from '../store/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
-import type { MethodSetting, SplitName, TrainJob } from '../types.js';
+import { type MethodName, methodNames, type MethodSetting, type SplitName, type TrainJob } from '../types.js';
 import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
-import { action, type Command, emitJson, integerAtLeast, interruptSignal } from './common.js';
+import { action, type Command, dataHelp, emitJson, integerAtLeast, interruptSignal, jsonHelp, threadsHelp } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
 import { reopenSession } from './session.js';
@@ -30,12 +30,25 @@ interface UnlearnVerbOptions extends Partial<EngineFlags> {
   forgetSet: string;
   method: string;
   preset?: string;
-  set: MethodSetting;
+  set?: MethodSetting;
   models?: string;
   checkpoint?: string;
   out: string;
   threads: number;
   json?: boolean;
+}
+
+/** Methods that make models: the margins of partial-retrain are those of a run's oracles at fewer epochs. */
+const methodsHere = methodNames.filter((name) => name !== 'partial-retrain');
+
+function describeMethod(name: MethodName): string {
+  const { title, parameters, presets } = unlearnMethod(name);
+  const lines = Object.entries(parameters).map(
+    ([key, { default: value, description, when = {} }]) =>
+      `    ${key.padEnd(20)} ${[description, ...Object.entries(when).map(([other, needed]) => `only with ${other}=${needed}`)].join(', ')} (default: ${value})`,
+  );
+  const settings = Object.entries(presets).map(([preset, setting]) => `    --preset ${preset.padEnd(11)} ${JSON.stringify(setting)}`);
+  return `  ${name} (${title})\n${[...lines, ...settings].map((line) => `${line}\n`).join('')}`;
 }
 
 export function registerUnlearn(program: Command): void {
@@ -47,17 +60,18 @@ export function registerUnlearn(program: Command): void {
     )
     .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
     .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
-    .requiredOption('--method <name>', 'unlearning method')
-    .option('--preset <name>', "a published setting of the method's, such as u-lira")
-    .option('--set <key=value>', 'a hyper-parameter; may be repeated', collectSetting, {})
+    .requiredOption('--method <name>', `unlearning method: ${methodsHere.join(', ')}`)
+    .option('--preset <name>', 'a published setting of the method, from the list below')
+    .option('--set <key=value>', 'a hyper-parameter of the list below; may be repeated', collectSetting)
     .option('--models <range>', 'how many originals, or which: 4-7 (default: all)')
     .option('--checkpoint <file>', '.safetensors model of the same network that unlearns instead of the originals')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
     .addOption(new Option('--engine <name>', "engine (default: the run's)").choices(engineNames))
     .addOption(new Option('--device <name>', `${deviceHelp} (default: the run's)`).choices(deviceNames))
-    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .option('--json', 'print a JSON document to stdout')
+    .option('--data <dir>', dataHelp)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--json', jsonHelp)
+    .addHelpText('after', () => `\nHyper-parameters and presets:\n${methodsHere.map(describeMethod).join('')}`)
     .action(action(unlearnVerb));
 }
 
@@ -136,7 +150,7 @@ async function readStart(
 }
 
 /** "learningRate=1e-3": numbers and true/false are recognised, all else is text. */
-function collectSetting(text: string, setting: MethodSetting): MethodSetting {
+function collectSetting(text: string, setting: MethodSetting = {}): MethodSetting {
   const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (key === undefined || value === undefined) {
     throw new LetheError('LETHE_OPTION_INVALID', '--set takes a hyper-parameter and its value', {
