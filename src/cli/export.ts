@@ -14,7 +14,7 @@ export function registerExport(program: Command): void {
       .option('--data <dir>', `with --run: ${dataHelp}`)
       .option('--json', jsonHelp);
   modelCommand('onnx')
-    .description('a model as an ONNX file, compared with stock ONNX Runtime before it is written')
+    .description('a model as an ONNX file (images float32 NCHW, pixels / 255), compared with stock ONNX Runtime before it is written')
     .option('--checkpoint <file>', 'model-*.safetensors of lethe train or lethe unlearn')
     .requiredOption('--out <file>', 'the .onnx file')
     .action(action(exportOnnxVerb));

@@ -1,5 +1,6 @@
 /** lethe fit: datamodels from masks and outputs in files. */
 import { InvalidArgumentError } from 'commander';
+import { constantExamples } from '../data/masks.js';
 import { checkOptions } from '../datamodels/check.js';
 import { openDesign } from '../datamodels/design.js';
 import { defaultFitOptions } from '../datamodels/fit.js';
@@ -104,6 +105,9 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const inputs = await openFitInputs(verb, signal);
   try {
     checkOptions(options, inputs.masks.numModels);
+    const constant = constantExamples(inputs.masks);
+    if (constant > 0)
+      say(`fit: ${constant} of ${inputs.masks.numTrain} examples are in every mask or in none: nothing can be learned of them`);
     const folder = await FitFolder.open(verb.out, commandOf(options, backend, inputs));
     const { threads } = verb;
     const design = openDesign(inputs.masks, options, {
@@ -226,9 +230,15 @@ function deviceOfFit(given: string, unknown: string | undefined): 'cpu' | 'cuda'
 }
 
 function report(folder: FitFolder, outcome: Outcome): void {
-  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite } = outcome;
+  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend } = outcome;
+  const fitted = numTargets - resumedTargets;
+  const each = `${(outcome.secondsPerTarget * 1000).toPrecision(3)} ms each`;
+  const work =
+    fitted === 0
+      ? 'fitted before'
+      : `${resumedTargets > 0 ? `${fitted} fitted ` : ''}in ${compact(outcome.seconds)} s (${each}, ${backend})`;
   say(
-    `${numTargets} datamodels in ${compact(outcome.seconds)} s (${(outcome.secondsPerTarget * 1000).toPrecision(3)} ms each, ${outcome.backend}), ` +
+    `${numTargets} datamodels ${work}, ` +
       `${outcome.meanNonzero.toFixed(1)} weights each, largest relative gap ${outcome.maxRelativeGap.toExponential(1)}`,
   );
   if (numConverged < numTargets) {
