@@ -121,7 +121,9 @@ it('finds a flipped bit, and only that shard is made anew', async () => {
   expect(code).toBe(3);
   expect(stdout).toContain('damaged outputs/00/shard-00002.arrow');
   const again = await lethe(['run', planFile, '--out', run, '--json']);
-  expect((JSON.parse(again.stdout) as { tasksRun: number }).tasksRun).toBe(1);
+  const { tasksRun, tasksSkipped } = JSON.parse(again.stdout) as { tasksRun: number; tasksSkipped: number };
+  expect(tasksRun).toBe(1);
+  expect(again.stderr).toContain(`resuming, ${tasksSkipped} of ${tasksSkipped + 1} tasks are finished`);
   expect(fingerprint(run)).toEqual(clean);
   expect((await lethe(['verify', run])).code).toBe(0);
 });

@@ -78,7 +78,10 @@ async function findModel(options: OnnxVerbOptions, engine: Engine): Promise<Mode
 async function originalOf(options: RunModelOptions) {
   const { run: root, model, data } = options;
   if (root === undefined || model === undefined) {
-    throw new LetheError('LETHE_OPTION_INVALID', 'which model?', { expected: '--run DIR --model NUMBER', received: 'one of them' });
+    throw new LetheError('LETHE_OPTION_INVALID', 'which model?', {
+      expected: '--run DIR --model NUMBER',
+      received: root === undefined ? '--model alone' : '--run alone',
+    });
   }
   const { context } = await reopenSession(root, { threads: 0, ...(data === undefined ? {} : { data }) });
   const { plan, run, dataset, engine, net } = context;

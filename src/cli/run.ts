@@ -15,6 +15,7 @@ import type { Plan } from '../types.js';
 import { action, type Command, compact, dataHelp, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
+import { formatBytes } from './memory.js';
 import { planSession, reopenSession, type SessionOptions } from './session.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
@@ -95,11 +96,11 @@ async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | un
   for (const { stage, tasks, models, files, bytes, cost } of stages) {
     process.stdout.write(
       `${stage.padEnd(18)} ${String(tasks).padStart(5)} tasks ${String(models).padStart(7)} models ${String(files).padStart(6)} files ` +
-        `${compact(bytes).padStart(8)}B ${duration(cost / rate).padStart(8)}\n`,
+        `${formatBytes(bytes).padStart(9)} ${duration(cost / rate).padStart(8)}\n`,
     );
   }
   process.stdout.write(
-    `in all: ${totals.models} models, ${totals.files} files, ${compact(totals.bytes)}B, about ${duration(seconds)} ` +
+    `in all: ${totals.models} models, ${totals.files} files, ${formatBytes(totals.bytes)}, about ${duration(seconds)} ` +
       `at ${compact(rate)} images/s measured here\n`,
   );
 }
@@ -150,7 +151,7 @@ async function verifyVerb(root: string, options: { repair?: boolean; json?: bool
     for (const file of health.missing) process.stdout.write(`missing ${file}\n`);
     for (const file of health.foreign) process.stdout.write(`foreign ${file}\n`);
     process.stdout.write(
-      `${health.checked} files checked, ${compact(health.bytes)}B, ${health.damaged.length} damaged, ${health.missing.length} missing\n`,
+      `${health.checked} files checked, ${formatBytes(health.bytes)}, ${health.damaged.length} damaged, ${health.missing.length} missing\n`,
     );
   }
   if (health.damaged.length + health.missing.length > 0 && !options.repair) {

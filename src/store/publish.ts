@@ -168,7 +168,8 @@ async function isStale(file: string): Promise<boolean> {
   return Number(writer) === process.pid || !isAlive(Number(writer));
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process of this machine runs. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
