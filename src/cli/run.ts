@@ -9,7 +9,7 @@ import { loadPlan } from '../jobs/plan.js';
 import { readPlanNet } from '../jobs/planNet.js';
 import { serveWorker } from '../jobs/worker.js';
 import { renderKlomTable } from '../report/index.js';
-import { readSessions } from '../store/provenance.js';
+import { readSessions, runningSession } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
 import { action, type Command, compact, dataHelp, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
@@ -135,9 +135,9 @@ async function statusVerb(root: string, options: { data?: string; json?: boolean
   }
   for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);
   const last = sessions.at(-1);
-  process.stdout.write(
-    `${done}/${tasks} tasks done${last ? `; last session ${last.outcome ?? 'running or killed'}, begun ${last.startedAt}` : ''}\n`,
-  );
+  const running = await runningSession(path.resolve(root));
+  const outcome = running ? `running (process ${running.pid})` : (last?.outcome ?? 'killed, or running on another machine');
+  process.stdout.write(`${done}/${tasks} tasks done${last ? `; last session ${outcome}, begun ${last.startedAt}` : ''}\n`);
 }
 
 async function verifyVerb(root: string, options: { repair?: boolean; json?: boolean }): Promise<void> {
