@@ -26,7 +26,12 @@ export class LetheError extends Error {
     if (details.expected !== undefined) parts.push(`expected ${details.expected}`);
     if (details.received !== undefined) parts.push(`received ${details.received}`);
     const action = details.action === undefined ? '' : ` ${details.action}`;
-    super(`${code}: ${parts.join('; ')}.${action}`, details.cause === undefined ? {} : { cause: details.cause });
+    const text = parts.join('; ');
+    // a list of lines ends itself, and so does the message of another error
+    super(
+      `${code}: ${text}${/[.\n]$/.test(text) ? '' : '.'}${text.endsWith('\n') ? action.trimStart() : action}`,
+      details.cause === undefined ? {} : { cause: details.cause },
+    );
     this.name = 'LetheError';
     this.code = code;
     this.exitCode = details.exitCode ?? ExitCode.usage;

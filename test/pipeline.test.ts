@@ -121,7 +121,9 @@ it('finds a flipped bit, and only that shard is made anew', async () => {
   expect(code).toBe(3);
   expect(stdout).toContain('damaged outputs/00/shard-00002.arrow');
   const again = await lethe(['run', planFile, '--out', run, '--json']);
-  expect((JSON.parse(again.stdout) as { tasksRun: number }).tasksRun).toBe(1);
+  const { tasksRun, tasksSkipped } = JSON.parse(again.stdout) as { tasksRun: number; tasksSkipped: number };
+  expect(tasksRun).toBe(1);
+  expect(again.stderr).toContain(`resuming, ${tasksSkipped} of ${tasksSkipped + 1} tasks are finished`);
   expect(fingerprint(run)).toEqual(clean);
   expect((await lethe(['verify', run])).code).toBe(0);
 });
@@ -135,6 +137,25 @@ it('refuses another plan in the same folder and shows the difference', async () 
   expect(stderr).toContain('recipe.epochs: 6 -> 7');
   expect(fingerprint(reference)).toEqual(clean);
 });
+
+it('finds out that a forget set is impossible before anything is trained', async () => {
+  const out = path.join(folder, 'impossible');
+  const attempts = [
+    { name: 'all', kind: 'random', size: 1000 },
+    { name: 'lost', kind: 'file', path: path.join(folder, 'no-such-indices.npy') },
+    { name: 'wide', kind: 'principalComponent', component: 1, top: 600, bottom: 600 },
+  ];
+  const codes = ['LETHE_FORGET_SET_INVALID', 'LETHE_FILE_MISSING', 'LETHE_FORGET_SET_INVALID'];
+  for (const [i, forgetSet] of attempts.entries()) {
+    const wrong = path.join(folder, 'impossible.json');
+    fs.writeFileSync(wrong, JSON.stringify({ ...tinyPlan, forgetSets: [forgetSet] }));
+    for (const more of [[], ['--dry-run']]) {
+      const { code, stderr } = await lethe(['run', wrong, '--out', out, ...more]);
+      expect({ code, found: stderr.includes(codes[i]!) }).toEqual({ code: 2, found: true });
+    }
+  }
+  expect(fs.existsSync(out)).toBe(false);
+}, 120000);
 
 it('--dry-run writes nothing', async () => {
   const out = path.join(folder, 'nothing');
@@ -153,11 +174,21 @@ it('status tells what is done', async () => {
   expect(document.tasksDone).toBe(document.tasks);
 });
 
-it('an unknown verb or option is a usage error that helps', async () => {
-  const verb = await lethe(['runn', planFile]);
-  expect(verb.code).toBe(2);
-  expect(verb.stderr).toContain('Did you mean run?');
-  expect((await lethe(['run', planFile, '--executor', 'cloud'])).code).toBe(2);
+it('a wrong command line is a usage error with a code that helps', async () => {
+  const cases: [string[], RegExp][] = [
+    [['runn', planFile], /LETHE_VERB_UNKNOWN.*Did you mean run\?/],
+    [['run', planFile, '--executor', 'cloud'], /LETHE_OPTION_INVALID.*inline, process.*Run: lethe run --help/],
+    [['fit', '--mask', 'M.npy', '--out', 'f'], /LETHE_OPTION_UNKNOWN.*--mask'. Did you mean --masks\?/],
+    [['fit', '--masks', 'M.npy'], /LETHE_OPTION_MISSING.*--outputs <file>, --out <dir>/],
+    [['run', planFile, '--out', ''], /LETHE_OPTION_INVALID: --out is empty/],
+  ];
+  for (const [args, expected] of cases) {
+    const { code, stdout, stderr } = await lethe(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(expected);
+  }
+  const { stdout } = await lethe(['run', planFile, 'more', '--json']);
+  expect(JSON.parse(stdout)).toMatchObject({ document: 'lethe.error', code: 'LETHE_ARGUMENT_UNEXPECTED' });
 });
 
 itWithData(

@@ -11,7 +11,7 @@ import { publishFile } from '../store/publish.js';
 import { instructionSets, parseThreads, split } from './benchOptions.js';
 import { registerBenchGpu } from './benchGpu.js';
 import { registerBenchTrain } from './benchTrain.js';
-import { action, emitJson, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import { action, type Command, emitJson, integerAtLeast, interruptSignal, jsonHelp, optionWithDefault, say } from './common.js';
 import { oneOf } from './fit.js';
 import { openFitInputs } from './fitInputs.js';
 
@@ -34,25 +34,29 @@ interface Size {
   numTrain: number;
 }
 
-const defaultSizes = '1000x2000,2000x5000,4000x10000';
-const defaultModes = ['path', 'single'];
-
 export function registerBench(program: Command): void {
   const bench = program.command('bench').description('speed of this machine, checked before it is timed');
   bench
     .command('lasso')
     .description('datamodels: seconds a target at a certified gap, beside other solvers on the same core')
-    .option('--sizes <list>', 'models x train examples of the synthetic problems', parseSizes, parseSizes(defaultSizes))
+    .addOption(
+      optionWithDefault(
+        '--sizes <list>',
+        'models x train examples of the synthetic problems',
+        parseSizes,
+        '1000x2000,2000x5000,4000x10000',
+      ),
+    )
     .option('--targets <count>', 'targets of each problem (default: 256, 192, 128 by size; all of --outputs, up to 256)', integerAtLeast(1))
-    .option('--modes <list>', `of ${benchModes.join(', ')}`, split, defaultModes)
+    .addOption(optionWithDefault('--modes <list>', `of ${benchModes.join(', ')}`, split, 'path,single'))
     .option('--peers', 'also time scikit-learn and glmnet, as far as they are installed')
     .option('--isa <list>', 'instruction sets to use (default: the best)', split)
-    .option('--threads <list>', 'numbers of threads of our fits, or all; peers run beside 1', parseThreads, parseThreads('1,all'))
+    .addOption(optionWithDefault('--threads <list>', 'numbers of threads of our fits, or all; peers run beside 1', parseThreads, '1,all'))
     .option('--repeats <count>', 'timed runs of each', integerAtLeast(1), 3)
     .option('--masks <file>', 'real data instead of a synthetic problem, with --outputs: files as of lethe fit')
     .option('--outputs <file>', 'outputs of the models of --masks')
     .option('--out <file>', 'also write the JSON document here')
-    .option('--json', 'print one JSON document')
+    .option('--json', jsonHelp)
     .action(action(lassoVerb));
   registerBenchTrain(bench);
   registerBenchGpu(bench);

@@ -10,7 +10,7 @@ import { addonPath } from '../native/addon.js';
 import { chooseDevice } from '../native/device.js';
 import { publishFile } from '../store/publish.js';
 import { split } from './benchOptions.js';
-import { action, type Command, compact } from './common.js';
+import { action, type Command, compact, jsonHelp, optionWithDefault } from './common.js';
 import { oneOf } from './fit.js';
 
 const suites = ['evaluate', 'lasso', 'train'] as const;
@@ -32,11 +32,11 @@ export function registerBenchGpu(bench: Command): void {
   bench
     .command('gpu')
     .description('the ops of a GPU: peaks, KLOM and ranks, the Lasso, training; checked against the processor before they are timed')
-    .option('--suites <list>', `of ${suites.join(', ')}`, split, [...suites])
+    .addOption(optionWithDefault('--suites <list>', 'suites to run', split, suites.join()))
     .option('--whole', "all 60,000 targets of the paper's scale instead of 2,048")
-    .option('--data <folder>', "CIFAR-10's binary files: also trains whole models and reports their accuracy")
+    .option('--data <dir>', "CIFAR-10's binary files: also trains whole models and reports their accuracy")
     .option('--out <file>', 'also write the JSON document here')
-    .option('--json', 'print one JSON document')
+    .option('--json', jsonHelp)
     .action(action(gpuVerb));
 }
 

@@ -1,6 +1,7 @@
 /** lethe bench train: whole training steps, checked against PyTorch before they are timed beside it. */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Option } from 'commander';
 import { torchPeer } from '../bench/peers.js';
 import { precisions } from '../bench/train/engines.js';
 import { benchTrain, type TrainBenchOptions } from '../bench/train/suite.js';
@@ -12,7 +13,17 @@ import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
 import type { Plan } from '../types.js';
 import { instructionSets, parseThreads, split } from './benchOptions.js';
-import { action, type Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import {
+  action,
+  type Command,
+  emitJson,
+  finiteNumber,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  optionWithDefault,
+  say,
+} from './common.js';
 import { oneOf } from './fit.js';
 
 interface TrainBenchVerbOptions {
@@ -37,20 +48,27 @@ export function registerBenchTrain(bench: Command): void {
   bench
     .command('train')
     .description('training: images a second of whole steps of ResNet-9, beside PyTorch on the same core')
-    .option('--widths <list>', 'divisors of the channel counts: 1 is the published network', parseNumbers, [1, 4, 8])
-    .option('--batches <list>', 'images a step', parseCounts, [128, 512])
-    .option('--engines <list>', `of ${engineNames.join(', ')}`, split, [...engineNames])
+    .addOption(optionWithDefault('--widths <list>', 'divisors of the channel counts: 1 is the published network', parseNumbers, '1,4,8'))
+    .addOption(optionWithDefault('--batches <list>', 'images a step', parseCounts, '128,512'))
+    .addOption(optionWithDefault('--engines <list>', 'engines to time', split, engineNames.join()))
     .option('--isa <list>', 'instruction sets to use (default: the best)', split)
-    .option('--precisions <list>', `of ${precisions.join(', ')}`, split, [...precisions])
-    .option('--threads <list>', 'models trained at the same time, each on a core, or all; peers run beside 1', parseThreads, [1])
+    .addOption(optionWithDefault('--precisions <list>', 'precisions to time', split, precisions.join()))
+    .addOption(
+      optionWithDefault(
+        '--threads <list>',
+        'models trained at the same time, each on a core, or all; peers run beside 1',
+        parseThreads,
+        '1',
+      ),
+    )
     .option('--repeats <count>', 'timed runs of each', integerAtLeast(1), 5)
     .option('--seconds <count>', 'about so many seconds of steps a run', finiteNumber, 1)
     .option('--peers', 'also time PyTorch, where it is installed, and check against it')
     .option('--per-layer', 'also measure every layer of the native engine')
-    .option('--recipe <plan>', 'the plan whose models an hour are counted', defaultPlan)
+    .addOption(new Option('--recipe <plan>', 'the plan whose models an hour are counted').default(defaultPlan, 'plans/cifar10-small.json'))
     .option('--no-recipe', 'count no models an hour')
     .option('--out <file>', 'also write the JSON document here')
-    .option('--json', 'print one JSON document')
+    .option('--json', jsonHelp)
     .action(action(trainVerb));
 }
 

@@ -1,6 +1,6 @@
 /** What every verb shares: JSON documents, progress on stderr, signals, errors to exit codes. */
 import cliProgress from 'cli-progress';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 
@@ -12,6 +12,16 @@ export function emitJson(kind: string, body: object): void {
 /** JSON has no NaN: non-finite numbers are written as null. */
 function jsonNumber(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value;
+}
+
+/** Options that mean the same everywhere say the same everywhere. */
+export const jsonHelp = 'print a JSON document to stdout';
+export const dataHelp = 'folder of the data set (default: LETHE_DATA)';
+export const threadsHelp = 'processors to use, 0 for all allowed';
+
+/** An option with a value that is not shown as it is written, such as a list. `text`: the default, as it would be written. */
+export function optionWithDefault(flags: string, description: string, parse: (text: string) => unknown, text: string): Option {
+  return new Option(flags, description).argParser(parse).default(parse(text), text);
 }
 
 /** Talk goes to stderr so that stdout can be piped. */
@@ -80,12 +90,13 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGUSR1; a second signal leaves at once. */
-export function interruptSignal(): AbortSignal {
+/** Aborts at the first SIGINT, SIGTERM or SIGUSR1; a second signal leaves at once. `resumes`: the verb keeps what is finished. */
+export function interruptSignal({ resumes = false } = {}): AbortSignal {
   const controller = new AbortController();
   const interrupt = (): void => {
     if (controller.signal.aborted) process.exit(ExitCode.interrupted);
-    say('stopping: work in progress is dropped, finished shards are kept; the same command resumes. A second signal leaves at once.');
+    const kept = resumes ? ': work in progress is dropped, what is finished is kept, and the same command resumes' : '';
+    say(`stopping${kept}. A second signal leaves at once.`);
     controller.abort();
   };
   for (const name of ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const) process.on(name, interrupt);

@@ -4,7 +4,7 @@ import { cifar10Archive, fetchArchive } from '../data/fetch.js';
 import { type DirectoryReport, inspectDirectory } from '../data/inspect.js';
 import { resolveDataDirectory } from '../data/registry.js';
 import { didYouMean, ExitCode, LetheError } from '../errors.js';
-import { action, type Command, createProgress, emitJson, interruptSignal, say } from './common.js';
+import { action, type Command, createProgress, emitJson, interruptSignal, jsonHelp, say } from './common.js';
 
 /** Data sets that can be fetched. */
 const archives = { cifar10: cifar10Archive };
@@ -15,15 +15,15 @@ export function registerData(program: Command): void {
     .command('info')
     .description('what a data directory holds: files, checksums, examples per class, problems')
     .argument('[directory]', 'data directory (default: LETHE_DATA)')
-    .option('--json', 'print one JSON document')
+    .option('--json', jsonHelp)
     .action(action(info));
   data
     .command('fetch')
     .description('download a data set, checked against its published checksum; an interrupted download goes on where it stopped')
     .argument('<name>', `data set: ${Object.keys(archives).join(', ')}`)
-    .requiredOption('--to <directory>', 'where to put its files')
+    .requiredOption('--to <dir>', 'where to put its files')
     .option('--url <url>', 'a mirror of the same archive')
-    .option('--json', 'print one JSON document')
+    .option('--json', jsonHelp)
     .action(action(fetchData));
 }
 
@@ -85,7 +85,7 @@ async function fetchData(name: string, options: { to: string; url?: string; json
         progress.update(done, total);
       },
       note: say,
-      signal: interruptSignal(),
+      signal: interruptSignal({ resumes: true }),
     });
     if (options.json) emitJson('data-fetch', { name, ...result });
     say(result.downloaded ? `${name} is in ${result.directory}` : `${name} was already in ${result.directory}, checksums agree`);

@@ -10,7 +10,7 @@ import { resolveDataDirectory } from '../data/registry.js';
 import { ExitCode } from '../errors.js';
 import { addonPath, nativeAddon } from '../native/addon.js';
 import type { CudaInfo, SystemInfo } from '../native/types.js';
-import { action, type Command, emitJson } from './common.js';
+import { action, type Command, emitJson, jsonHelp } from './common.js';
 
 export interface Check {
   name: string;
@@ -29,8 +29,8 @@ export function registerDoctor(program: Command): void {
   program
     .command('doctor')
     .description('check this machine: Node, addon, instruction sets, threads, memory, GPU, disk, data')
-    .option('--data <directory>', 'data directory to check (default: LETHE_DATA)')
-    .option('--json', 'print one JSON document')
+    .option('--data <dir>', 'folder of a data set to check (default: LETHE_DATA)')
+    .option('--json', jsonHelp)
     .action(
       action(async (options: { data?: string; json?: boolean }) => {
         const checks = await runChecks(options.data);

@@ -8,7 +8,7 @@ import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
 import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
 import { type KlomVariant, klomVariants } from '../types.js';
-import { action, type Command, emitJson, finiteNumber, integerAtLeast } from './common.js';
+import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, threadsHelp } from './common.js';
 import { deviceOption } from './device.js';
 import { registerLds } from './evaluateLds.js';
 
@@ -25,21 +25,19 @@ interface KlomVerbOptions {
   json?: boolean;
 }
 
-const jsonHelp = 'print a JSON document to stdout';
-
 export function registerEvaluate(program: Command): void {
   const evaluate = program.command('evaluate').description('KLOM, LDS and accuracy of .npy files');
   evaluate
     .command('klom')
     .description('KL divergence of margins, oracles against unlearned models')
-    .requiredOption('--oracle <file>', 'margins of retrained models, (models, points)')
-    .requiredOption('--unlearned <file>', 'margins of unlearned models, (models, points)')
+    .requiredOption('--oracle <file>', '.npy margins of retrained models, (models, points)')
+    .requiredOption('--unlearned <file>', '.npy margins of unlearned models, (models, points)')
     .addOption(new Option('--variant <name>', 'definition').choices(klomVariants).default(defaultKlomOptions.variant))
     .option('--bins <count>', 'histogram bins', integerAtLeast(1), defaultKlomOptions.bins)
     .option('--clip <margin>', 'margins are clipped to [-clip, clip]', finiteNumber, defaultKlomOptions.clip)
     .option('--epsilon <p>', 'probability of a bin that is empty on one side', finiteNumber, defaultKlomOptions.epsilon)
     .addOption(deviceOption())
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
     .option('--out <file>', 'write the score of every point as .npy (float64)')
     .option('--json', jsonHelp)
     .action(action(klomVerb));
@@ -47,8 +45,8 @@ export function registerEvaluate(program: Command): void {
   evaluate
     .command('accuracy')
     .description('accuracy of logits')
-    .requiredOption('--logits <file>', '(models, points, classes)')
-    .requiredOption('--labels <file>', '(points), integers')
+    .requiredOption('--logits <file>', '.npy (models, points, classes)')
+    .requiredOption('--labels <file>', '.npy (points), integers')
     .option('--json', jsonHelp)
     .action(action(accuracyVerb));
 }

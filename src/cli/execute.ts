@@ -1,13 +1,17 @@
 /** Runs a plan to its report; shared by run and quickstart. */
+import fs from 'node:fs';
 import path from 'node:path';
+import { checkForgetSets } from '../data/forgetSets.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { type RunOutcome, runStages } from '../jobs/execute.js';
+import { statusOf } from '../jobs/estimate.js';
 import type { ExecutorName } from '../jobs/executor.js';
+import type { Stage, TaskContext } from '../jobs/task.js';
 import { collectReport } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
 import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
-import { startSession } from '../store/provenance.js';
+import { runningSession, startSession } from '../store/provenance.js';
 import type { Plan, ReportData } from '../types.js';
 import { createProgress, interruptSignal, say } from './common.js';
 import type { EngineFlags } from './engine.js';
@@ -35,11 +39,14 @@ export interface FinishedRun {
  */
 export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?: Uint8Array): Promise<FinishedRun> {
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
-  const signal = interruptSignal();
+  const signal = interruptSignal({ resumes: true });
   const session = await planSession(plan, options, options, onnx);
+  const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
+  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
+  await sayWhatIsThere(plan.name, root, session.stages, context);
   const finishSession = await startSession(root, {
     command: process.argv.slice(2),
     seed: plan.seed,
@@ -73,6 +80,15 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   }
   const report = await collectReport(context.run, plan, dataset, engine);
   return { root, report, page: path.join(root, layout.report(reportPage)), ...outcome };
+}
+
+async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run }: TaskContext): Promise<void> {
+  const other = await runningSession(root);
+  // harmless, as content is deterministic and published atomically, but nobody wants to pay twice
+  if (other) say(`${name}: process ${other.pid} works in this folder since ${other.startedAt}; both make the same files`);
+  const statuses = await statusOf(run, stages);
+  const count = (key: 'tasks' | 'tasksDone'): number => statuses.reduce((sum, status) => sum + status[key], 0);
+  if (count('tasksDone') > 0) say(`${name}: resuming, ${count('tasksDone')} of ${count('tasks')} tasks are finished`);
 }
 
 /** The workers share the processors the engine would use alone. */

@@ -1,11 +1,8 @@
 /** lethe export onnx|safetensors|npy|csv: models and results for other programs. */
 import { Option } from 'commander';
-import { action, type Command, integerAtLeast } from './common.js';
+import { action, type Command, dataHelp, integerAtLeast, jsonHelp } from './common.js';
 import { exportOnnxVerb, exportSafetensorsVerb } from './exportModel.js';
 import { exportCsvVerb, exportNpyVerb, npyParts } from './exportRun.js';
-
-const jsonHelp = 'print a JSON document to stdout';
-const dataHelp = 'folder of the data set (default: LETHE_DATA)';
 
 export function registerExport(program: Command): void {
   const verb = program.command('export').description('models and results for other programs');
@@ -17,7 +14,7 @@ export function registerExport(program: Command): void {
       .option('--data <dir>', `with --run: ${dataHelp}`)
       .option('--json', jsonHelp);
   modelCommand('onnx')
-    .description('a model as an ONNX file, compared with stock ONNX Runtime before it is written')
+    .description('a model as an ONNX file (images float32 NCHW, pixels / 255), compared with stock ONNX Runtime before it is written')
     .option('--checkpoint <file>', 'model-*.safetensors of lethe train or lethe unlearn')
     .requiredOption('--out <file>', 'the .onnx file')
     .action(action(exportOnnxVerb));

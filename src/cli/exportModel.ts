@@ -10,7 +10,7 @@ import { layout } from '../store/layout.js';
 import { readOutputs } from '../store/outputs.js';
 import { publishFile } from '../store/publish.js';
 import type { Dataset, Engine } from '../types.js';
-import { emitJson } from './common.js';
+import { emitJson, say } from './common.js';
 import { reopenSession } from './session.js';
 
 interface RunModelOptions {
@@ -51,6 +51,8 @@ export async function exportOnnxVerb(options: OnnxVerbOptions): Promise<void> {
   else {
     const found = `${maxRelativeDifference.toExponential(1)} of the largest on ${numChecked} random images`;
     process.stdout.write(`${options.out}: ${net.name}, ${file.length} bytes; logits of ONNX Runtime differ by at most ${found}\n`);
+    const { height, width, channels } = net.input;
+    say(`input "images": float32 (batch, ${channels}, ${height}, ${width}), pixels / 255; output "logits": (batch, ${net.numClasses})`);
   }
 }
 
@@ -76,7 +78,10 @@ async function findModel(options: OnnxVerbOptions, engine: Engine): Promise<Mode
 async function originalOf(options: RunModelOptions) {
   const { run: root, model, data } = options;
   if (root === undefined || model === undefined) {
-    throw new LetheError('LETHE_OPTION_INVALID', 'which model?', { expected: '--run DIR --model NUMBER', received: 'one of them' });
+    throw new LetheError('LETHE_OPTION_INVALID', 'which model?', {
+      expected: '--run DIR --model NUMBER',
+      received: root === undefined ? '--model alone' : '--run alone',
+    });
   }
   const { context } = await reopenSession(root, { threads: 0, ...(data === undefined ? {} : { data }) });
   const { plan, run, dataset, engine, net } = context;

@@ -1,5 +1,6 @@
 /** lethe fit: datamodels from masks and outputs in files. */
 import { InvalidArgumentError } from 'commander';
+import { constantExamples } from '../data/masks.js';
 import { checkOptions } from '../datamodels/check.js';
 import { openDesign } from '../datamodels/design.js';
 import { defaultFitOptions } from '../datamodels/fit.js';
@@ -9,7 +10,18 @@ import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder } from '../store/fitFolder.js';
 import { defaultFolds, fitSelections, type FitOptions } from '../types.js';
-import { action, compact, emitJson, finiteNumber, integerAtLeast, interruptSignal, say, type Command } from './common.js';
+import {
+  action,
+  type Command,
+  compact,
+  emitJson,
+  finiteNumber,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  say,
+  threadsHelp,
+} from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
 import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
@@ -76,10 +88,10 @@ export function registerFit(program: Command): void {
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
     .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
     .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one)', 'cpu')
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
     .option('--export <format>', 'npy: also write dense weights.npy, bias.npy, lambda.npy, gap.npy')
-    .option('--json', 'print a JSON document to stdout')
+    .option('--json', jsonHelp)
     .action(action(fitVerb));
 }
 
@@ -89,10 +101,13 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   oneOf('--export', verb.export ?? 'npy', ['npy']);
   const device = chooseDevice(oneOf('--device', verb.device, deviceNames));
   const backend = device === 'cuda' ? 'cuda' : `cpu-${nativeAddon().systemInfo().isa}`;
-  const signal = interruptSignal();
+  const signal = interruptSignal({ resumes: true });
   const inputs = await openFitInputs(verb, signal);
   try {
     checkOptions(options, inputs.masks.numModels);
+    const constant = constantExamples(inputs.masks);
+    if (constant > 0)
+      say(`fit: ${constant} of ${inputs.masks.numTrain} examples are in every mask or in none: nothing can be learned of them`);
     const folder = await FitFolder.open(verb.out, commandOf(options, backend, inputs));
     const { threads } = verb;
     const design = openDesign(inputs.masks, options, {
@@ -198,9 +213,15 @@ export function oneOf<T extends string>(name: string, given: string, known: read
 }
 
 function report(folder: FitFolder, outcome: Outcome): void {
-  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite } = outcome;
+  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend } = outcome;
+  const fitted = numTargets - resumedTargets;
+  const each = `${(outcome.secondsPerTarget * 1000).toPrecision(3)} ms each`;
+  const work =
+    fitted === 0
+      ? 'fitted before'
+      : `${resumedTargets > 0 ? `${fitted} fitted ` : ''}in ${compact(outcome.seconds)} s (${each}, ${backend})`;
   say(
-    `${numTargets} datamodels in ${compact(outcome.seconds)} s (${(outcome.secondsPerTarget * 1000).toPrecision(3)} ms each, ${outcome.backend}), ` +
+    `${numTargets} datamodels ${work}, ` +
       `${outcome.meanNonzero.toFixed(1)} weights each, largest relative gap ${outcome.maxRelativeGap.toExponential(1)}`,
   );
   if (numConverged < numTargets) {

@@ -82,11 +82,12 @@ function rowWeightBlocks(file: NpyFile, outputs: NpyFile, numClasses: number): R
   };
 }
 
-function checkOutputs({ dtype, shape, rows, path }: NpyFile, { numModels }: Masks): void {
-  if (!dtype.startsWith('float') || (shape.length !== 2 && shape.length !== 3)) {
+function checkOutputs({ dtype, shape, rows, columns, path }: NpyFile, { numModels }: Masks): void {
+  if (!dtype.startsWith('float') || (shape.length !== 2 && shape.length !== 3) || columns === 0) {
     throw new LetheError('LETHE_OUTPUTS_SHAPE', `${path} does not hold model outputs`, {
       expected: 'float16, float32 or float64 of shape (models, targets) or (models, points, classes)',
       received: `${dtype} of shape (${shape.join(', ')})`,
+      action: 'Write them with numpy.save(file, outputs.reshape(len(outputs), -1).astype(numpy.float32)).',
     });
   }
   requireModels(rows, numModels, 'outputs', shape);

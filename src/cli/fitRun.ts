@@ -152,7 +152,7 @@ function sayEstimate(run: FitRun, plan: MemoryPlan, blocks: Span[], finished: Sp
   if (done > 0) say(`fit: resuming, ${done} of ${numTargets} targets are finished in ${finished.length} blocks`);
   say(
     `fit: ${numTargets - done} targets of ${design.numModels} models on ${design.numTrain} examples, ` +
-      `in ${blocks.length} blocks of at most ${Math.min(plan.targetsPerBlock, Math.max(numTargets, 1))}`,
+      `in ${blocks.length} block${blocks.length === 1 ? '' : 's'} of at most ${Math.min(plan.targetsPerBlock, numTargets)}`,
   );
   say(
     `fit: at most ${formatBytes(plan.memoryBytes)} of memory (${formatBytes(run.memory)} allowed), about ${formatBytes(diskBytes)} of disk` +

@@ -17,6 +17,7 @@ import { collectRunReport } from './runReport.js';
 import { registerStudy } from './study.js';
 import { registerTrain } from './train.js';
 import { registerUnlearn } from './unlearn.js';
+import { requireNoEmptyValues, usageError } from './usage.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -32,8 +33,11 @@ const program = new Command('lethe')
   .description('machine unlearning by datamodel matching')
   .version(version)
   .showSuggestionAfterError()
-  .showHelpAfterError('(add --help for the options)')
-  .exitOverride();
+  .configureOutput({ outputError: () => undefined }) // said below, with a code
+  .exitOverride()
+  .hook('preAction', (_program, verb) => {
+    requireNoEmptyValues(verb);
+  });
 
 registerQuickstart(program);
 registerRun(program);
@@ -51,6 +55,10 @@ registerDoctor(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? ExitCode.done : ExitCode.usage;
-  else reportError(error, process.argv.includes('--json'));
+  const json = process.argv.includes('--json');
+  if (!(error instanceof CommanderError)) reportError(error, json);
+  else if (error.exitCode === 0) process.exitCode = ExitCode.done;
+  else if (error.code === 'commander.help')
+    process.exitCode = ExitCode.usage; // a verb is missing; its list has been printed
+  else reportError(usageError(error, program, process.argv.slice(2)), json);
 }

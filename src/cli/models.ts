@@ -1,14 +1,17 @@
 /** What verbs that make models share: which models, how they are trained in groups, and the files they become. */
 import path from 'node:path';
-import { LetheError } from '../errors.js';
+import { LetheError, requireRunning } from '../errors.js';
 import { nativeMargins } from '../native/margins.js';
-import { writeCheckpoint } from '../store/checkpoint.js';
+import { factsMetadata } from '../store/checkpoint.js';
+import { type MadeModel, type ModelCommand, publishModel, readFinishedModel, requireNoOtherModels } from '../store/modelFolder.js';
 import { writeNpy } from '../store/npy.js';
-import type { Dataset, Engine, JobStatus, NetSpec, TrainJob } from '../types.js';
-import { createProgress } from './common.js';
+import type { Dataset, Engine, NetSpec, Progress, TrainJob } from '../types.js';
+import { createProgress, say } from './common.js';
 
-/** Models of one engine call: enough to keep every core busy, few enough to hold their logits twice. */
-const modelsPerCall = 64;
+/** Models of one engine call take about so long, so that an interruption costs little and processors seldom wait for the last one. */
+const secondsPerCall = 300;
+/** At most so many, whose logits are held twice. */
+const maxModelsPerCall = 64;
 
 /**
  * "4" is models 0 to 3, "4-7" is models 4 to 7.
@@ -43,19 +46,11 @@ export interface MakeModels extends ModelFiles {
   models: { first: number; end: number };
   /** Jobs of models [first, end). */
   jobs: (first: number, end: number) => Promise<TrainJob[]>;
-  /** Written into every checkpoint. */
-  metadata: Record<string, string>;
+  /** What decides the numbers of a model; only the same resumes it. */
+  command: (model: number) => ModelCommand;
   label: string;
   threads: number;
   signal: AbortSignal;
-}
-
-interface MadeModel {
-  model: number;
-  status: JobStatus;
-  /** Mean loss of the last epoch; absent when nothing was trained. */
-  loss?: number;
-  gradientImages: number;
 }
 
 export interface ModelSummary extends MadeModel {
@@ -64,14 +59,23 @@ export interface ModelSummary extends MadeModel {
 }
 
 /**
- * Trains the models and writes OUT/model-00000.safetensors, ..., OUT/logits.npy (models, points, classes) and OUT/margins.npy
- * (models, points). A diverged model has a status and NaN outputs; its neighbours are as without it.
+ * Trains the models that are not in OUT yet, and writes OUT/model-00000.safetensors, ... as they come, at the end OUT/logits.npy (models,
+ * points, classes) and OUT/margins.npy (models, points). A diverged model has a status and NaN outputs; its neighbours are as without it.
+ * @throws LETHE_MODELS_CHANGED (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4), LETHE_TASK_ABORTED (75)
  */
 export async function makeModels(request: MakeModels): Promise<ModelSummary[]> {
-  const { dataset, models } = request;
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const logits = new Float32Array((models.end - models.first) * numPoints * dataset.numClasses); // (models, points, classes)
-  return writeOutputs(request, await trainInto(logits, request), logits);
+  const { dataset, models, out } = request;
+  await requireNoOtherModels(out, models);
+  const rowSize = (dataset.numTrain + dataset.numValidation) * dataset.numClasses;
+  const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)
+  const rowsOf = (model: number, rows: Float32Array): void => {
+    logits.set(rows, (model - models.first) * rowSize);
+  };
+  const made = await findFinished(request, rowsOf);
+  if (made.size > 0) say(`${request.label}: resuming, ${made.size} of ${models.end - models.first} models are finished`);
+  await trainMissing(request, made, rowsOf);
+  const inOrder = numbers(models.first, models.end).map((model) => made.get(model)!);
+  return writeOutputs(request, inOrder, logits);
 }
 
 /** `logits`: (models, points, classes) of `made`, in order. */
@@ -86,37 +90,89 @@ export async function writeOutputs({ dataset, out, splits }: ModelFiles, made: M
   }));
 }
 
-async function trainInto(logits: Float32Array, request: MakeModels): Promise<MadeModel[]> {
-  const { engine, net, dataset, models, out, metadata, threads, signal } = request;
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const evalPoints = Int32Array.from({ length: numPoints }, (_, point) => point);
+type TakeRows = (model: number, rows: Float32Array) => void;
+
+/** Models that an earlier session has finished; their logits are computed again from their checkpoints. */
+async function findFinished(request: MakeModels, takeRows: TakeRows): Promise<Map<number, MadeModel>> {
+  const { engine, net, dataset, models, out, command, threads, signal } = request;
   const layout = engine.parameters(net);
-  const made: MadeModel[] = [];
-  for (let at = models.first; at < models.end; at += modelsPerCall) {
-    const end = Math.min(at + modelsPerCall, models.end);
-    const jobs = await request.jobs(at, end);
-    const progress = createProgress(`${request.label} ${at}-${end - 1}`, 'images');
-    const onProgress = ({ done, total }: { done: number; total: number }) => {
-      progress.update(done, total);
-    };
-    const evalEpochs = [jobs[0]!.epochs];
-    const results = await engine
-      .trainMany(net, dataset, jobs, { evalPoints, evalEpochs, parameters: true }, { onProgress, signal, threads })
-      .finally(() => {
-        progress.stop();
-      });
-    for (const [i, { status, loss, gradientImages, logits: rows, parameters }] of results.entries()) {
-      const model = at + i;
-      logits.set(rows, (model - models.first) * numPoints * dataset.numClasses);
-      await writeCheckpoint(checkpointFile(out, model), layout, parameters!, { ...metadata, model: String(model), status });
-      made.push({ model, status, loss, gradientImages });
+  const points = allPoints(dataset);
+  const rowSize = points.length * dataset.numClasses;
+  const lanes = Number(engine.describe()['threads']);
+  const found = new Map<number, MadeModel>();
+  for (let at = models.first; at < models.end; at += lanes) {
+    requireRunning(signal);
+    const several = numbers(at, Math.min(at + lanes, models.end));
+    const finished = (await Promise.all(several.map((model) => readFinishedModel(out, model, layout, command(model))))).filter(isDefined);
+    const trained = finished.filter(({ made }) => made.status === 'trained');
+    const parameters = trained.map((model) => model.parameters);
+    const rows = trained.length > 0 ? await engine.forwardMany(net, dataset, parameters, points, { threads, signal }) : undefined;
+    for (const [i, { made }] of trained.entries()) takeRows(made.model, rows!.subarray(i * rowSize, (i + 1) * rowSize));
+    for (const { made } of finished) {
+      found.set(made.model, made);
+      if (made.status === 'diverged') takeRows(made.model, new Float32Array(rowSize).fill(NaN));
     }
   }
-  return made;
+  return found;
 }
 
-function checkpointFile(out: string, model: number): string {
-  return path.join(out, `model-${String(model).padStart(5, '0')}.safetensors`);
+function isDefined<T>(value: T | undefined): value is T {
+  return value !== undefined;
+}
+
+async function trainMissing(request: MakeModels, made: Map<number, MadeModel>, takeRows: TakeRows): Promise<void> {
+  const { engine, net, dataset, models, out, threads, signal, label } = request;
+  const layout = engine.parameters(net);
+  const metadata = factsMetadata(net, dataset);
+  const evalPoints = allPoints(dataset);
+  const missing = numbers(models.first, models.end).filter((model) => !made.has(model));
+  const lanes = Number(engine.describe()['threads']);
+  const progress = createProgress(label, 'images');
+  let [size, images, trained] = [lanes, 0, 0];
+  try {
+    while (trained < missing.length) {
+      const first = missing[trained]!;
+      const wanted = missing.slice(trained, trained + size);
+      const count = wanted.findIndex((model, i) => model !== first + i);
+      const end = first + (count < 0 ? wanted.length : count);
+      const left = missing.length - trained;
+      const onProgress = ({ done, total }: Progress): void => {
+        const all = images + (total * left) / (end - first); // models cost about the same
+        progress.update(images + done, all, `${made.size} of ${models.end - models.first} models`);
+      };
+      const started = performance.now();
+      const jobs = await request.jobs(first, end);
+      const results = await engine.trainMany(
+        net,
+        dataset,
+        jobs,
+        { evalPoints, evalEpochs: [jobs[0]!.epochs], parameters: true },
+        { onProgress, signal, threads },
+      );
+      for (const [i, { status, loss, gradientImages, logits, parameters }] of results.entries()) {
+        const model = first + i;
+        takeRows(model, logits);
+        const finished = { made: { model, status, loss, gradientImages }, parameters: parameters! };
+        await publishModel(out, finished, layout, request.command(model), metadata);
+        made.set(model, finished.made);
+        images += gradientImages;
+      }
+      trained += results.length;
+      size = callSize((performance.now() - started) / 1000 / Math.ceil((end - first) / lanes), lanes);
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
+/** `waveSeconds`: what a model on every lane took. */
+function callSize(waveSeconds: number, lanes: number): number {
+  const waves = Math.max(1, Math.floor(secondsPerCall / Math.max(waveSeconds, 1e-3)));
+  return Math.max(lanes, Math.min(waves * lanes, maxModelsPerCall));
+}
+
+function allPoints({ numTrain, numValidation }: Dataset): Int32Array {
+  return Int32Array.from({ length: numTrain + numValidation }, (_, point) => point);
 }
 
 /** `predicted`: (points) */

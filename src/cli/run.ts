@@ -1,6 +1,7 @@
 /** lethe run PLAN, status RUN, verify RUN, report RUN, and the worker process of the process executor. */
 import path from 'node:path';
 import { Option } from 'commander';
+import { checkForgetSets } from '../data/forgetSets.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { estimateStages, statusOf } from '../jobs/estimate.js';
 import { executorNames, type ExecutorName } from '../jobs/executor.js';
@@ -8,12 +9,13 @@ import { loadPlan } from '../jobs/plan.js';
 import { readPlanNet } from '../jobs/planNet.js';
 import { serveWorker } from '../jobs/worker.js';
 import { renderKlomTable } from '../report/index.js';
-import { readSessions } from '../store/provenance.js';
+import { readSessions, runningSession } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
-import { action, type Command, compact, duration, emitJson, integerAtLeast, say } from './common.js';
+import { action, type Command, compact, dataHelp, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
+import { formatBytes } from './memory.js';
 import { planSession, reopenSession, type SessionOptions } from './session.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
@@ -23,9 +25,6 @@ interface RunVerbOptions extends SessionOptions, EngineFlags {
   dryRun?: boolean;
   json?: boolean;
 }
-
-const dataHelp = 'folder of the data set (default: LETHE_DATA)';
-const jsonHelp = 'print a JSON document to stdout';
 
 export function registerRun(program: Command): void {
   engineOptions(program.command('run'))
@@ -37,7 +36,7 @@ export function registerRun(program: Command): void {
       new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'),
     )
     .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
-    .option('--threads <count>', 'processors to use in all, 0 for every allowed one', integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));
@@ -84,6 +83,7 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
 
 async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
+  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
   const stages = estimateStages(session.stages);
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);
@@ -96,11 +96,11 @@ async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | un
   for (const { stage, tasks, models, files, bytes, cost } of stages) {
     process.stdout.write(
       `${stage.padEnd(18)} ${String(tasks).padStart(5)} tasks ${String(models).padStart(7)} models ${String(files).padStart(6)} files ` +
-        `${compact(bytes).padStart(8)}B ${duration(cost / rate).padStart(8)}\n`,
+        `${formatBytes(bytes).padStart(9)} ${duration(cost / rate).padStart(8)}\n`,
     );
   }
   process.stdout.write(
-    `in all: ${totals.models} models, ${totals.files} files, ${compact(totals.bytes)}B, about ${duration(seconds)} ` +
+    `in all: ${totals.models} models, ${totals.files} files, ${formatBytes(totals.bytes)}, about ${duration(seconds)} ` +
       `at ${compact(rate)} images/s measured here\n`,
   );
 }
@@ -135,9 +135,9 @@ async function statusVerb(root: string, options: { data?: string; json?: boolean
   }
   for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);
   const last = sessions.at(-1);
-  process.stdout.write(
-    `${done}/${tasks} tasks done${last ? `; last session ${last.outcome ?? 'running or killed'}, begun ${last.startedAt}` : ''}\n`,
-  );
+  const running = await runningSession(path.resolve(root));
+  const outcome = running ? `running (process ${running.pid})` : (last?.outcome ?? 'killed, or running on another machine');
+  process.stdout.write(`${done}/${tasks} tasks done${last ? `; last session ${outcome}, begun ${last.startedAt}` : ''}\n`);
 }
 
 async function verifyVerb(root: string, options: { repair?: boolean; json?: boolean }): Promise<void> {
@@ -151,7 +151,7 @@ async function verifyVerb(root: string, options: { repair?: boolean; json?: bool
     for (const file of health.missing) process.stdout.write(`missing ${file}\n`);
     for (const file of health.foreign) process.stdout.write(`foreign ${file}\n`);
     process.stdout.write(
-      `${health.checked} files checked, ${compact(health.bytes)}B, ${health.damaged.length} damaged, ${health.missing.length} missing\n`,
+      `${health.checked} files checked, ${formatBytes(health.bytes)}, ${health.damaged.length} damaged, ${health.missing.length} missing\n`,
     );
   }
   if (health.damaged.length + health.missing.length > 0 && !options.repair) {

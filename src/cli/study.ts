@@ -7,7 +7,19 @@ import { nativeAddon } from '../native/addon.js';
 import { buildLinearReport, renderLinearClaims } from '../report/linear.js';
 import { publishFile } from '../store/publish.js';
 import type { LinearSettings, LinearStudy } from '../types.js';
-import { action, type Command, createProgress, duration, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import {
+  action,
+  type Command,
+  createProgress,
+  duration,
+  emitJson,
+  finiteNumber,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  say,
+  threadsHelp,
+} from './common.js';
 
 interface StudyVerbOptions {
   example?: number;
@@ -43,8 +55,8 @@ export function registerStudy(program: Command): void {
     .option('--batch <count>', 'points of a stochastic step (default: 5)', finiteNumber)
     .option('--iterations <count>', 'full-batch iterations (default: 2000)', finiteNumber)
     .option('--stochastic-iterations <count>', 'stochastic iterations (default: 10000)', finiteNumber)
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .option('--json', 'print a JSON document to stdout')
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--json', jsonHelp)
     .action(action(ridgeVerb));
 }
 

@@ -1,18 +1,30 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
 import { maskIndices, packMasks } from '../data/masks.js';
-import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { LetheError } from '../errors.js';
-import { buildNet } from '../models/index.js';
+import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
+import { engineIdentity } from '../engines/index.js';
+import { didYouMean, LetheError } from '../errors.js';
+import { buildNet, netNames } from '../models/index.js';
 import { importOnnx, netForDataset } from '../models/onnxImport.js';
-import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
+import { readCheckpoint } from '../store/checkpoint.js';
 import { readWhole, sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { readNpy } from '../store/npy.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
-import { action, Command, emitJson, finiteNumber, integerAtLeast, interruptSignal, say } from './common.js';
+import {
+  action,
+  Command,
+  dataHelp,
+  emitJson,
+  finiteNumber,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  say,
+  threadsHelp,
+} from './common.js';
 import { type EngineFlags, engineOf, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers } from './models.js';
 
@@ -47,12 +59,18 @@ interface TrainVerbOptions extends EngineFlags {
 /** Defaults are the paper's CIFAR-10 recipe (D.1). */
 export function registerTrain(program: Command): void {
   engineOptions(program.command('train'))
-    .description('train models from scratch and write checkpoints, logits and margins')
-    .option('--dataset <name>', 'data set', 'cifar10')
-    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
+    .description('train models from scratch and write checkpoints, logits and margins; the same command resumes after an interruption')
+    .option(
+      '--dataset <name>',
+      listDatasets()
+        .map(({ name }) => name)
+        .join(', '),
+      'cifar10',
+    )
+    .option('--data <dir>', dataHelp)
     .option('--train-per-class <count>', 'train examples per class, 0 for all', integerAtLeast(0), 0)
     .option('--validation-per-class <count>', 'validation examples per class, 0 for all', integerAtLeast(0), 0)
-    .option('--net <name>', 'network', 'resnet9')
+    .option('--net <name>', netNames.join(', '), 'resnet9')
     .option('--width <divisor>', 'divides the channel counts: 4 and 8 are CPU sizes', finiteNumber, 1)
     .option('--net-file <file>', 'a network as ONNX file, instead of --net and --width (needs --engine ort)')
     .option('--epochs <count>', 'passes over the examples', integerAtLeast(1), 24)
@@ -71,8 +89,8 @@ export function registerTrain(program: Command): void {
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .option('--json', 'print a JSON document to stdout')
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--json', jsonHelp)
     .action(action(trainVerb));
 }
 
@@ -94,6 +112,15 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     ...trainingJob(recipe, options.seed, model, subset(model)),
     ...(initial ? { initialParameters: initial } : {}),
   });
+  const initialSha256 = initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {};
+  const command = {
+    dataset: dataset.sha256,
+    net: net.onnx ? sha256(net.onnx) : net.name,
+    recipe,
+    seed: options.seed,
+    ...initialSha256,
+    ...engineIdentity(engine),
+  };
   const summaries = await makeModels({
     engine,
     net,
@@ -102,23 +129,27 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     models,
     out: options.out,
     splits: splitsOf(numTrain, dataset.numValidation),
-    metadata: { ...factsMetadata(net, dataset), seed: String(options.seed) },
-    label: 'models',
+    command: (model) => ({ ...command, subset: hashOf(subset(model)) }),
+    label: 'train',
     threads: options.threads,
-    signal: interruptSignal(),
+    signal: interruptSignal({ resumes: true }),
   });
   const document = {
     dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
     net: net.name,
     recipe,
     seed: options.seed,
-    ...(initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {}),
+    ...initialSha256,
     engine: engine.describe(),
     models: summaries,
   };
   await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
   if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
+}
+
+function hashOf(indices: Int32Array): string {
+  return sha256(new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength));
 }
 
 async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<NetSpec> {
@@ -157,6 +188,7 @@ function recipeOf(options: TrainVerbOptions): TrainRecipe {
   throw new LetheError('LETHE_OPTION_INVALID', 'there is no such schedule', {
     expected: Object.keys(schedules).join(', '),
     received: JSON.stringify(options.schedule),
+    action: didYouMean(options.schedule, Object.keys(schedules)),
   });
 }
 

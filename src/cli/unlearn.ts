@@ -4,20 +4,22 @@ import path from 'node:path';
 import { Option } from 'commander';
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { logitBlocks } from '../datamodels/tasks.js';
-import { deviceNames, type EngineName, engineNames } from '../engines/index.js';
+import { deviceNames, engineIdentity, type EngineName, engineNames } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
-import { factsMetadata, readCheckpoint } from '../store/checkpoint.js';
+import { readCheckpoint } from '../store/checkpoint.js';
+import { sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
+import { requireNoOtherModels } from '../store/modelFolder.js';
 import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
 import { publishFile } from '../store/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
-import type { MethodSetting, SplitName, TrainJob } from '../types.js';
+import { type MethodName, methodNames, type MethodSetting, type SplitName, type TrainJob } from '../types.js';
 import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
-import { action, type Command, emitJson, integerAtLeast, interruptSignal } from './common.js';
+import { action, type Command, dataHelp, emitJson, integerAtLeast, interruptSignal, jsonHelp, threadsHelp } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
 import { reopenSession } from './session.js';
@@ -28,7 +30,7 @@ interface UnlearnVerbOptions extends Partial<EngineFlags> {
   forgetSet: string;
   method: string;
   preset?: string;
-  set: MethodSetting;
+  set?: MethodSetting;
   models?: string;
   checkpoint?: string;
   out: string;
@@ -36,25 +38,40 @@ interface UnlearnVerbOptions extends Partial<EngineFlags> {
   json?: boolean;
 }
 
+/** Methods that make models: the margins of partial-retrain are those of a run's oracles at fewer epochs. */
+const methodsHere = methodNames.filter((name) => name !== 'partial-retrain');
+
+function describeMethod(name: MethodName): string {
+  const { title, parameters, presets } = unlearnMethod(name);
+  const lines = Object.entries(parameters).map(
+    ([key, { default: value, description, when = {} }]) =>
+      `    ${key.padEnd(20)} ${[description, ...Object.entries(when).map(([other, needed]) => `only with ${other}=${needed}`)].join(', ')} (default: ${value})`,
+  );
+  const settings = Object.entries(presets).map(([preset, setting]) => `    --preset ${preset.padEnd(11)} ${JSON.stringify(setting)}`);
+  return `  ${name} (${title})\n${[...lines, ...settings].map((line) => `${line}\n`).join('')}`;
+}
+
 export function registerUnlearn(program: Command): void {
   program
     .command('unlearn')
     .description(
-      'unlearn a forget set in the original models of a run, or in a model given as a file; writes checkpoints, logits and margins',
+      'unlearn a forget set in the original models of a run, or in a model given as a file; writes checkpoints, logits and margins; ' +
+        'the same command resumes after an interruption',
     )
     .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
     .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
-    .requiredOption('--method <name>', 'unlearning method')
-    .option('--preset <name>', "a published setting of the method's, such as u-lira")
-    .option('--set <key=value>', 'a hyper-parameter; may be repeated', collectSetting, {})
+    .requiredOption('--method <name>', `unlearning method: ${methodsHere.join(', ')}`)
+    .option('--preset <name>', 'a published setting of the method, from the list below')
+    .option('--set <key=value>', 'a hyper-parameter of the list below; may be repeated', collectSetting)
     .option('--models <range>', 'how many originals, or which: 4-7 (default: all)')
     .option('--checkpoint <file>', '.safetensors model of the same network that unlearns instead of the originals')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
     .addOption(new Option('--engine <name>', "engine (default: the run's)").choices(engineNames))
     .addOption(new Option('--device <name>', `${deviceHelp} (default: the run's)`).choices(deviceNames))
-    .option('--data <dir>', 'folder of the data set (default: LETHE_DATA)')
-    .option('--threads <count>', 'processors to use, 0 for all allowed', integerAtLeast(0), 0)
-    .option('--json', 'print a JSON document to stdout')
+    .option('--data <dir>', dataHelp)
+    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--json', jsonHelp)
+    .addHelpText('after', () => `\nHyper-parameters and presets:\n${methodsHere.map(describeMethod).join('')}`)
     .action(action(unlearnVerb));
 }
 
@@ -85,7 +102,7 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const context = asked ? { ...reopened.context, engine: engineOf(choice) } : reopened.context;
   const { plan, dataset, engine } = context;
   const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
-  const signal = interruptSignal();
+  const signal = interruptSignal({ resumes: true });
   const start = options.checkpoint === undefined ? undefined : await readStart(context, options.checkpoint, options.models, signal);
   const models = modelRange(start ? '1' : (options.models ?? String(plan.originals.count)), plan.originals.count);
   const request = { context, method, setting, forget, forgetSetIndex, models, ...(start ? { start } : {}), out: options.out, signal };
@@ -120,7 +137,8 @@ async function readStart(
   if (models !== undefined) {
     throw new LetheError('LETHE_OPTION_INVALID', '--checkpoint and --models exclude each other', { action: 'Give one of them.' });
   }
-  const { parameters, dataset: trainedOn } = await readCheckpoint(file, engine.parameters(net));
+  const { parameters, metadata } = await readCheckpoint(file, engine.parameters(net));
+  const trainedOn = metadata.get('dataset');
   if (trainedOn !== undefined && trainedOn !== dataset.sha256) {
     throw new LetheError('LETHE_CHECKPOINT_DATASET', `${file} was trained on other data than the run`, {
       expected: `data set ${dataset.sha256}`,
@@ -132,7 +150,7 @@ async function readStart(
 }
 
 /** "learningRate=1e-3": numbers and true/false are recognised, all else is text. */
-function collectSetting(text: string, setting: MethodSetting): MethodSetting {
+function collectSetting(text: string, setting: MethodSetting = {}): MethodSetting {
   const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (key === undefined || value === undefined) {
     throw new LetheError('LETHE_OPTION_INVALID', '--set takes a hyper-parameter and its value', {
@@ -183,9 +201,21 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
   if (numValidation > 0) splits.validation = range(numValidation).map((i) => numTrain + i);
   const jobs = await jobMaker(request);
   if (!jobs) return directModels(request, method as DirectMethod, splits);
-  const metadata = { ...factsMetadata(net, dataset), method: method.name, setting: JSON.stringify(setting) };
+  const command = {
+    planHash: context.run.planHash,
+    dataset: dataset.sha256,
+    method: method.name,
+    setting,
+    forgetSet: { index: request.forgetSetIndex, sha256: sha256(bytesOf(forget)) },
+    ...(request.start ? { startSha256: sha256(bytesOf(request.start.parameters)) } : {}),
+    ...engineIdentity(engine),
+  };
   const threads = context.threads ?? 0;
-  return makeModels({ engine, net, dataset, jobs, models, out, splits, metadata, label: method.name, threads, signal });
+  return makeModels({ engine, net, dataset, jobs, models, out, splits, command: () => command, label: method.name, threads, signal });
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Int32Array | Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Undefined for methods that train nothing. */
@@ -237,6 +267,7 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
 async function directModels(request: Request, method: DirectMethod, splits: Record<string, Int32Array>): Promise<ModelSummary[]> {
   const { context, models, out, setting } = request;
   const { dataset } = context;
+  await requireNoOtherModels(out, { first: 0, end: 0 });
   const read = await inputReader(request);
   const rowSize = dataset.labels.length * dataset.numClasses;
   const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)

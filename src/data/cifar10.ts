@@ -47,6 +47,11 @@ export interface Cifar10Files {
   notes: string[];
 }
 
+async function whatIsAt(directory: string): Promise<string> {
+  const there = await fs.stat(directory).catch(() => undefined);
+  return there ? 'none of these files' : 'no such folder';
+}
+
 /**
  * @throws LETHE_DATA_MISSING when the folder holds no complete layout, LETHE_DATA_AMBIGUOUS when it holds two (exit code 3)
  */
@@ -74,7 +79,7 @@ export async function findCifar10(directory: string): Promise<Cifar10Files> {
   if (!found || missing.length > 0) {
     throw new LetheError('LETHE_DATA_MISSING', `${directory} does not hold CIFAR-10`, {
       expected: 'data_batch_1..5.bin and test_batch.bin, or train.bin and test.bin, plain or as .gz or .br',
-      received: found ? `no ${missing.join(', ')}` : 'none of these files',
+      received: found ? `no ${missing.join(', ')}` : await whatIsAt(directory),
       action: (await folderBelow(directory)) ?? `Run: lethe data fetch cifar10 --to ${directory}`,
       exitCode: ExitCode.damagedInput,
     });

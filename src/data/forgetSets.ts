@@ -22,15 +22,30 @@ export async function resolveForgetSet(spec: ForgetSetSpec, context: ForgetSetCo
   return { name: spec.name, indices: checked(spec.name, indices, context.numTrain) };
 }
 
+/**
+ * What can be known of a forget set before anything is trained, so that a mistake does not cost a night. `doneAlready`: sets that a run
+ * has resolved, whose files it needs no more.
+ * @throws LETHE_FORGET_SET_INVALID, LETHE_FILE_MISSING
+ */
+export async function checkForgetSets(
+  specs: readonly ForgetSetSpec[],
+  numTrain: number,
+  doneAlready: (name: string) => boolean,
+): Promise<void> {
+  for (const spec of specs) {
+    requireSpecSize(spec, numTrain);
+    if (spec.kind === 'file' && !doneAlready(spec.name)) await resolveForgetSet(spec, { numTrain });
+  }
+}
+
 async function chooseIndices(spec: ForgetSetSpec, { numTrain, datamodels }: ForgetSetContext): Promise<Int32Array> {
+  requireSpecSize(spec, numTrain);
   switch (spec.kind) {
     case 'random':
-      requireSize(spec.name, spec.size, numTrain);
       return legacyChoice(spec.seed, numTrain, spec.size);
     case 'file':
       return readIndexFile(spec.path);
     case 'principalComponent': {
-      requireSize(spec.name, spec.top + spec.bottom, numTrain);
       if (!datamodels) {
         throw new LetheError('LETHE_DATAMODELS_MISSING', `forget set ${spec.name} needs datamodels of the train points`, {
           action: 'Fit datamodels first, or choose a random set or an index file.',
@@ -68,6 +83,12 @@ async function readIndexFile(file: string): Promise<Int32Array> {
     if (!/^\d{1,9}$/.test(line)) throw invalid(file, 'one train index a line', JSON.stringify(line.slice(0, 40)));
     return Number(line);
   });
+}
+
+/** Sizes that the specification says; a file is looked into. */
+function requireSpecSize(spec: ForgetSetSpec, numTrain: number): void {
+  if (spec.kind === 'random') requireSize(spec.name, spec.size, numTrain);
+  if (spec.kind === 'principalComponent') requireSize(spec.name, spec.top + spec.bottom, numTrain);
 }
 
 function requireSize(name: string, size: number, numTrain: number): void {

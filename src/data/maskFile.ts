@@ -30,7 +30,7 @@ export async function readMaskFile(path: string, signal?: AbortSignal): Promise<
       requireRunning(signal);
       const end = Math.min(first + step, numModels);
       const dense = (await file.readRows(first, end)) as Uint8Array;
-      requireBits(dense, first * numTrain, path);
+      requireBits(dense, first, numTrain, path);
       bits.set(packMasks(dense, end - first, numTrain).bits, first * rowBytes);
     }
     return { numModels, numTrain, bits };
@@ -39,13 +39,13 @@ export async function readMaskFile(path: string, signal?: AbortSignal): Promise<
   }
 }
 
-function requireBits(dense: Uint8Array, position: number, path: string): void {
+function requireBits(dense: Uint8Array, firstModel: number, numTrain: number, path: string): void {
   let wrong = 0;
   while (wrong < dense.length && dense[wrong]! <= 1) wrong++;
   if (wrong === dense.length) return;
   throw new LetheError('LETHE_MASKS_VALUE', `${path} holds a mask that is neither 0 nor 1`, {
     expected: '1 where the model was trained on the example, else 0',
-    received: `${dense[wrong]!} at element ${position + wrong}`,
+    received: `${dense[wrong]!} for model ${firstModel + Math.floor(wrong / numTrain)}, example ${wrong % numTrain}`,
     action: 'Write them with numpy.save(file, masks.astype(bool)).',
   });
 }

@@ -73,6 +73,22 @@ export function unpackMasks(masks: Masks): Uint8Array {
   return dense;
 }
 
+/** How many examples are in every mask or in none: no model was trained without them, or with them. */
+export function constantExamples({ numModels, numTrain, bits }: Masks): number {
+  const rowBytes = maskRowBytes(numTrain);
+  const all = new Uint8Array(rowBytes).fill(0xff);
+  const any = new Uint8Array(rowBytes);
+  for (let row = 0; row < numModels; row++) {
+    for (let byte = 0; byte < rowBytes; byte++) {
+      all[byte]! &= bits[row * rowBytes + byte]!;
+      any[byte]! |= bits[row * rowBytes + byte]!;
+    }
+  }
+  let count = 0;
+  for (let j = 0; j < numTrain; j++) count += ((all[j >> 3]! | ~any[j >> 3]!) >> (j & 7)) & 1;
+  return count;
+}
+
 /** Whether model `row` was trained on `example`. */
 export function maskHas(masks: Masks, row: number, example: number): boolean {
   return ((masks.bits[row * maskRowBytes(masks.numTrain) + (example >> 3)]! >> (example & 7)) & 1) === 1;

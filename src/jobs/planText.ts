@@ -54,7 +54,10 @@ function requireJson(text: string, file: string): void {
   try {
     JSON.parse(text);
   } catch (cause) {
-    throw planInvalid(`${file} is not JSON`, 'a JSON document', cause instanceof Error ? cause.message : String(cause));
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const position = /at position (\d+)/.exec(message)?.[1];
+    const end = position === undefined ? text.length : Number(position);
+    throw planInvalid(`${file} is not JSON, line ${text.slice(0, end).split('\n').length}`, 'a JSON document', message);
   }
 }
 

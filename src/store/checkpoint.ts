@@ -32,14 +32,16 @@ export async function writeCheckpoint(
 }
 
 /**
- * The flat parameter buffer of a checkpoint, and the sha256 of the data set it was trained on if it says so. Any safetensors file will do
- * whose tensors have the names and shapes of the layout.
+ * The flat parameter buffer of a checkpoint, and what it says about itself. Any safetensors file will do whose tensors have the names and
+ * shapes of the layout.
  * @throws LETHE_CHECKPOINT_MISMATCH (exit code 3) when its tensors are not those of the network; the errors of readSafetensors
  */
-export async function readCheckpoint(path: string, layout: ParameterTensor[]): Promise<{ parameters: Float32Array; dataset?: string }> {
+export async function readCheckpoint(
+  path: string,
+  layout: ParameterTensor[],
+): Promise<{ parameters: Float32Array; metadata: Map<string, string> }> {
   const file = await readSafetensors(path);
-  const dataset = file.metadata.get('dataset');
-  return { parameters: flatten(file, path, layout), ...(dataset === undefined ? {} : { dataset }) };
+  return { parameters: flatten(file, path, layout), metadata: file.metadata };
 }
 
 /**

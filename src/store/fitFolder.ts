@@ -11,7 +11,7 @@ import { encodeDatamodels, readDatamodelBatches, readDatamodels, streamDatamodel
 import { hashFile, readWhole, sha256 } from './files.js';
 import { decodeJson, decodeSealed, encodeJson, encodeSealed, formatJson } from './json.js';
 import { fitLayout } from './layout.js';
-import { planDifference } from './planIdentity.js';
+import { differenceText } from './planIdentity.js';
 import { publishFile, removeStaleTemporaries } from './publish.js';
 
 /** Everything that decides the numbers of a fit, and nothing else: options, and what tells its inputs from others. */
@@ -151,13 +151,11 @@ async function isFolder(name: string): Promise<boolean> {
 }
 
 function requireSame(root: string, before: FitCommand, given: FitCommand): void {
-  const lines = planDifference(before, given);
-  if (lines.length === 0) return;
-  const shown = lines.slice(0, 20).map((line) => `\n  ${line}`);
-  const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
+  const received = differenceText(before, given, 'there');
+  if (received === undefined) return;
   throw new LetheError('LETHE_FIT_CHANGED', `${root} belongs to another fit`, {
     expected: 'the same options and inputs',
-    received: `${lines.length} difference${lines.length === 1 ? '' : 's'} (there -> given):${shown.join('')}${more}\n`,
+    received,
     action: 'Give the changed fit another --out, or remove that folder.',
   });
 }

@@ -88,6 +88,18 @@ export const fitLayout = {
   },
 } as const;
 
+const checkpointPattern = /^model-(\d{5,})\.safetensors$/;
+
+/** The folder of `lethe train` and `lethe unlearn`. */
+export const modelLayout = {
+  checkpoint: (model: number): string => `model-${number5(model)}.safetensors`,
+  /** The model of a checkpoint's name. */
+  modelOf: (name: string): number | undefined => {
+    const [, model] = checkpointPattern.exec(name) ?? [];
+    return model === undefined ? undefined : Number(model);
+  },
+} as const;
+
 /** Forget sets cannot have these names: their scores would share a file with something else. */
 export const reservedForgetSetNames: readonly string[] = ['lds'];
 

@@ -55,11 +55,23 @@ export async function openNpy(path: string): Promise<{ handle: FileHandle; heade
     if (Number.isSafeInteger(expected) && bytes - dataStart === expected) return { handle, header, dataStart, bytes };
     const received = `${bytes - dataStart} bytes`;
     const shape = header.shape.join(', ');
-    throw damaged('LETHE_NPY_DAMAGED', `${path} does not hold what its header says`, `${expected} bytes for shape (${shape})`, received);
+    const action = 'Was it cut short while it was copied or written? Make it again.';
+    throw damaged(
+      'LETHE_NPY_DAMAGED',
+      `${path} does not hold what its header says`,
+      `${expected} bytes for shape (${shape})`,
+      received,
+      action,
+    );
   } catch (cause) {
     await handle.close();
     throw cause instanceof LetheError ? cause : unreadable(path, cause);
   }
+}
+
+function describeStart(start: DataView, got: number): string {
+  const isZip = got >= 2 && start.getUint16(0) === 0x504b; // PK
+  return isZip ? 'a zip archive, as numpy.savez writes it' : `${got < 10 ? `only ${got}` : 'other'} bytes`;
 }
 
 async function readHeader(handle: FileHandle, bytes: number, path: string): Promise<{ header: NpyHeader; dataStart: number }> {
@@ -70,8 +82,8 @@ async function readHeader(handle: FileHandle, bytes: number, path: string): Prom
       'LETHE_NPY_DAMAGED',
       `${path} is not a .npy file`,
       'the bytes \\x93NUMPY at the start',
-      'something else',
-      'Write it with numpy.save.',
+      describeStart(start, got),
+      'Write one array with numpy.save.',
     );
   }
   const version = start.getUint8(6);

@@ -18,6 +18,15 @@ export function planDifference(before: object, after: object): string[] {
     .map((place) => `${place}: ${left.get(place) ?? 'absent'} -> ${right.get(place) ?? 'absent'}`);
 }
 
+/** The differences for people, a line each, or undefined; `where` is what is called "there" in "there -> given". */
+export function differenceText(before: object, after: object, where: string): string | undefined {
+  const lines = planDifference(before, after);
+  if (lines.length === 0) return undefined;
+  const shown = lines.slice(0, 20).map((line) => `\n  ${line}`);
+  const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
+  return `${lines.length} difference${lines.length === 1 ? '' : 's'} (${where} -> given):${shown.join('')}${more}\n`;
+}
+
 function leaves(value: unknown, place = '', found = new Map<string, string>()): Map<string, string> {
   if (typeof value !== 'object' || value === null) return found.set(place, JSON.stringify(value));
   const entries = Array.isArray(value) ? value.map((item: unknown, index) => [`[${index}]`, item] as const) : namedEntries(value, place);

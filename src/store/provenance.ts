@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { readWhole } from './files.js';
 import { decodeSealed, encodeSealed } from './json.js';
 import { layout } from './layout.js';
-import { publishFile } from './publish.js';
+import { isAlive, publishFile } from './publish.js';
 
 /** What only the caller knows. */
 export interface SessionFacts {
@@ -34,6 +34,8 @@ export interface Session extends SessionFacts {
   node: string;
   platform: string;
   host: string;
+  /** Absent in runs of earlier versions. */
+  pid?: number;
   cpu: string;
   cores: number;
   memoryBytes: number;
@@ -66,6 +68,12 @@ export async function readSessions(root: string): Promise<Session[]> {
   return record?.sessions ?? [];
 }
 
+/** A session of another process on this machine that still works in the run folder. */
+export async function runningSession(root: string): Promise<Session | undefined> {
+  const open = (await readSessions(root)).filter(({ outcome, host }) => outcome === undefined && host === os.hostname());
+  return open.find(({ pid }) => pid !== undefined && pid !== process.pid && isAlive(pid));
+}
+
 /** Records the start of a session; the returned function records its end. */
 export async function startSession(root: string, facts: SessionFacts): Promise<(outcome: string) => Promise<void>> {
   const started = Date.now();
@@ -78,6 +86,7 @@ export async function startSession(root: string, facts: SessionFacts): Promise<(
     node: process.version,
     platform: `${process.platform} ${process.arch} ${os.release()}`,
     host: os.hostname(),
+    pid: process.pid,
     cpu: os.cpus()[0]?.model ?? 'unknown',
     cores: os.availableParallelism(),
     memoryBytes: os.totalmem(),

@@ -38,7 +38,7 @@ export async function publishFile(file: string, content: Content, expectedBytes?
   const need = content instanceof Uint8Array ? content.length : (expectedBytes ?? 0);
   active.add(temporary);
   try {
-    await makeFolder(folder);
+    await createFolder(folder);
     await requireSpace(folder, file, need);
     const published = await writeTemporary(temporary, content);
     await fs.rename(temporary, file);
@@ -52,8 +52,16 @@ export async function publishFile(file: string, content: Content, expectedBytes?
   }
 }
 
-/** Makes a folder and its missing parents, durably. */
+/** Makes a folder and its missing parents, durably. @throws LETHE_FILE_UNWRITABLE, LETHE_DISK_FULL (exit code 4) */
 export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await createFolder(folder);
+  } catch (error) {
+    throw await explain(error, folder, path.dirname(folder), 0);
+  }
+}
+
+async function createFolder(folder: string): Promise<void> {
   const first = await fs.mkdir(folder, { recursive: true });
   if (first === undefined) return;
   const top = path.dirname(first);
@@ -160,7 +168,8 @@ async function isStale(file: string): Promise<boolean> {
   return Number(writer) === process.pid || !isAlive(Number(writer));
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process of this machine runs. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -11,7 +11,7 @@ import { readWhole, sha256 } from './files.js';
 import { decodeJson, encodeJson } from './json.js';
 import { isArtefactPath, layout, manifestPath } from './layout.js';
 import { decodeManifest } from './manifest.js';
-import { planDifference, planHash } from './planIdentity.js';
+import { differenceText, planHash } from './planIdentity.js';
 import { isTemporary, makeFolder, removeStaleTemporaries } from './publish.js';
 
 export interface RunFolder {
@@ -102,7 +102,7 @@ async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> 
   const intact = bytes && (manifestBytes === undefined ? isCanonical(bytes) : manifest?.sha256 === sha256(bytes));
   if (intact) {
     const stored = decodeJson(bytes, file) as Plan;
-    if (given && planHash(stored) !== hash) throw planChanged(file, planDifference(stored, given));
+    if (given) requireSame(file, stored, given, changedPlan);
     if (manifest) return stored;
   } else if (bytes && (!given || (manifest ? manifest.planHash !== hash : planOf(bytes) !== hash))) {
     throw planDamaged(file, manifest !== undefined);
@@ -128,14 +128,24 @@ function isCanonical(bytes: Uint8Array): boolean {
   }
 }
 
-function planChanged(file: string, lines: string[]): LetheError {
-  const shown = lines.slice(0, 20).map((line) => `\n  ${line}`);
-  const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
-  return new LetheError('LETHE_PLAN_CHANGED', `the run was started with another plan, ${file}`, {
-    expected: 'the same plan',
-    received: `${lines.length} difference${lines.length === 1 ? '' : 's'} (run -> given):${shown.join('')}${more}\n`,
-    action: 'Give the changed plan another name or folder, or restore the old plan.',
-  });
+const changedPlan = {
+  summary: 'the run was started with another plan',
+  expected: 'the same plan',
+  action: 'Give the changed plan another folder (--out DIR) or name, or restore the old plan.',
+};
+const changedIdentity = {
+  summary: 'the run was started with other data, another engine or on another kind of processor',
+  expected: 'the same, as other ones give other numbers',
+  action:
+    'Use the same --data, --engine, --precision and --device (LETHE_ISA=avx2 caps the instruction set, so that a run can go on anywhere), ' +
+    'or give this one another folder (--out DIR).',
+};
+
+/** @throws LETHE_PLAN_CHANGED */
+function requireSame(file: string, before: object, after: object, { summary, expected, action }: typeof changedPlan): void {
+  const received = differenceText(before, after, 'run');
+  if (received === undefined) return;
+  throw new LetheError('LETHE_PLAN_CHANGED', `${summary}, ${file}`, { expected, received, action });
 }
 
 function planDamaged(file: string, manifestHolds: boolean): LetheError {
@@ -153,6 +163,5 @@ async function settleIdentity(run: Run, identity: Record<string, string>): Promi
     return;
   }
   const stored = decodeJson(await run.read(layout.identity), layout.identity) as Record<string, string>;
-  const lines = planDifference(stored, identity);
-  if (lines.length > 0) throw planChanged(path.join(run.root, layout.identity), lines);
+  requireSame(path.join(run.root, layout.identity), stored, identity, changedIdentity);
 }

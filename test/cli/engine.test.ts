@@ -139,11 +139,12 @@ test('a run keeps the engine it was started with', async () => {
   // verbs that open a finished run take its engine
   expect(await lethe(['status', root])).toMatchObject({ code: 0, stdout: expect.stringContaining('tasks done') as string });
   const out = path.join(folder, 'unlearned');
-  const unlearn = ['unlearn', '--run', root, '--forget-set', 'random-4', '--method', 'gradient-descent', '--threads', '1', '--out', out];
-  expect(await lethe(unlearn)).toMatchObject({ code: 0 });
-  const made = (): { engine: { engine: string } } =>
-    JSON.parse(fs.readFileSync(path.join(out, 'unlearn.json'), 'utf8')) as ReturnType<typeof made>;
-  expect(made().engine.engine).toBe('ort');
-  expect(await lethe([...unlearn, '--engine', 'native'])).toMatchObject({ code: 0 });
-  expect(made().engine.engine).toBe('native');
+  const unlearn = ['unlearn', '--run', root, '--forget-set', 'random-4', '--method', 'gradient-descent', '--threads', '1'];
+  const engineOf = async (out: string, ...more: string[]): Promise<unknown> => {
+    expect(await lethe([...unlearn, '--out', out, ...more])).toMatchObject({ code: 0 });
+    return (JSON.parse(fs.readFileSync(path.join(out, 'unlearn.json'), 'utf8')) as { engine: { engine: string } }).engine.engine;
+  };
+  expect(await engineOf(out)).toBe('ort');
+  expect(await lethe([...unlearn, '--out', out, '--engine', 'native'])).toMatchObject({ code: 2 }); // a folder never mixes models
+  expect(await engineOf(`${out}-native`, '--engine', 'native')).toBe('native');
 });

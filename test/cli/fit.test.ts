@@ -93,6 +93,7 @@ describe('lethe fit', () => {
 
   it('teaches what is wrong', async () => {
     await writeNpy(file('short.npy'), [79, 6], problem.outputs.subarray(0, 79 * 6));
+    await writeNpy(file('none.npy'), [80, 0], new Float32Array(0));
     await writeNpy(
       file('counts.npy'),
       [80, 30],
@@ -102,6 +103,7 @@ describe('lethe fit', () => {
       [['--outputs', file('short.npy')], 'LETHE_SHAPE_MISMATCH', 2],
       [['--masks', file('counts.npy')], 'LETHE_MASKS_VALUE', 2],
       [['--outputs', file('masks.npy')], 'LETHE_OUTPUTS_SHAPE', 2],
+      [['--outputs', file('none.npy')], 'LETHE_OUTPUTS_SHAPE', 2],
       [['--masks', file('outputs.npy')], 'LETHE_MASKS_SHAPE', 2],
       [['--select', 'none'], 'LETHE_FIT_OPTION', 2],
       [['--select', 'holdout', '--lambda', '1'], 'LETHE_FIT_OPTION', 2],

@@ -98,6 +98,42 @@ describe('lethe train', () => {
     expect(logits.data).not.toEqual(fp32.data);
   });
 
+  it('resumes: finished models stay, lost and damaged ones are made again, all files as without the interruption', async () => {
+    const cut = path.join(folder, 'cut');
+    fs.cpSync(out, cut, { recursive: true });
+    for (const name of ['logits.npy', 'margins.npy', 'train.json', 'model-00001.safetensors']) fs.rmSync(path.join(cut, name));
+    const damaged = path.join(cut, 'model-00002.safetensors');
+    const bytes = fs.readFileSync(damaged);
+    bytes[bytes.length - 2]! ^= 1;
+    fs.writeFileSync(damaged, bytes);
+    const kept = fs.statSync(path.join(cut, 'model-00000.safetensors'));
+    const { stderr, exitCode } = await train('--models', '3', '--out', cut);
+    expect([exitCode, stderr.includes('resuming, 1 of 3 models')]).toEqual([0, true]);
+    expect(fs.statSync(path.join(cut, 'model-00000.safetensors')).ino).toBe(kept.ino);
+    for (const name of fs.readdirSync(out)) {
+      expect(fs.readFileSync(path.join(cut, name)).equals(fs.readFileSync(path.join(out, name)))).toBe(true);
+    }
+  });
+
+  it('refuses a folder with models of another command, and leaves it as it is', async () => {
+    const before = fs.readdirSync(out).map((name) => fs.statSync(path.join(out, name)).mtimeMs);
+    const cases: [string[], string][] = [
+      [['--models', '3', '--epochs', '3'], 'recipe.epochs: 2 -> 3'],
+      [['--models', '3', '--seed', '1'], 'seed: 0 -> 1'],
+      [['--models', '3', '--indices', path.join(folder, 'odd.npy')], 'subset: '],
+      [['--models', '2'], 'models 0 to 1 only'],
+    ];
+    for (const [more, expected] of cases) {
+      const { stderr, exitCode } = await train(...more, '--out', out);
+      expect({ exitCode, code: stderr.includes('LETHE_MODELS_CHANGED'), why: stderr.includes(expected) }).toEqual({
+        exitCode: 2,
+        code: true,
+        why: true,
+      });
+    }
+    expect(fs.readdirSync(out).map((name) => fs.statSync(path.join(out, name)).mtimeMs)).toEqual(before);
+  });
+
   it('teaches when an option is wrong', async () => {
     await writeNpy(path.join(folder, 'far.npy'), [2], Int32Array.of(3, 30));
     await writeNpy(path.join(folder, 'twice.npy'), [2], Int32Array.of(3, 3));

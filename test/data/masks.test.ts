@@ -1,5 +1,14 @@
 import fc from 'fast-check';
-import { complementMasks, generateMasks, maskHas, maskIndices, packMasks, selectRows, unpackMasks } from '../../src/data/masks.js';
+import {
+  complementMasks,
+  constantExamples,
+  generateMasks,
+  maskHas,
+  maskIndices,
+  packMasks,
+  selectRows,
+  unpackMasks,
+} from '../../src/data/masks.js';
 
 const options = fc
   .record({ numModels: fc.integer({ min: 0, max: 9 }), numTrain: fc.integer({ min: 1, max: 70 }), seed: fc.maxSafeNat() })
@@ -58,6 +67,9 @@ describe('bit packing', () => {
       fc.property(dense, ({ numModels, numTrain, values }) => {
         const masks = packMasks(values, numModels, numTrain);
         expect(unpackMasks(masks)).toEqual(values);
+        const column = (j: number): number[] => [...values].filter((_, i) => i % numTrain === j);
+        const constant = Array.from({ length: numTrain }, (_, j) => new Set(column(j)).size < 2).filter(Boolean).length;
+        expect(constantExamples(masks)).toBe(constant);
         for (let row = 0; row < numModels; row++) {
           const wanted = [...values.subarray(row * numTrain, (row + 1) * numTrain).keys()].filter((j) => values[row * numTrain + j] === 1);
           expect([...maskIndices(masks, row)]).toEqual(wanted);

@@ -146,6 +146,12 @@ test('another plan or identity is refused and every difference shown', async () 
   await openRun(root, { plan: samplePlan(), identity: { dataset: 'abc' } });
 });
 
+test('a folder that cannot be made is an error of the environment', async () => {
+  const file = newRoot();
+  fs.writeFileSync(file, '');
+  await expect(openRun(path.join(file, 'run'), { plan })).rejects.toMatchObject({ code: 'LETHE_FILE_UNWRITABLE', exitCode: 4 });
+});
+
 test('folders that are no runs are refused', async () => {
   const root = newRoot();
   await expect(openRun(root)).rejects.toMatchObject({ code: 'LETHE_RUN_MISSING', exitCode: 2 });

@@ -138,7 +138,7 @@ describe('checkpoints', () => {
 
   it('come back as one buffer', async () => {
     await writeCheckpoint(file, layout, parameters, { method: 'dmm' });
-    expect(await readCheckpoint(file, layout)).toEqual({ parameters });
+    expect((await readCheckpoint(file, layout)).parameters).toEqual(parameters);
   });
 
   it('of another network are refused', async () => {

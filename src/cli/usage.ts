@@ -1,0 +1,59 @@
+/** Errors in how the command line was called, in the words and with the codes of all other errors. */
+import type { Command, CommanderError } from 'commander';
+import { didYouMean, LetheError } from '../errors.js';
+
+const codes: Record<string, `LETHE_${string}`> = {
+  'commander.unknownCommand': 'LETHE_VERB_UNKNOWN',
+  'commander.unknownOption': 'LETHE_OPTION_UNKNOWN',
+  'commander.missingArgument': 'LETHE_ARGUMENT_MISSING',
+  'commander.excessArguments': 'LETHE_ARGUMENT_UNEXPECTED',
+};
+
+/** `args`: the words after "lethe". */
+export function usageError(error: CommanderError, program: Command, args: readonly string[]): LetheError {
+  const verb = verbOf(program, args);
+  const action = `Run: ${fullName(verb)} --help`;
+  if (error.code === 'commander.missingMandatoryOptionValue') return misspelt(verb, args) ?? missing(verb, action);
+  const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+  return new LetheError(codes[error.code] ?? 'LETHE_OPTION_INVALID', text, { action });
+}
+
+/** An option that is missing may be one that was misspelt, which says more. */
+function misspelt(verb: Command, args: readonly string[]): LetheError | undefined {
+  const known = verb.options.flatMap(({ long }) => long ?? []);
+  const flags = args.filter((arg) => arg.startsWith('--') && arg !== '--').map((arg) => arg.split('=')[0]!);
+  const unknown = flags.find((flag) => !known.includes(flag));
+  if (unknown === undefined) return undefined;
+  return new LetheError('LETHE_OPTION_UNKNOWN', `unknown option '${unknown}'`, { action: didYouMean(unknown, known) });
+}
+
+function missing(verb: Command, action: string): LetheError {
+  const absent = verb.options.filter((option) => option.mandatory && verb.getOptionValue(option.attributeName()) === undefined);
+  const expected = absent.map(({ flags }) => flags).join(', ');
+  return new LetheError('LETHE_OPTION_MISSING', `${fullName(verb)} needs more options`, { expected, received: 'none of these', action });
+}
+
+/**
+ * --out "$RESULTS" of a script that has not set RESULTS would mean the current folder.
+ * @throws LETHE_OPTION_INVALID
+ */
+export function requireNoEmptyValues(verb: Command): void {
+  const empty = verb.options.find((option) => verb.getOptionValue(option.attributeName()) === '');
+  if (!empty) return;
+  const action = 'Is a variable of your script not set?';
+  throw new LetheError('LETHE_OPTION_INVALID', `${empty.long} is empty`, { expected: empty.flags, received: '""', action });
+}
+
+function verbOf(program: Command, args: readonly string[]): Command {
+  let verb = program;
+  for (const arg of args) {
+    const next = verb.commands.find((command) => command.name() === arg);
+    if (!next) break;
+    verb = next;
+  }
+  return verb;
+}
+
+function fullName(verb: Command): string {
+  return verb.parent ? `${fullName(verb.parent)} ${verb.name()}` : verb.name();
+}

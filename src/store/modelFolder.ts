@@ -1,0 +1,105 @@
+/**
+ * The folder of `lethe train` and `lethe unlearn`: a checkpoint a model, published when it is trained, whose metadata say what made it.
+ * The same command finds its models finished; another one is refused, so that a folder never mixes models of two.
+ */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { errorCode, LetheError } from '../errors.js';
+import type { JobStatus, ParameterTensor } from '../types.js';
+import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { sha256 } from './files.js';
+import { modelLayout } from './layout.js';
+import { differenceText } from './planIdentity.js';
+
+/** Everything that decides the numbers of a model, and nothing else. */
+export type ModelCommand = Record<string, unknown>;
+
+export interface MadeModel {
+  model: number;
+  status: JobStatus;
+  /** Mean loss of the last epoch; absent when nothing was trained. */
+  loss?: number;
+  gradientImages: number;
+}
+
+export interface FinishedModel {
+  made: MadeModel;
+  parameters: Float32Array;
+}
+
+/**
+ * Models other than [first, end) have no place in a folder whose arrays hold these only.
+ * @throws LETHE_MODELS_CHANGED (exit code 2)
+ */
+export async function requireNoOtherModels(folder: string, { first, end }: { first: number; end: number }): Promise<void> {
+  const names = await fs.readdir(folder).catch(() => []);
+  const other = names.find((name) => {
+    const model = modelLayout.modelOf(name);
+    return model !== undefined && (model < first || model >= end);
+  });
+  if (other === undefined) return;
+  throw changed(folder, first === end ? 'no checkpoints, as this method writes none' : `models ${first} to ${end - 1} only`, other);
+}
+
+/**
+ * A model that this command has finished; undefined when there is none, or it is damaged and must be made again.
+ * @throws LETHE_MODELS_CHANGED (exit code 2) when another command made it
+ */
+export async function readFinishedModel(
+  folder: string,
+  model: number,
+  layout: ParameterTensor[],
+  command: ModelCommand,
+): Promise<FinishedModel | undefined> {
+  const file = path.join(folder, modelLayout.checkpoint(model));
+  try {
+    const { parameters, metadata } = await readCheckpoint(file, layout);
+    requireSame(folder, file, metadata.get('command'), command);
+    if (metadata.get('parametersSha256') !== hashOf(parameters)) return undefined;
+    const loss = Number(metadata.get('loss'));
+    const [status, gradientImages] = [metadata.get('status') as JobStatus, Number(metadata.get('gradientImages'))];
+    return { made: { model, status, loss, gradientImages }, parameters };
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'LETHE_FILE_MISSING' || code === 'LETHE_SAFETENSORS_DAMAGED') return undefined;
+    if (code === 'LETHE_CHECKPOINT_MISMATCH') throw changed(folder, 'models of this network', `another one in ${file}`);
+    throw error;
+  }
+}
+
+/** @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4) */
+export async function publishModel(
+  folder: string,
+  { made: { model, status, loss = NaN, gradientImages }, parameters }: FinishedModel,
+  layout: ParameterTensor[],
+  command: ModelCommand,
+  metadata: Record<string, string>,
+): Promise<void> {
+  await writeCheckpoint(path.join(folder, modelLayout.checkpoint(model)), layout, parameters, {
+    ...metadata,
+    model: String(model),
+    status,
+    loss: String(loss),
+    gradientImages: String(gradientImages),
+    command: JSON.stringify(command),
+    parametersSha256: hashOf(parameters),
+  });
+}
+
+function hashOf(parameters: Float32Array): string {
+  return sha256(new Uint8Array(parameters.buffer, parameters.byteOffset, parameters.byteLength));
+}
+
+function requireSame(folder: string, file: string, text: string | undefined, command: ModelCommand): void {
+  if (text === undefined) throw changed(folder, 'models of this command', `${file}, which does not say what made it`);
+  const difference = differenceText(JSON.parse(text) as ModelCommand, command, 'there');
+  if (difference !== undefined) throw changed(folder, 'models of the same options and inputs', difference);
+}
+
+function changed(folder: string, expected: string, received: string): LetheError {
+  return new LetheError('LETHE_MODELS_CHANGED', `${path.resolve(folder)} belongs to other models`, {
+    expected,
+    received,
+    action: 'Give this command another --out, or remove that folder.',
+  });
+}
