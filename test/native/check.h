@@ -7,6 +7,10 @@
 #include <string>
 #include <vector>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace lethe::test {
 
 inline int passed = 0, failed = 0, skipped = 0;
@@ -26,23 +30,33 @@ inline void skip(const std::string& what) {
   std::printf("skipped: %s\n", what.c_str());
 }
 
-// A buffer with guard words on both sides; guardsIntact() is false once somebody wrote outside.
+// A buffer with guard words on both sides; guardsIntact() is false once somebody wrote outside. AddressSanitizer stops at a read there, too.
 template <typename T>
 class Guarded {
  public:
-  explicit Guarded(int64_t count) : count_(count), storage_(static_cast<size_t>(count) * sizeof(T) + 2 * kGuard, 0xA5) {}
+  explicit Guarded(int64_t count) : count_(count), storage_(static_cast<size_t>(count) * sizeof(T) + 2 * kGuard, 0xA5) { lockGuards(true); }
   T* data() { return reinterpret_cast<T*>(storage_.data() + kGuard); }
   int64_t size() const { return count_; }
   T& operator[](int64_t i) { return data()[i]; }
   void fill(T value) { for (int64_t i = 0; i < count_; ++i) data()[i] = value; }
   bool guardsIntact() const {
-    for (size_t i = 0; i < kGuard; ++i) {
-      if (storage_[i] != 0xA5 || storage_[storage_.size() - 1 - i] != 0xA5) return false;
-    }
-    return true;
+    lockGuards(false);
+    bool intact = true;
+    for (size_t i = 0; i < kGuard; ++i) intact = intact && storage_[i] == 0xA5 && storage_[storage_.size() - 1 - i] == 0xA5;
+    lockGuards(true);
+    return intact;
   }
 
  private:
+  void lockGuards([[maybe_unused]] bool locked) const {
+#ifdef __SANITIZE_ADDRESS__
+    for (const uint8_t* guard : {storage_.data(), storage_.data() + storage_.size() - kGuard}) {
+      if (locked) ASAN_POISON_MEMORY_REGION(guard, kGuard);
+      else ASAN_UNPOISON_MEMORY_REGION(guard, kGuard);
+    }
+#endif
+  }
+
   static constexpr size_t kGuard = 256;
   int64_t count_;
   std::vector<uint8_t> storage_;
