@@ -197,15 +197,24 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
-inline void upload(void* device, const void* host, int64_t bytes) { std::memcpy(device, host, static_cast<size_t>(bytes)); }
+// Zero bytes may come from or go to a null pointer, as on a real GPU.
+inline void upload(void* device, const void* host, int64_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, static_cast<size_t>(bytes));
+}
 inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = 0; rowBytes > 0 && r < rows; ++r) {
     std::memcpy(static_cast<uint8_t*>(device) + r * deviceStride, static_cast<const uint8_t*>(host) + r * hostStride, static_cast<size_t>(rowBytes));
   }
 }
-inline void download(void* host, const void* device, int64_t bytes) { std::memcpy(host, device, static_cast<size_t>(bytes)); }
-inline void copyOnDevice(void* to, const void* from, int64_t bytes) { std::memmove(to, from, static_cast<size_t>(bytes)); }
-inline void clear(void* device, int64_t bytes) { std::memset(device, 0, static_cast<size_t>(bytes)); }
+inline void download(void* host, const void* device, int64_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, static_cast<size_t>(bytes));
+}
+inline void copyOnDevice(void* to, const void* from, int64_t bytes) {
+  if (bytes > 0) std::memmove(to, from, static_cast<size_t>(bytes));
+}
+inline void clear(void* device, int64_t bytes) {
+  if (bytes > 0) std::memset(device, 0, static_cast<size_t>(bytes));
+}
 
 template <typename... Parameters, typename... Arguments>
 void launch(dim3 grid, dim3 block, int64_t sharedBytes, void (*kernel)(Parameters...), Arguments&&... arguments) {
