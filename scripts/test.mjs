@@ -1,4 +1,5 @@
 // Runs every test runner in turn and sums their counts into the last line: "N passed, N failed, N skipped".
+// --sanitize [LIST] (address,undefined or thread): only the native tests, in a build of their own with g++'s -fsanitize=LIST.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -26,10 +27,9 @@ function check(label, command, args) {
   else total.failed += 1;
 }
 
-function native() {
-  const build = path.join(root, 'build-tests');
+function native(build, options, env) {
   for (const args of [
-    ['-S', root, '-B', build, '-DLETHE_NATIVE_TESTS=ON', '-DLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO')],
+    ['-S', root, '-B', build, '-DLETHE_NATIVE_TESTS=ON', ...options],
     ['--build', build, '--parallel', String(os.availableParallelism())],
   ]) {
     const result = run(`cmake ${args[0]}`, 'cmake', args);
@@ -43,7 +43,7 @@ function native() {
     .readdirSync(build)
     .filter((file) => /_test(_emulated)?$/.test(file))
     .sort()) {
-    const result = run(name, path.join(build, name), []);
+    const result = run(name, path.join(build, name), [], env);
     process.stdout.write(result.stdout ?? '');
     const counts = /(\d+) passed, (\d+) failed(?:, (\d+) skipped)?/.exec(result.stdout ?? '');
     if (!counts) total.failed += 1;
@@ -78,12 +78,23 @@ function jest(args) {
   if (result.status !== 0 && counts.numFailedTests + counts.numRuntimeErrorTestSuites === 0) total.failed += 1;
 }
 
-const jestArgs = process.argv.slice(2);
-if (jestArgs.length === 0) {
-  check('lint', process.execPath, [path.join(root, 'node_modules', 'eslint', 'bin', 'eslint.js'), '.']);
-  check('types', process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit']);
-  native();
+// A finding ends its test. nvcc takes no -fsanitize: the kernels run on the emulated GPU only.
+function sanitized(list) {
+  native(path.join(root, `build-sanitize-${list.replaceAll(',', '-')}`), ['-DLETHE_CUDA=OFF', `-DLETHE_SANITIZE=${list}`], {
+    UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+  });
 }
-jest(jestArgs);
+
+const args = process.argv.slice(2);
+if (args[0] === '--sanitize') {
+  sanitized(args[1] ?? 'address,undefined');
+} else {
+  if (args.length === 0) {
+    check('lint', process.execPath, [path.join(root, 'node_modules', 'eslint', 'bin', 'eslint.js'), '.']);
+    check('types', process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit']);
+    native(path.join(root, 'build-tests'), ['-DLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO')], {});
+  }
+  jest(args);
+}
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed === 0 ? 0 : 1;

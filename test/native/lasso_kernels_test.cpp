@@ -20,17 +20,26 @@ class Placed {
   Placed(int64_t count, int64_t offset) : count_(count), bytes_(static_cast<size_t>(count) * sizeof(T) + 2 * kGuard + 128, kMark) {
     const auto start = reinterpret_cast<uintptr_t>(bytes_.data()) + kGuard;
     from_ = (start + 63) / 64 * 64 + static_cast<uintptr_t>(offset) - reinterpret_cast<uintptr_t>(bytes_.data());
+    lockGuards(true);
   }
   T* data() { return reinterpret_cast<T*>(bytes_.data() + from_); }
   int64_t size() const { return count_; }
   T& operator[](int64_t i) { return data()[i]; }
   bool intact() const {
-    const size_t to = from_ + static_cast<size_t>(count_) * sizeof(T);
-    return std::all_of(bytes_.begin(), bytes_.begin() + static_cast<int64_t>(from_), [](uint8_t b) { return b == kMark; }) &&
-           std::all_of(bytes_.begin() + static_cast<int64_t>(to), bytes_.end(), [](uint8_t b) { return b == kMark; });
+    lockGuards(false);
+    bool marked = true;
+    for (size_t i = 0; i < bytes_.size(); ++i) marked = marked && ((from_ <= i && i < to()) || bytes_[i] == kMark);
+    lockGuards(true);
+    return marked;
   }
 
  private:
+  size_t to() const { return from_ + static_cast<size_t>(count_) * sizeof(T); }
+  void lockGuards(bool locked) const {
+    lockBytes(bytes_.data(), from_, locked);
+    lockBytes(bytes_.data() + to(), bytes_.size() - to(), locked);
+  }
+
   static constexpr size_t kGuard = 192;
   static constexpr uint8_t kMark = 0xA5;
   int64_t count_;
@@ -187,7 +196,7 @@ struct Set {
     const Entry low = std::numeric_limits<Entry>::min(), high = std::numeric_limits<Entry>::max();
     const auto entry = [&] {
       const uint32_t kind = random.below(16);
-      return kind == 0 ? low : kind == 1 ? high : static_cast<Entry>(random.normal() * static_cast<double>(high) / 4);
+      return kind == 0 ? low : kind == 1 ? high : static_cast<Entry>(std::clamp<double>(random.normal() * high / 4, low, high));
     };
     std::fill(gram.data(), gram.data() + gram.size(), high);
     for (int64_t p = 0; p < size; ++p) {

@@ -211,25 +211,26 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
+// Zero bytes may come from or go to a null pointer, as on a real GPU.
 inline void upload(void* device, const void* host, int64_t bytes) {
   emulator::requireNoRecording("an upload");
-  std::memcpy(device, host, static_cast<size_t>(bytes));
+  if (bytes > 0) std::memcpy(device, host, static_cast<size_t>(bytes));
 }
 inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
   emulator::requireNoRecording("an upload");
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = 0; rowBytes > 0 && r < rows; ++r) {
     std::memcpy(static_cast<uint8_t*>(device) + r * deviceStride, static_cast<const uint8_t*>(host) + r * hostStride, static_cast<size_t>(rowBytes));
   }
 }
 inline void download(void* host, const void* device, int64_t bytes) {
   emulator::requireNoRecording("a download");
-  std::memcpy(host, device, static_cast<size_t>(bytes));
+  if (bytes > 0) std::memcpy(host, device, static_cast<size_t>(bytes));
 }
 inline void copyOnDevice(void* to, const void* from, int64_t bytes) {
-  emulator::submit([=] { std::memmove(to, from, static_cast<size_t>(bytes)); });
+  if (bytes > 0) emulator::submit([=] { std::memmove(to, from, static_cast<size_t>(bytes)); });
 }
 inline void clear(void* device, int64_t bytes) {
-  emulator::submit([=] { std::memset(device, 0, static_cast<size_t>(bytes)); });
+  if (bytes > 0) emulator::submit([=] { std::memset(device, 0, static_cast<size_t>(bytes)); });
 }
 
 template <typename... Parameters, typename... Arguments>
