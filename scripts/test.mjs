@@ -82,6 +82,7 @@ function jest(args) {
 function sanitized(list) {
   native(path.join(root, `build-sanitize-${list.replaceAll(',', '-')}`), ['-DLETHE_CUDA=OFF', `-DLETHE_SANITIZE=${list}`], {
     UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+    TSAN_OPTIONS: 'halt_on_error=1',
   });
 }
 

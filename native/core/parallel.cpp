@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <exception>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -40,13 +42,22 @@ void parallelFor(int64_t count, int threads, const std::function<void(int64_t, i
   const int64_t wanted = threads > 0 ? threads : allowedThreads();
   const int workers = static_cast<int>(std::min<int64_t>(wanted, count));
   std::atomic<int64_t> next{0};
+  std::exception_ptr failure;  // the first
+  std::mutex failing;
   auto run = [&](int worker) {
-    for (int64_t index = next.fetch_add(1); index < count; index = next.fetch_add(1)) body(index, worker);
+    try {
+      for (int64_t index = next.fetch_add(1); index < count; index = next.fetch_add(1)) body(index, worker);
+    } catch (...) {
+      next = count;
+      const std::lock_guard<std::mutex> one(failing);
+      if (!failure) failure = std::current_exception();
+    }
   };
   std::vector<std::thread> pool;
   for (int worker = 1; worker < workers; ++worker) pool.emplace_back(run, worker);
   if (workers > 0) run(0);
   for (std::thread& thread : pool) thread.join();
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace lethe

@@ -161,8 +161,7 @@ class Worker {
     for (size_t lane = 0; lane < lanes.size(); ++lane) {
       Flight& flight = flights_[lanes[lane]];
       flight.size = outcomes_[lane].size;
-      if (flight.path->command().restart == Restart::empty) flight.counted = 0;
-      if (flight.path->command().restart == Restart::best) flight.counted = 0;
+      if (flight.path->command().restart != Restart::none) flight.counted = 0;
       const TargetPath::Next next = flight.path->correlated(outcomes_[lane]);
       if (next == TargetPath::Next::step) stepping.push_back(lanes[lane]);
       if (next == TargetPath::Next::done) done.push_back(lanes[lane]);

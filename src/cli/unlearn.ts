@@ -203,6 +203,7 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
   if (!jobs) return directModels(request, method as DirectMethod, splits);
   const command = {
     planHash: context.run.planHash,
+    run: sha256(await context.run.read(layout.identity)), // what made the originals
     dataset: dataset.sha256,
     method: method.name,
     setting,

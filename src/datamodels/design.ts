@@ -49,6 +49,7 @@ export function openDesign(
   checkOptions(options, masks.numModels);
   const { numModels, numTrain, bits } = masks;
   const fold = foldsOf(numModels, options);
+  const subsets = Math.max(...fold, -1) + 2;
   let opened: Promise<NativeDesign> | undefined;
   let gram: NativeDesign['gram'] | undefined;
   const open = (signal: AbortSignal | undefined): Promise<NativeDesign> =>
@@ -79,7 +80,7 @@ export function openDesign(
   return {
     numModels,
     numTrain,
-    memoryBytes: solverBytes(masks, Math.max(...fold, -1) + 2, gramBytes, threads || nativeAddon().systemInfo().threads),
+    memoryBytes: device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, subsets, gramBytes, threads),
     // a GPU keeps thousands of targets in flight, and is not busy while the last of a call end
     mostTargets: device === 'cuda' ? 16384 : 4096,
     gram: () => gram,
@@ -106,5 +107,16 @@ function solverBytes({ numModels, numTrain }: Masks, subsets: number, gramBytes:
   const tables = Math.min(2 * numTrain * numTrain * subsets, gramBytes);
   const set = Math.min(workingSet, numTrain, numModels);
   const worker = (numModels + numTrain) * 160 + inFlight * (40 * numModels + 12 * numTrain + 4 * set * set);
-  return bits + tables + threads * worker;
+  return bits + tables + (threads || nativeAddon().systemInfo().threads) * worker;
+}
+
+/** Targets of a device whose vectors the host holds (native/cuda/lasso_on_host.cu). */
+const hostLanes = 256;
+
+/** Tables are the devices' own. With row weights the host's solvers keep the sets of models of each target. */
+function gpuSolverBytes({ numModels, numTrain }: Masks, subsets: number): number {
+  const bits = 2 * numTrain * Math.ceil(numModels / 64 + subsets) * 8;
+  const set = Math.min(workingSet, numTrain, numModels);
+  const lane = 60 * numModels + (20 + 20 * subsets) * numTrain + 4 * set * set;
+  return bits + nativeAddon().systemInfo().cuda.devices.length * hostLanes * lane;
 }

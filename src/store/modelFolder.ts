@@ -10,6 +10,7 @@ import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { sha256 } from './files.js';
 import { modelLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
+import { removeStaleTemporaries } from './publish.js';
 
 /** Everything that decides the numbers of a model, and nothing else. */
 export type ModelCommand = Record<string, unknown>;
@@ -28,11 +29,15 @@ export interface FinishedModel {
 }
 
 /**
- * Models other than [first, end) have no place in a folder whose arrays hold these only.
+ * Also removes what a killed writer has left. Models other than [first, end) have no place in a folder whose arrays hold these only.
  * @throws LETHE_MODELS_CHANGED (exit code 2)
  */
 export async function requireNoOtherModels(folder: string, { first, end }: { first: number; end: number }): Promise<void> {
-  const names = await fs.readdir(folder).catch(() => []);
+  const names = await fs.readdir(folder).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  });
+  if (names.length > 0) await removeStaleTemporaries(folder);
   const other = names.find((name) => {
     const model = modelLayout.modelOf(name);
     return model !== undefined && (model < first || model >= end);
@@ -67,7 +72,10 @@ export async function readFinishedModel(
   }
 }
 
-/** @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4) */
+/**
+ * A model that another command has put there meanwhile is kept: two that run at the same time must not mix.
+ * @throws LETHE_MODELS_CHANGED (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (4)
+ */
 export async function publishModel(
   folder: string,
   { made: { model, status, loss = NaN, gradientImages }, parameters }: FinishedModel,
@@ -75,6 +83,7 @@ export async function publishModel(
   command: ModelCommand,
   metadata: Record<string, string>,
 ): Promise<void> {
+  await readFinishedModel(folder, model, layout, command);
   await writeCheckpoint(path.join(folder, modelLayout.checkpoint(model)), layout, parameters, {
     ...metadata,
     model: String(model),

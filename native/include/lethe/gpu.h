@@ -30,7 +30,7 @@ class GpuFit {
   virtual ~GpuFit() = default;
   // fitDatamodels() of lasso.h, to the same gap. One fit runs at a time; others wait.
   virtual Status fit(const TargetView& targets, const TaskControl& control, std::vector<TargetFit>& fits) = 0;
-  virtual bool hasTables() const = 0;  // of Gram counts, of 16 bits; else they are counted from the bits
+  virtual bool hasTables() const = 0;  // of Gram counts, of 16 bits, for some subsets of models at least; else they are counted from the bits
 };
 
 // One table for the backend that nvcc built, and, in tests, one for the emulated GPU.

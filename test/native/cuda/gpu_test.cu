@@ -161,9 +161,9 @@ void checkRules() {
 
 // A recording does nothing by itself, and each time it is replayed what its kernels would, on what the memory holds then.
 void checkRecording() {
+  const Stream stream;  // before the uploads, which go into it
   const std::vector<int32_t> values(32, 5);
   const DeviceMemory from = onDevice(values), to = onDevice(values), copy = DeviceMemory(128);
-  const Stream stream;
   const auto launchAdd = [&](int32_t step) {
     launch(1, 32, 0, addTo, static_cast<const int32_t*>(from.data()), static_cast<int32_t*>(to.data()), step);
   };
