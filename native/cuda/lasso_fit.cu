@@ -1,8 +1,6 @@
 // Fits on GPUs: a design uploaded to each device, and a host thread a device that serves the targets of a fit.
 #include <memory>
 #include <mutex>
-#include <new>
-#include <thread>
 
 #include "cuda/lasso_workers.h"
 #include "cuda/over_devices.h"
@@ -20,7 +18,7 @@ class Fit final : public GpuFit {
 
   Status upload(const GpuOptions& gpu, int64_t numTargets) {
     const int64_t share = (numTargets + static_cast<int64_t>(devices_.size()) - 1) / static_cast<int64_t>(devices_.size());
-    return onDevices([&](size_t k) { uploaded_[k] = std::make_unique<GpuDesign>(*design_, options_, memoryOf(gpu), share); }, [] {});
+    return onDevices(devices_, [&](size_t k) { uploaded_[k] = std::make_unique<GpuDesign>(*design_, options_, memoryOf(gpu), share); }, [] {});
   }
 
   Status fit(const TargetView& targets, const TaskControl& control, std::vector<TargetFit>& fits) override {
@@ -34,7 +32,7 @@ class Fit final : public GpuFit {
     const int64_t threads = options_.threads > 0 ? options_.threads : allowedThreads();
     shared.threads = static_cast<int>(std::max<int64_t>(1, threads / static_cast<int64_t>(devices_.size())));
     const auto solve = options_.estimator == Estimator::marginal || targets.rowWeights ? fitOnHost : fitOnDevice;
-    const Status status = onDevices([&](size_t k) { solve(shared, *uploaded_[k], devices_[k]); }, [&] { shared.stop = true; });
+    const Status status = onDevices(devices_, [&](size_t k) { solve(shared, *uploaded_[k], devices_[k]); }, [&] { shared.stop = true; });
     if (!status.ok()) return status;
     if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "the fit was stopped before it was complete.");
     return Status::success();
@@ -43,32 +41,6 @@ class Fit final : public GpuFit {
   bool hasTables() const override { return uploaded_[0]->view().tables > 0; }
 
  private:
-  // work(k) on a host thread and a stream of device k; failed() where it throws, and the first device's error is the result.
-  template <typename Work, typename Failed>
-  Status onDevices(const Work& work, const Failed& failed) {
-    std::vector<Status> statuses(devices_.size());
-    const auto run = [&](size_t k) {
-      try {
-        useDevice(devices_[k]);
-        const Stream stream;
-        work(k);
-      } catch (const GpuError& error) {
-        statuses[k] = error.status();
-      } catch (const std::bad_alloc&) {
-        statuses[k] = Status::error("LETHE_MEMORY_SHORT", "the fit needs more host memory than there is. Fit fewer targets at once.");
-      }
-      if (!statuses[k].ok()) failed();
-    };
-    std::vector<std::thread> threads;
-    for (size_t k = 1; k < devices_.size(); ++k) threads.emplace_back(run, k);
-    run(0);
-    for (std::thread& thread : threads) thread.join();
-    for (const Status& status : statuses) {
-      if (!status.ok()) return status;
-    }
-    return Status::success();
-  }
-
   std::shared_ptr<const LassoDesign> design_;
   FitOptions options_;
   std::vector<int> devices_;

@@ -18,7 +18,6 @@ namespace {
 
 constexpr int64_t kMostSlots = 4096;  // targets in flight
 constexpr int64_t kBatch = 256;       // of them started together, at most
-constexpr int64_t kLine = 16;         // targets read together: neighbours in memory
 
 struct Flight {
   int64_t target = -1, serial = 0;  // serial: in order of their starts; the last is the youngest
@@ -96,14 +95,10 @@ class Worker {
       if (joins) lines.back().to = k + 1;
       else lines.push_back({k, k + 1});
     }
-    const std::vector<int32_t>& models = shared_.design.modelOfRow();
     parallelFor(static_cast<int64_t>(lines.size()), shared_.threads, [&](int64_t line, int) {
       const Span span = lines[static_cast<size_t>(line)];
-      for (size_t row = 0; row < models.size(); ++row) {
-        if (models[row] < 0) continue;
-        const float* values = shared_.targets.values + models[row] * shared_.targets.rowStride + targets[static_cast<size_t>(span.from)];
-        for (int64_t k = span.from; k < span.to; ++k) columns_[static_cast<size_t>(k * rows) + row] = values[k - span.from];
-      }
+      const int64_t first = targets[static_cast<size_t>(span.from)];
+      shared_.readColumns({first, first + span.size()}, shared_.design.modelOfRow(), rows, columns_.data() + span.from * rows);
       for (int64_t k = span.from; k < span.to; ++k) fits_[static_cast<size_t>(k)] = isToFit(targets[static_cast<size_t>(k)], columns_.data() + k * rows);
     });
   }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "core/lasso_target.h"
 #include "cuda/lasso_memory.h"
@@ -28,6 +29,8 @@ class Worker {
                                        shared.targets.numTargets, kMostLanes);
     if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
     slots_.allocate(plan.slots);
+    everyModel_.resize(static_cast<size_t>(shared.design.numModels()));
+    std::iota(everyModel_.begin(), everyModel_.end(), 0);
     flights_.resize(static_cast<size_t>(plan.slots));
     commands_.resize(flights_.size());
     units_.resize(flights_.size());
@@ -58,16 +61,11 @@ class Worker {
 
   // values_: (targets, models)
   void readTargets(Span span) {
-    const TargetView& targets = shared_.targets;
     const int64_t models = shared_.design.numModels();
     values_.resize(static_cast<size_t>(span.size() * models));
-    constexpr int64_t kLine = 16;  // read together: neighbours in memory
     parallelFor((span.size() + kLine - 1) / kLine, shared_.threads, [&](int64_t line, int) {
       const int64_t from = line * kLine, to = std::min(from + kLine, span.size());
-      for (int64_t model = 0; model < models; ++model) {
-        const float* row = targets.values + model * targets.rowStride + span.from;
-        for (int64_t k = from; k < to; ++k) values_[static_cast<size_t>(k * models + model)] = row[k];
-      }
+      shared_.readColumns({span.from + from, span.from + to}, everyModel_, models, values_.data() + from * models);
     });
   }
 
@@ -179,6 +177,7 @@ class Worker {
   std::vector<int64_t> totals_;
   std::vector<int8_t> limbs_;      // (lanes, kMaxLimbs, rows)
   std::vector<float> values_;
+  std::vector<int32_t> everyModel_;  // 0, 1, ...
 };
 
 }  // namespace

@@ -18,6 +18,8 @@ struct Span {
   int64_t size() const { return to - from; }
 };
 
+constexpr int64_t kLine = 16;  // targets that are read together: neighbours in memory
+
 struct Shared {
   const LassoDesign& design;
   const TargetView& targets;
@@ -34,6 +36,14 @@ struct Shared {
   Span take(int64_t most) {
     const int64_t count = targets.numTargets, from = std::min(nextTarget.fetch_add(std::max<int64_t>(most, 0)), count);
     return {from, std::min(from + std::max<int64_t>(most, 0), count)};
+  }
+  // columns: (span, stride) of these targets; their row r is of model models[r], and left as it is where that is -1.
+  void readColumns(Span span, const std::vector<int32_t>& models, int64_t stride, float* columns) const {
+    for (size_t row = 0; row < models.size(); ++row) {
+      if (models[row] < 0) continue;
+      const float* values = targets.values + models[row] * targets.rowStride + span.from;
+      for (int64_t k = 0; k < span.size(); ++k) columns[k * stride + static_cast<int64_t>(row)] = values[k];
+    }
   }
   void finishedOne() { control.report(static_cast<double>(numDone.fetch_add(1) + 1), static_cast<double>(targets.numTargets)); }
 };

@@ -28,8 +28,35 @@ inline int64_t itemsThatFit(int64_t items, int64_t unit, int64_t most, int64_t f
                                                    ". Raise the limit, free the GPU, or use the CPU (--device cpu).");
 }
 
+// Calls work(k) for every device on a host thread and a stream of its own; failed() where it throws. The error of the first device that has one is
+// the result.
+template <typename Work, typename Failed>
+Status onDevices(const std::vector<int>& devices, const Work& work, const Failed& failed) {
+  std::vector<Status> results(devices.size());
+  const auto run = [&](size_t k) {
+    try {
+      useDevice(devices[k]);
+      const Stream stream;
+      work(k);
+    } catch (const GpuError& error) {
+      results[k] = error.status();
+    } catch (const std::bad_alloc&) {
+      results[k] = Status::error("LETHE_MEMORY_EXHAUSTED", "not enough memory of the host for an op on the GPU. Give it less at once.");
+    }
+    if (!results[k].ok()) failed();
+  };
+  std::vector<std::thread> threads;
+  for (size_t k = 1; k < devices.size(); ++k) threads.emplace_back(run, k);
+  run(0);
+  for (std::thread& thread : threads) thread.join();
+  for (const Status& result : results) {
+    if (!result.ok()) return result;
+  }
+  return Status::success();
+}
+
 // Calls share(begin, end, done) on a thread, device and stream each, for neighbouring parts of [0, items); done(count) reports finished
-// items and returns false when the op should stop. The error of the first device that has one is the result.
+// items and returns false when the op should stop.
 template <typename Share>
 Status overDevices(const GpuOptions& options, int64_t items, const TaskControl& control, const Share& share) {
   std::vector<int> devices;
@@ -42,29 +69,12 @@ Status overDevices(const GpuOptions& options, int64_t items, const TaskControl& 
     if (count > 0) control.report(static_cast<double>(finished += count), static_cast<double>(items));
     return !control.aborted() && !failed.load();
   };
-  std::vector<Status> results(devices.size());
-  const auto run = [&](int64_t part) {
-    Status& result = results[static_cast<size_t>(part)];
-    const int64_t begin = items * part / parts, end = items * (part + 1) / parts;
-    if (begin == end) return;
-    try {
-      useDevice(devices[static_cast<size_t>(part)]);
-      const Stream stream;
-      if (done(0)) share(begin, end, done);
-    } catch (const GpuError& error) {
-      result = error.status();
-    } catch (const std::bad_alloc&) {
-      result = Status::error("LETHE_MEMORY_EXHAUSTED", "not enough memory of the host for an op on the GPU.");
-    }
-    if (!result.ok()) failed.store(true);
+  const auto work = [&](size_t k) {
+    const int64_t part = static_cast<int64_t>(k), begin = items * part / parts, end = items * (part + 1) / parts;
+    if (begin < end && done(0)) share(begin, end, done);
   };
-  std::vector<std::thread> threads;
-  for (int64_t part = 1; part < parts; ++part) threads.emplace_back(run, part);
-  run(0);
-  for (std::thread& thread : threads) thread.join();
-  for (const Status& result : results) {
-    if (!result.ok()) return result;
-  }
+  const Status result = onDevices(devices, work, [&] { failed.store(true); });
+  if (!result.ok()) return result;
   if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "stopped on request before everything was done.");
   return Status::success();
 }

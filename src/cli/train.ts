@@ -112,7 +112,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     ...trainingJob(recipe, options.seed, model, subset(model)),
     ...(initial ? { initialParameters: initial } : {}),
   });
-  const initialSha256 = initial ? { initialSha256: sha256(new Uint8Array(initial.buffer)) } : {};
+  const initialSha256 = initial ? { initialSha256: sha256(initial) } : {};
   const command = {
     dataset: dataset.sha256,
     net: net.onnx ? sha256(net.onnx) : net.name,
@@ -129,7 +129,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     models,
     out: options.out,
     splits: splitsOf(numTrain, dataset.numValidation),
-    command: (model) => ({ ...command, subset: hashOf(subset(model)) }),
+    command: (model) => ({ ...command, subset: sha256(subset(model)) }),
     label: 'train',
     threads: options.threads,
     signal: interruptSignal({ resumes: true }),
@@ -146,10 +146,6 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
   if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
-}
-
-function hashOf(indices: Int32Array): string {
-  return sha256(new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength));
 }
 
 async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<NetSpec> {

@@ -207,16 +207,12 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
     dataset: dataset.sha256,
     method: method.name,
     setting,
-    forgetSet: { index: request.forgetSetIndex, sha256: sha256(bytesOf(forget)) },
-    ...(request.start ? { startSha256: sha256(bytesOf(request.start.parameters)) } : {}),
+    forgetSet: { index: request.forgetSetIndex, sha256: sha256(forget) },
+    ...(request.start ? { startSha256: sha256(request.start.parameters) } : {}),
     ...engineIdentity(engine),
   };
   const threads = context.threads ?? 0;
   return makeModels({ engine, net, dataset, jobs, models, out, splits, command: () => command, label: method.name, threads, signal });
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Int32Array | Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Undefined for methods that train nothing. */

@@ -101,9 +101,14 @@ export function openDesign(
 const inFlight = 48;
 const workingSet = 1024;
 
-/** Bits in two orders, Gram tables of each set of models, and what every worker keeps of its targets. */
+/** In two orders. */
+function bitsBytes(numModels: number, numTrain: number, subsets: number): number {
+  return 2 * numTrain * Math.ceil(numModels / 64 + subsets) * 8;
+}
+
+/** Bits, Gram tables of each set of models, and what every worker keeps of its targets. */
 function solverBytes({ numModels, numTrain }: Masks, subsets: number, gramBytes: number, threads: number): number {
-  const bits = 2 * numTrain * Math.ceil(numModels / 64 + subsets) * 8;
+  const bits = bitsBytes(numModels, numTrain, subsets);
   const tables = Math.min(2 * numTrain * numTrain * subsets, gramBytes);
   const set = Math.min(workingSet, numTrain, numModels);
   const worker = (numModels + numTrain) * 160 + inFlight * (40 * numModels + 12 * numTrain + 4 * set * set);
@@ -115,7 +120,7 @@ const hostLanes = 256;
 
 /** Tables are the devices' own. With row weights the host's solvers keep the sets of models of each target. */
 function gpuSolverBytes({ numModels, numTrain }: Masks, subsets: number): number {
-  const bits = 2 * numTrain * Math.ceil(numModels / 64 + subsets) * 8;
+  const bits = bitsBytes(numModels, numTrain, subsets);
   const set = Math.min(workingSet, numTrain, numModels);
   const lane = 60 * numModels + (20 + 20 * subsets) * numTrain + 4 * set * set;
   return bits + nativeAddon().systemInfo().cuda.devices.length * hostLanes * lane;

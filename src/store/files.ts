@@ -120,10 +120,12 @@ export async function readWhole(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
-export function sha256(content: Uint8Array | string): string {
+/** Of a text in UTF-8, or the bytes of an array. */
+export function sha256(content: ArrayBufferView | string): string {
   const hash = createHash('sha256');
-  if (typeof content === 'string') hash.update(content);
-  else for (let at = 0; at < content.length; at += chunkBytes) hash.update(content.subarray(at, at + chunkBytes));
+  if (typeof content === 'string') return hash.update(content).digest('hex');
+  const bytes = new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
+  for (let at = 0; at < bytes.length; at += chunkBytes) hash.update(bytes.subarray(at, at + chunkBytes));
   return hash.digest('hex');
 }
 

@@ -60,7 +60,7 @@ export async function readFinishedModel(
   try {
     const { parameters, metadata } = await readCheckpoint(file, layout);
     requireSame(folder, file, metadata.get('command'), command);
-    if (metadata.get('parametersSha256') !== hashOf(parameters)) return undefined;
+    if (metadata.get('parametersSha256') !== sha256(parameters)) return undefined;
     const loss = Number(metadata.get('loss'));
     const [status, gradientImages] = [metadata.get('status') as JobStatus, Number(metadata.get('gradientImages'))];
     return { made: { model, status, loss, gradientImages }, parameters };
@@ -91,12 +91,8 @@ export async function publishModel(
     loss: String(loss),
     gradientImages: String(gradientImages),
     command: JSON.stringify(command),
-    parametersSha256: hashOf(parameters),
+    parametersSha256: sha256(parameters),
   });
-}
-
-function hashOf(parameters: Float32Array): string {
-  return sha256(new Uint8Array(parameters.buffer, parameters.byteOffset, parameters.byteLength));
 }
 
 function requireSame(folder: string, file: string, text: string | undefined, command: ModelCommand): void {
