@@ -97,6 +97,14 @@ inline int multiprocessors() {
   return count;
 }
 
+// Shared memory a block may have on the calling thread's GPU, static and dynamic together.
+inline int64_t mostSharedBytes() {
+  int device = 0, bytes = 0;
+  checkGpu(cudaGetDevice(&device), "cudaGetDevice");
+  checkGpu(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
+  return bytes;
+}
+
 // The calling thread's launches and copies go in order into a stream of their own while this lives.
 class Stream {
  public:
@@ -215,9 +223,12 @@ inline void clear(void* device, int64_t bytes) {
 
 template <typename... Parameters, typename... Arguments>
 void launch(dim3 grid, dim3 block, int64_t sharedBytes, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  if (sharedBytes > 48 * 1024) {
-    checkGpu(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
-             "asking for shared memory");
+  if (sharedBytes > 48 * 1024) {  // always as much as there is: another thread may launch the same kernel with more
+    const void* function = reinterpret_cast<const void*>(kernel);
+    cudaFuncAttributes uses;
+    checkGpu(cudaFuncGetAttributes(&uses, function), "cudaFuncGetAttributes");
+    const int most = static_cast<int>(mostSharedBytes() - static_cast<int64_t>(uses.sharedSizeBytes));
+    checkGpu(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most), "asking for shared memory");
   }
   kernel<<<grid, block, static_cast<size_t>(sharedBytes), currentStream>>>(std::forward<Arguments>(arguments)...);
   checkGpu(cudaGetLastError(), "launching a kernel");
