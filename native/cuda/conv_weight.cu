@@ -35,7 +35,7 @@ struct WeightGradient {
 // xVectors, dyVectors: read 16 bytes at a time.
 template <bool xVectors, bool dyVectors, int width>
 __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient g) {
-  constexpr int kTall = width == 128 ? 4 : 2, kWarpsAcross = width / 32, kStageSize = (kRows + width) * kSteps;
+  constexpr int kWide = width / 16, kStageSize = (kRows + width) * kSteps;
   Bf16* tiles = dynamicShared<Bf16>();
   const ConvShape& s = g.shape;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   const int64_t pixels = g.dy.n * g.dy.h * g.dy.w, stages = (pixels + kSteps - 1) / kSteps;
   const int64_t first = stages * split / g.splits, last = stages * (split + 1) / g.splits;
 
-  // This thread loads vector `vector` of pixels pixel[0], pixel[1] of each stage: 8 of the rows, at these offsets from the window's corner.
+  // This thread loads vector `vector` of kPixelsEach pixels of each stage: 8 of the rows, at these offsets from the window's corner.
   const int vector = thread % 16;
   constexpr int kOffsets = xVectors ? 1 : 8;
   int64_t offsets[kOffsets];
@@ -52,9 +52,10 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
     const int64_t row = firstRow + vector * 8 + k, tap = row / s.inChannels;
     offsets[k] = row < depth ? (tap / s.kernel) * g.x.rowStride() + tap % s.kernel * s.inChannels + row % s.inChannels : -1;
   }
-  PixelCursor pixel[2];
-  for (int k = 0; k < 2; ++k) {
-    const int64_t index = first * kSteps + thread / 16 + 16 * k, inside = index % (g.dy.h * g.dy.w);
+  constexpr int kPixelsApart = kThreads / 16, kPixelsEach = kSteps / kPixelsApart;
+  PixelCursor pixel[kPixelsEach];
+  for (int k = 0; k < kPixelsEach; ++k) {
+    const int64_t index = first * kSteps + thread / 16 + kPixelsApart * k, inside = index % (g.dy.h * g.dy.w);
     pixel[k] = {index, index / (g.dy.h * g.dy.w), inside / g.dy.w, inside % g.dy.w};
   }
 
@@ -62,9 +63,9 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
     if (stage < last) {
       Bf16* a = tiles + (stage - first) % kStages * kStageSize;
       Bf16* b = a + kRows * kSteps;
-      for (int k = 0; k < 2; ++k) {
+      for (int k = 0; k < kPixelsEach; ++k) {
         PixelCursor& at = pixel[k];
-        const int step = thread / 16 + 16 * k;
+        const int step = thread / 16 + kPixelsApart * k;
         const bool inside = at.index < pixels;
         const Bf16* corner = inside ? g.x.pixel(at.image, at.y * s.stride - s.pad, at.x * s.stride - s.pad) : g.x.data;
         Bf16* aVector = a + inStepOrder<kRows>(step, vector);
@@ -102,8 +103,8 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
     commitCopies();
   };
 
-  float sums[kTall][4][4] = {};
-  const int row = warp / kWarpsAcross * kTall * 16, column = warp % kWarpsAcross * 32;
+  float sums[kTall][kWide][4] = {};
+  const int row = warpRow(warp), column = warpColumn(warp, width);
   for (int k = 0; k < kStages - 1; ++k) load(first + k);
   for (int64_t stage = first; stage < last; ++stage) {
     waitCopies<kStages - 2>();
@@ -115,8 +116,11 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   waitCopies<0>();
 
   float* part = g.parts + split * depth * s.outChannels;
+  LETHE_UNROLL
   for (int i = 0; i < kTall; ++i)
-    for (int j = 0; j < 4; ++j)
+    LETHE_UNROLL
+    for (int j = 0; j < kWide; ++j)
+      LETHE_UNROLL
       for (int k = 0; k < 4; ++k) {
         const int64_t atRow = firstRow + row + 16 * i + lane / 4 + k / 2 * 8, atColumn = firstColumn + column + 8 * j + lane % 4 * 2 + k % 2;
         if (atRow < depth && atColumn < s.outChannels) part[atRow * s.outChannels + atColumn] = sums[i][j][k];
