@@ -8,42 +8,47 @@ namespace lasso {
 namespace {
 
 constexpr int kColumns = 128, kSides = 128;  // tile: columns of X; bytes of residuals: targets * limbs
+constexpr int kProductThreads = 128, kGroups = kSides / 8;
 constexpr int kStages = 3, kBitBytes = kColumns * 16, kStageBytes = kBitBytes + kSides * static_cast<int>(kRowTile);
 
 // Within 32 rows the order is free as long as both operands agree. Byte 4q + r holds row q + 8r, so that four bits of a word become an
-// operand of the product by one shift and one mask. Warps take 32 columns and eight groups of eight sides; sides are ordered so that a
-// thread holds all limbs of its targets: group = (targets of eight) * limbs + limb.
+// operand of the product by one shift and one mask. Warps take 32 columns and all sides, so that the shifts serve as many products as
+// registers allow; sides are ordered so that a thread holds all limbs of its targets: group of eight sides = (targets of eight) * limbs + limb.
 template <int kLimbs>
-__global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, SlotsView slots, const Command* commands, int64_t first, int64_t count) {
+__global__ void __launch_bounds__(kProductThreads, 2) correlateKernel(DesignView design, SlotsView slots, const Command* commands, int64_t first, int64_t count) {
   constexpr int kTargets = kSides / kLimbs;
   uint8_t* shared = dynamicShared<uint8_t>();
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32, g = lane / 4, t = lane % 4;
   const int64_t firstColumn = static_cast<int64_t>(blockIdx.x) * kColumns, firstTarget = static_cast<int64_t>(blockIdx.y) * kTargets;
-  const int64_t rows = design.words * 32, steps = rows / kRowTile;
-  const int warpColumn = warp % 4 * 32, warpGroup = warp / 4 * 8;
-  int32_t sums[2][8][4] = {};
+  const int64_t rows = design.words * 32;
+  const int steps = static_cast<int>(rows / kRowTile);
+  const int warpColumn = warp * 32;
+  int32_t sums[2][kGroups][4] = {};
 
-  const auto load = [&](int64_t step) {
+  // This thread loads a column's bits, and chunk thread % 8 of sides thread / 8, + 16, ... of which the target is thread / 8 % 8 in its group.
+  static_assert(kProductThreads == kColumns);
+  const bool columnThere = firstColumn + thread < design.columns;
+  const uint32_t* bits = design.bits + (columnThere ? firstColumn + thread : 0) * design.words;
+  const int rowChunks = static_cast<int>(rows / 16), to = thread / 8 * static_cast<int>(kRowTile) + (thread % 8 ^ (thread / 8 & 7)) * 16;
+  const int targetsLeft = static_cast<int>(count - firstTarget) - thread / 8 % 8;  // of this one and those behind it
+  const int8_t* from = slots.limbs + (first + (targetsLeft > 0 ? firstTarget + thread / 8 % 8 : 0)) * kMaxLimbs * rows + thread % 8 * 16;
+
+  const auto load = [&](int step) {
     uint8_t* stage = shared + step % kStages * kStageBytes;
-    if (thread < kColumns) {
-      const int64_t column = firstColumn + thread;
-      const bool valid = column < design.columns;
-      copyAsync16(stage + thread * 16, design.bits + (valid ? column : 0) * design.words + step * 4, valid);
-    }
-    for (int k = 0; k < 4; ++k) {
-      const int at = k * kThreads + thread, side = at / 8, chunk = at % 8, group = side / 8;
-      const int64_t target = firstTarget + group / kLimbs * 8 + side % 8;
-      const bool valid = target < count;
-      const int8_t* from = slots.limbs + ((first + (valid ? target : 0)) * kMaxLimbs + group % kLimbs) * rows + step * kRowTile + chunk * 16;
-      copyAsync16(stage + kBitBytes + side * kRowTile + (chunk ^ (side & 7)) * 16, from, valid);
+    copyAsync16(stage + thread * 16, bits + step * 4, columnThere);
+    for (int k = 0; k < kSides * 8 / kProductThreads; ++k) {
+      const int group = k * (kProductThreads / 64) + thread / 64;
+      const bool valid = group / kLimbs * 8 < targetsLeft;
+      const int64_t chunk = valid ? (group / kLimbs * 8 * kMaxLimbs + group % kLimbs) * rowChunks + step * (static_cast<int>(kRowTile) / 16) : 0;
+      copyAsync16(stage + kBitBytes + to + k * (kProductThreads / 8) * static_cast<int>(kRowTile), from + chunk * 16, valid);
     }
   };
 
-  for (int64_t step = 0; step < kStages - 1; ++step) {
+  for (int step = 0; step < kStages - 1; ++step) {
     if (step < steps) load(step);
     commitCopies();
   }
-  for (int64_t step = 0; step < steps; ++step) {
+  for (int step = 0; step < steps; ++step) {
     waitCopies<kStages - 2>();
     __syncthreads();
     if (step + kStages - 1 < steps) load(step + kStages - 1);
@@ -73,8 +78,8 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
         }
       }
       LETHE_UNROLL
-      for (int j = 0; j < 8; j += 2) {
-        const int side = (warpGroup + j + lane / 16) * 8 + lane % 8, chunk = s * 2 + lane / 8 % 2;
+      for (int j = 0; j < kGroups; j += 2) {
+        const int side = (j + lane / 16) * 8 + lane % 8, chunk = s * 2 + lane / 8 % 2;
         uint32_t r[4];
         loadMatrix4(r, stage + kBitBytes + side * kRowTile + (chunk ^ (side & 7)) * 16);
         const uint32_t left[2] = {r[0], r[1]}, right[2] = {r[2], r[3]};
@@ -88,14 +93,14 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
   }
 
   LETHE_UNROLL
-  for (int group = 0; group < 8; group += kLimbs) {
+  for (int group = 0; group < kGroups; group += kLimbs) {
     LETHE_UNROLL
     for (int e = 0; e < 2; ++e) {
-      const int64_t target = firstTarget + (warpGroup + group) / kLimbs * 8 + 2 * t + e;
+      const int64_t target = firstTarget + group / kLimbs * 8 + 2 * t + e;
       if (target >= count) continue;
       const Command& command = commands[first + target];
       const double unit = slots.unit[first + target], share = static_cast<double>(slots.total[first + target]) / command.count;
-      double* to = slots.correlation + (first + target) * design.columns;
+      double* result = slots.correlation + (first + target) * design.columns;
       const int32_t* seen = design.seen + command.subset * design.columns;
       LETHE_UNROLL
       for (int i = 0; i < 2; ++i) {
@@ -106,7 +111,7 @@ __global__ void __launch_bounds__(kThreads) correlateKernel(DesignView design, S
           int64_t sum = 0;
           LETHE_UNROLL
           for (int limb = kLimbs - 1; limb >= 0; --limb) sum = sum * 256 + sums[i][group + limb][2 * h + e];
-          to[column] = unit * (static_cast<double>(sum) - share * seen[column]);
+          result[column] = unit * (static_cast<double>(sum) - share * seen[column]);
         }
       }
     }
@@ -134,7 +139,7 @@ void correlate(const DesignView& design, const SlotsView& slots, const Command* 
   if (count == 0) return;
   const int64_t targets = kSides / limbs;
   const dim3 grid(static_cast<unsigned>((design.columns + kColumns - 1) / kColumns), static_cast<unsigned>((count + targets - 1) / targets));
-  launch(grid, dim3(kThreads), kStages * kStageBytes, limbs == kPathLimbs ? correlateKernel<kPathLimbs> : correlateKernel<kExactLimbs>, design, slots,
+  launch(grid, dim3(kProductThreads), kStages * kStageBytes, limbs == kPathLimbs ? correlateKernel<kPathLimbs> : correlateKernel<kExactLimbs>, design, slots,
          commands, first, count);
 }
 
