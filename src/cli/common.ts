@@ -17,6 +17,8 @@ function jsonNumber(_key: string, value: unknown): unknown {
 /** Options that mean the same everywhere say the same everywhere. */
 export const jsonHelp = 'print a JSON document to stdout';
 export const dataHelp = 'folder of the data set (default: LETHE_DATA)';
+/** Of verbs that only read a run folder. */
+export const oldDataHelp = 'folder of the data set, for a run of an earlier version only';
 export const threadsHelp = 'processors to use, 0 for all allowed';
 
 /** An option with a value that is not shown as it is written, such as a list. `text`: the default, as it would be written. */

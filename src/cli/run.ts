@@ -12,11 +12,23 @@ import { renderKlomTable } from '../report/index.js';
 import { readSessions, runningSession } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
-import { action, type Command, compact, dataHelp, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
+import {
+  action,
+  type Command,
+  compact,
+  dataHelp,
+  duration,
+  emitJson,
+  integerAtLeast,
+  jsonHelp,
+  oldDataHelp,
+  say,
+  threadsHelp,
+} from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 import { formatBytes } from './memory.js';
-import { planSession, reopenSession, type SessionOptions } from './session.js';
+import { planSession, reopenSession, type SessionOptions, viewRun } from './session.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
@@ -44,7 +56,7 @@ export function registerRun(program: Command): void {
     .command('status')
     .argument('<run>', 'run folder')
     .description('what is done and what is left')
-    .option('--data <dir>', dataHelp)
+    .option('--data <dir>', oldDataHelp)
     .option('--json', jsonHelp)
     .action(action(statusVerb));
   program
@@ -124,13 +136,13 @@ async function measureRate({ plan, dataset, engine, net, threads }: Awaited<Retu
 }
 
 async function statusVerb(root: string, options: { data?: string; json?: boolean }): Promise<void> {
-  const { session, context } = await reopenSession(root, { ...options, threads: 0 });
-  const stages = await statusOf(context.run, session.stages);
+  const view = await viewRun(root, options.data);
+  const stages = await statusOf(view.run, view.stages);
   const sessions = await readSessions(path.resolve(root));
   const done = stages.reduce((sum, stage) => sum + stage.tasksDone, 0);
   const tasks = stages.reduce((sum, stage) => sum + stage.tasks, 0);
   if (options.json) {
-    emitJson('status', { run: path.resolve(root), plan: session.plan.name, tasksDone: done, tasks, stages, sessions });
+    emitJson('status', { run: path.resolve(root), plan: view.plan.name, tasksDone: done, tasks, stages, sessions });
     return;
   }
   for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);
