@@ -6,6 +6,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import { type RunOutcome, runStages } from '../jobs/execute.js';
 import { statusOf } from '../jobs/estimate.js';
 import type { ExecutorName } from '../jobs/executor.js';
+import { takeOver } from '../jobs/reuse.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { collectReport } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
@@ -15,11 +16,14 @@ import { runningSession, startSession } from '../store/provenance.js';
 import type { Plan, ReportData } from '../types.js';
 import { createProgress, interruptSignal, say } from './common.js';
 import type { EngineFlags } from './engine.js';
+import { openReuse } from './reuse.js';
 import { openSession, planSession } from './session.js';
 
 export interface ExecutePlanOptions extends EngineFlags {
   out?: string;
   data?: string;
+  /** An earlier run, of another plan. */
+  reuse?: string;
   threads: number;
   executor: ExecutorName;
   workers: number;
@@ -32,6 +36,8 @@ export interface FinishedRun {
   page: string;
   tasksRun: number;
   tasksSkipped: number;
+  /** Taken over from an earlier run; of tasksSkipped. */
+  tasksReused: number;
 }
 
 /**
@@ -43,9 +49,12 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   const session = await planSession(plan, options, options, onnx);
   const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);
+  const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
+  const tasksReused = reuse ? await takeOver(context.run, reuse.run, reuse.reusable) : 0;
+  if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
   await sayWhatIsThere(plan.name, root, session.stages, context);
   const finishSession = await startSession(root, {
     command: process.argv.slice(2),
@@ -79,7 +88,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
     throw tasksFailed(outcome, root);
   }
   const report = await collectReport(context.run, plan, dataset, engine);
-  return { root, report, page: path.join(root, layout.report(reportPage)), ...outcome };
+  return { root, report, page: path.join(root, layout.report(reportPage)), tasksReused, ...outcome };
 }
 
 async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run }: TaskContext): Promise<void> {

@@ -28,10 +28,12 @@ import {
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 import { formatBytes } from './memory.js';
+import { openReuse } from './reuse.js';
 import { planSession, reopenSession, type SessionOptions, viewRun } from './session.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
+  reuse?: string;
   executor: ExecutorName;
   workers: number;
   dryRun?: boolean;
@@ -43,6 +45,10 @@ export function registerRun(program: Command): void {
     .argument('<plan>', 'plan file (.json, .yaml)')
     .description('run an experiment; the same command resumes it')
     .option('--out <dir>', 'run folder (default: runs/<plan name>)')
+    .option(
+      '--reuse <run>',
+      'an earlier run of the same data and engine: what this plan has in common with its plan is taken over, checked, not made again',
+    )
     .option('--data <dir>', dataHelp)
     .addOption(
       new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'),
@@ -82,11 +88,11 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
     return;
   }
   const started = Date.now();
-  const { root, report, page, tasksRun, tasksSkipped } = await executePlan(plan, options, onnx);
+  const { root, report, page, tasksRun, tasksSkipped, tasksReused } = await executePlan(plan, options, onnx);
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
     const { dataDescription, scores, floors, lds } = report;
-    emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, scores, floors, lds, report: page });
+    emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, tasksReused, scores, floors, lds, report: page });
     return;
   }
   process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);
@@ -96,13 +102,15 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
 async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
-  const stages = estimateStages(session.stages);
+  const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
+  const reused = new Set(reuse?.reusable.map(({ task }) => task.id));
+  const stages = estimateStages(session.stages.map(({ name, tasks }) => ({ name, tasks: tasks.filter(({ id }) => !reused.has(id)) })));
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);
   const totals = { tasks: total('tasks'), models: total('models'), files: total('files'), bytes: total('bytes'), cost: total('cost') };
   const seconds = totals.cost / rate;
   if (options.json) {
-    emitJson('dry-run', { plan: plan.name, stages, ...totals, imagesPerSecond: rate, seconds });
+    emitJson('dry-run', { plan: plan.name, stages, ...totals, tasksReused: reused.size, imagesPerSecond: rate, seconds });
     return;
   }
   for (const { stage, tasks, models, files, bytes, cost } of stages) {
@@ -111,6 +119,7 @@ async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | un
         `${formatBytes(bytes).padStart(9)} ${duration(cost / rate).padStart(8)}\n`,
     );
   }
+  if (reuse) process.stdout.write(`${reused.size} more tasks are taken over from ${reuse.run.root}\n`);
   process.stdout.write(
     `in all: ${totals.models} models, ${totals.files} files, ${formatBytes(totals.bytes)}, about ${duration(seconds)} ` +
       `at ${compact(rate)} images/s measured here\n`,
