@@ -4,8 +4,12 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 
+/** A verb prints one document: an error after it is for people only. */
+let documentPrinted = false;
+
 /** Prints one versioned document to stdout; stdout carries data only. */
 export function emitJson(kind: string, body: object): void {
+  documentPrinted = true;
   process.stdout.write(`${JSON.stringify({ document: `lethe.${kind}`, version: 1, ...body }, jsonNumber)}\n`);
 }
 
@@ -144,7 +148,11 @@ function exitCodeOf(error: unknown): ExitCode {
 /** Prints an error for people (or as a document with --json) and sets the exit code; never calls exit, which would truncate pipes. */
 export function reportError(error: unknown, json: boolean): void {
   const text = error instanceof Error ? error.message : String(error);
-  if (json) emitJson('error', { code: errorCode(error) ?? 'LETHE_INTERNAL_ERROR', message: text });
+  if (json && !documentPrinted) {
+    const { expected, received, action: advice } = error instanceof LetheError ? error : ({} as Partial<LetheError>);
+    const code = errorCode(error) ?? 'LETHE_INTERNAL_ERROR';
+    emitJson('error', { code, message: text, expected, received, action: advice, exitCode: exitCodeOf(error) });
+  }
   say(`${pc.red('error')} ${text}`);
   if (!errorCode(error)?.startsWith('LETHE_') && error instanceof Error && error.stack) say(error.stack);
   process.exitCode = exitCodeOf(error);
@@ -153,6 +161,7 @@ export function reportError(error: unknown, json: boolean): void {
 /** Wraps a verb's action so that a thrown error becomes a message and an exit code. */
 export function action<Arguments extends unknown[]>(run: (...args: Arguments) => Promise<void>): (...args: Arguments) => Promise<void> {
   return async (...args) => {
+    documentPrinted = false;
     try {
       await run(...args);
     } catch (error) {

@@ -57,3 +57,20 @@ it('a run of an earlier version asks for its data once', async () => {
   expect((await lethe(['status', run, '--data', at('moved')])).code).toBe(0);
   expect((await lethe(['status', run])).code).toBe(0);
 }, 120000);
+
+it('a verb prints one document, also when it ends with an error', async () => {
+  fs.cpSync(run, at('damaged'), { recursive: true });
+  fs.truncateSync(at('damaged', 'masks.arrow'), 100);
+  const damaged = await lethe(['verify', at('damaged'), '--json']);
+  expect(damaged.code).toBe(3);
+  expect(JSON.parse(damaged.stdout)).toMatchObject({ document: 'lethe.verify', damaged: [{ path: 'masks.arrow' }] });
+  expect(damaged.stderr).toMatch(/LETHE_RUN_DAMAGED/);
+  const absent = await lethe(['status', at('nowhere'), '--json']);
+  expect(JSON.parse(absent.stdout)).toMatchObject({
+    document: 'lethe.error',
+    code: 'LETHE_RUN_MISSING',
+    expected: 'a file plan.json in it',
+    action: expect.stringContaining('lethe run PLAN') as string,
+    exitCode: 2,
+  });
+});
