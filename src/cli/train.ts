@@ -26,7 +26,7 @@ import {
   threadsHelp,
 } from './common.js';
 import { type EngineFlags, engineOf, engineOptions } from './engine.js';
-import { describeModels, makeModels, modelRange, numbers } from './models.js';
+import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from './models.js';
 
 interface TrainVerbOptions extends EngineFlags {
   dataset: string;
@@ -144,6 +144,12 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     models: summaries,
   };
   await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
+  const { kind, learningRate } = recipe.schedule;
+  requireSomeTrained(
+    summaries,
+    `The usual cause is a learning rate that is too large: try less than ${learningRate} (--learning-rate, schedule ${kind}), ` +
+      `in another --out. What was made is in ${options.out}.`,
+  );
   if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
 }

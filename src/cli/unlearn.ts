@@ -21,7 +21,7 @@ import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
 import { action, type Command, dataHelp, emitJson, integerAtLeast, interruptSignal, jsonHelp, threadsHelp } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
-import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
+import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs, requireSomeTrained } from './models.js';
 import { reopenSession } from './session.js';
 
 interface UnlearnVerbOptions extends Partial<EngineFlags> {
@@ -120,6 +120,10 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   };
   await publishFile(path.join(options.out, 'forget-set.npy'), encodeIndices(forget));
   await publishFile(path.join(options.out, 'unlearn.json'), encodeJson(document));
+  requireSomeTrained(
+    summaries,
+    `The usual cause is a learning rate that is too large: try a smaller --set learningRate=RATE, in another --out. What was made is in ${options.out}.`,
+  );
   if (options.json) emitJson('unlearn', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${method.title}: ${describeModels(summaries)}, in ${options.out}\n`);
 }
