@@ -19,6 +19,8 @@ export interface Artefact {
   /** Number of rows (models, targets) inside and the first one's index, where that means something. */
   rows?: number;
   firstRow?: number;
+  /** What it took to make, where that is told. */
+  seconds?: number;
   /** sha256 of what it was made from, where the plan does not say it all. */
   inputSha256?: string;
 }
