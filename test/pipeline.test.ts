@@ -191,6 +191,18 @@ it('a wrong command line is a usage error with a code that helps', async () => {
   expect(JSON.parse(stdout)).toMatchObject({ document: 'lethe.error', code: 'LETHE_ARGUMENT_UNEXPECTED' });
 });
 
+it('more threads than processors: a warning and the same bytes; an absurd number: an error', async () => {
+  const out = path.join(folder, 'oversubscribed');
+  const { code, stderr } = await lethe(['run', planFile, '--out', out, '--threads', '1000', '--workers', '3']);
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/warning: --threads 1000, but this process may use \d+ processors?: it will not be faster/);
+  expect(stderr).toMatch(/warning: --workers is of --executor process only/);
+  expect(fingerprint(out)).toEqual(clean);
+  const absurd = await lethe(['run', planFile, '--out', out, '--threads', '20000']);
+  expect(absurd.code).toBe(2);
+  expect(absurd.stderr).toMatch(/LETHE_OPTION_INVALID.*at most 1024; received "20000"/);
+}, 120000);
+
 itWithData(
   'real CIFAR-10: the original knows its forget points, the oracle does not, DM-Direct lies between or beyond',
   async () => {

@@ -23,7 +23,7 @@ export const jsonHelp = 'print a JSON document to stdout';
 export const dataHelp = 'folder of the data set (default: LETHE_DATA)';
 /** Of verbs that only read a run folder. */
 export const oldDataHelp = 'folder of the data set, for a run of an earlier version only';
-export const threadsHelp = 'processors to use, 0 for all allowed';
+export const threadsHelp = 'processors to use, 0 for all allowed; more than there are give a warning, more than 1024 an error';
 
 /** An option with a value that is not shown as it is written, such as a list. `text`: the default, as it would be written. */
 export function optionWithDefault(flags: string, description: string, parse: (text: string) => unknown, text: string): Option {
@@ -115,6 +115,17 @@ export function integerAtLeast(minimum: number): (text: string) => number {
     const value = Number(text);
     if (!Number.isSafeInteger(value) || value < minimum)
       throw new InvalidArgumentError(`expected an integer >= ${minimum}; received "${text}".`);
+    return value;
+  };
+}
+
+const mostProcessors = 1024;
+
+/** Of --threads and --workers: no machine has more than so many, a number above them is a slip. */
+export function processorCount(minimum: number): (text: string) => number {
+  return (text) => {
+    const value = integerAtLeast(minimum)(text);
+    if (value > mostProcessors) throw new InvalidArgumentError(`expected at most ${mostProcessors}; received "${text}".`);
     return value;
   };
 }

@@ -21,6 +21,7 @@ import {
   jsonHelp,
   say,
   threadsHelp,
+  processorCount,
 } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
@@ -88,7 +89,7 @@ export function registerFit(program: Command): void {
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
     .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
     .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one)', 'cpu')
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
     .option('--export <format>', 'npy: also write dense weights.npy, bias.npy, lambda.npy, gap.npy')
     .option('--json', jsonHelp)

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { resolveDataDirectory } from '../data/registry.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
-import { action, Command, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
+import { action, Command, duration, emitJson, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 
@@ -22,7 +22,7 @@ export function registerQuickstart(program: Command): void {
     .description('data, models, datamodels, unlearning, KLOM table and report in about a minute')
     .option('--data <dir>', 'folder with CIFAR-10 (default: LETHE_DATA; without either: built-in synthetic images)')
     .option('--out <dir>', 'run folder (default: runs/quickstart, runs/quickstart-cifar10)')
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--json', jsonHelp)
     .action(action(quickstart));
 }

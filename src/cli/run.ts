@@ -19,11 +19,11 @@ import {
   dataHelp,
   duration,
   emitJson,
-  integerAtLeast,
   jsonHelp,
   oldDataHelp,
   say,
   threadsHelp,
+  processorCount,
 } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
@@ -53,8 +53,8 @@ export function registerRun(program: Command): void {
     .addOption(
       new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'),
     )
-    .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--workers <count>', 'worker processes of --executor process, with the same limits as --threads', processorCount(1), 2)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));
@@ -76,7 +76,7 @@ export function registerRun(program: Command): void {
     .command('worker', { hidden: true })
     .argument('<run>', 'run folder')
     .option('--data <dir>', dataHelp)
-    .option('--threads <count>', 'processors to use', integerAtLeast(0), 1)
+    .option('--threads <count>', 'processors to use', processorCount(0), 1)
     .action(action(workerVerb));
 }
 

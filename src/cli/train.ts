@@ -24,6 +24,7 @@ import {
   jsonHelp,
   say,
   threadsHelp,
+  processorCount,
 } from './common.js';
 import { type EngineFlags, engineOf, engineOptions } from './engine.js';
 import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from './models.js';
@@ -89,7 +90,7 @@ export function registerTrain(program: Command): void {
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--json', jsonHelp)
     .action(action(trainVerb));
 }
