@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { nativeAddon } from '../src/native/addon.js';
 import { Purpose, Random } from '../src/native/random.js';
 import { lethe, startLethe } from './helpers/lethe.js';
 import { cifar10SmallDirectory, itWithData } from './helpers/realData.js';
@@ -155,6 +156,14 @@ it('finds out that a forget set is impossible before anything is trained', async
     }
   }
   expect(fs.existsSync(out)).toBe(false);
+}, 120000);
+
+it('a device that is not here ends the run before anything is written', async () => {
+  const out = path.join(folder, 'gpu');
+  const { code, stderr } = await lethe(['run', planFile, '--out', out, '--device', 'cuda']);
+  if (nativeAddon().systemInfo().cuda.devices.length > 0) return expect(code).toBe(0);
+  expect({ code, folder: fs.existsSync(out) }).toEqual({ code: 4, folder: false });
+  expect(stderr).toContain('LETHE_GPU_UNAVAILABLE');
 }, 120000);
 
 it('--dry-run writes nothing', async () => {

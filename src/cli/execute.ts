@@ -10,6 +10,7 @@ import { takeOver } from '../jobs/reuse.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { collectReport } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
+import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
 import { runningSession, startSession } from '../store/provenance.js';
@@ -41,11 +42,13 @@ export interface FinishedRun {
 }
 
 /**
- * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED
+ * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED,
+ *   LETHE_GPU_UNAVAILABLE (exit code 4)
  */
 export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?: Uint8Array): Promise<FinishedRun> {
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
   const signal = interruptSignal({ resumes: true });
+  if (options.engine === 'native') chooseDevice(options.device); // before a folder is made that could not go on
   const session = await planSession(plan, options, options, onnx);
   const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);
@@ -97,7 +100,8 @@ async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run
   if (other) say(`${name}: process ${other.pid} works in this folder since ${other.startedAt}; both make the same files`);
   const statuses = await statusOf(run, stages);
   const count = (key: 'tasks' | 'tasksDone'): number => statuses.reduce((sum, status) => sum + status[key], 0);
-  if (count('tasksDone') > 0) say(`${name}: resuming, ${count('tasksDone')} of ${count('tasks')} tasks are finished`);
+  const [done, all] = [count('tasksDone'), count('tasks')];
+  if (done > 0) say(done === all ? `${name}: all ${all} tasks are finished` : `${name}: resuming, ${done} of ${all} tasks are finished`);
 }
 
 /** The workers share the processors the engine would use alone. */

@@ -61,7 +61,8 @@ export class ArtefactFolder {
     const manifest = await readManifest(this.root, artefact);
     const content = manifest && (await readWhole(file));
     if (!content) {
-      const received = manifest === undefined ? 'no readable manifest' : 'no file';
+      const there = (await fs.stat(file).catch(() => undefined)) !== undefined;
+      const received = there ? 'no readable manifest' : 'nothing there: not made yet, or removed';
       throw damaged('LETHE_ARTEFACT_MISSING', `${file} is not finished`, 'an artefact with its manifest', received, this.again);
     }
     const reason = difference(manifest, this.owner, { bytes: content.length, sha256: sha256(content) });

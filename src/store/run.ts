@@ -109,7 +109,7 @@ async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> 
   const intact = bytes && (manifestBytes === undefined ? isCanonical(bytes) : manifest?.sha256 === sha256(bytes));
   if (intact) {
     const stored = decodeJson(bytes, file) as Plan;
-    if (given) requireSame(file, stored, given, changedPlan);
+    if (given) requireSame(file, stored, given, changedPlan(root));
     if (manifest) return stored;
   } else if (bytes && (!given || (manifest ? manifest.planHash !== hash : planOf(bytes) !== hash))) {
     throw planDamaged(file, manifest !== undefined);
@@ -135,14 +135,20 @@ function isCanonical(bytes: Uint8Array): boolean {
   }
 }
 
-const changedPlan = {
+interface Refusal {
+  summary: string;
+  expected: string;
+  action: string;
+}
+
+const changedPlan = (root: string): Refusal => ({
   summary: 'the run was started with another plan',
   expected: 'the same plan',
   action:
     'Give the changed plan another folder or name, and take over what it has in common with the old one: ' +
-    'lethe run PLAN --out DIR --reuse RUN. Or restore the old plan.',
-};
-const changedIdentity = {
+    `lethe run PLAN --out DIR --reuse ${root}. Or restore the old plan.`,
+});
+const changedIdentity: Refusal = {
   summary: 'the run was started with other data, another engine or on another kind of processor',
   expected: 'the same, as other ones give other numbers',
   action:
@@ -151,7 +157,7 @@ const changedIdentity = {
 };
 
 /** @throws LETHE_PLAN_CHANGED */
-function requireSame(file: string, before: object, after: object, { summary, expected, action }: typeof changedPlan): void {
+function requireSame(file: string, before: object, after: object, { summary, expected, action }: Refusal): void {
   const received = differenceText(before, after, 'run');
   if (received === undefined) return;
   throw new LetheError('LETHE_PLAN_CHANGED', `${summary}, ${file}`, { expected, received, action });

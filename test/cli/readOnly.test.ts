@@ -48,6 +48,15 @@ it('status, report and export need neither the data nor the instruction set of t
   expect((await lethe(['verify', run])).code).toBe(0);
 }, 120000);
 
+it('a run goes on with its own copy of its plan; given its folder, lethe run says so', async () => {
+  const { code, stderr } = await lethe(['run', run, '--data', at('moved')]);
+  expect(code).toBe(2);
+  const [, file, out] = /LETHE_PLAN_INVALID.*is a folder.*lethe run (\S+) --out (\S+)/.exec(stderr)!;
+  const again = await lethe(['run', file!, '--out', out!, '--data', at('moved')]);
+  expect(again.stderr).toContain('all 20 tasks are finished');
+  expect(again.code).toBe(0);
+}, 120000);
+
 it('a run of an earlier version asks for its data once', async () => {
   fs.rmSync(at('run', 'facts.json'));
   fs.rmSync(at('run', 'manifest', 'facts.json.json'));
