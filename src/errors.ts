@@ -20,6 +20,9 @@ export interface ErrorDetails {
 export class LetheError extends Error {
   readonly code: string;
   readonly exitCode: ExitCode;
+  readonly expected: string | undefined;
+  readonly received: string | undefined;
+  readonly action: string | undefined;
 
   constructor(code: `LETHE_${string}`, summary: string, details: ErrorDetails = {}) {
     const parts = [summary];
@@ -35,6 +38,9 @@ export class LetheError extends Error {
     this.name = 'LetheError';
     this.code = code;
     this.exitCode = details.exitCode ?? ExitCode.usage;
+    this.expected = details.expected;
+    this.received = details.received;
+    this.action = details.action;
   }
 }
 

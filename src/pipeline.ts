@@ -11,7 +11,7 @@ import { buildNet } from './models/index.js';
 import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
 import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
-import type { Dataset, Engine, NetSpec, Plan } from './types.js';
+import type { DatasetFacts, Engine, NetSpec, Plan } from './types.js';
 import { snapshotSettings } from './unlearn/index.js';
 import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
@@ -19,7 +19,7 @@ import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } fr
  * The network of a plan on a data set. onnx: the file of a plan that names one.
  * @throws LETHE_NET_UNKNOWN, LETHE_NET_INVALID, LETHE_ONNX_UNSUPPORTED
  */
-export function planNet({ net }: Plan, dataset: Dataset, onnx?: Uint8Array): NetSpec {
+export function planNet({ net }: Plan, dataset: DatasetFacts, onnx?: Uint8Array): NetSpec {
   const { height, width, channels, numClasses } = dataset;
   if (!('file' in net)) return buildNet({ ...net, input: { height, width, channels }, numClasses });
   if (!onnx) throw new LetheError('LETHE_NET_INVALID', 'the network of the plan is a file', { expected: `the bytes of ${net.file}` });
@@ -27,8 +27,16 @@ export function planNet({ net }: Plan, dataset: Dataset, onnx?: Uint8Array): Net
 }
 
 /** Every stage of a plan, in order. A stage needs only what earlier stages published. */
-export function planStages(plan: Plan, dataset: Dataset, engine: Engine, net: NetSpec = planNet(plan, dataset)): Stage[] {
-  const numParameters = engine.parameters(net).reduce((sum, tensor) => sum + tensor.size, 0);
+export function planStages(plan: Plan, dataset: DatasetFacts, engine: Engine, net: NetSpec = planNet(plan, dataset)): Stage[] {
+  return expandStages(plan, dataset, countParameters(engine, net));
+}
+
+export function countParameters(engine: Engine, net: NetSpec): number {
+  return engine.parameters(net).reduce((sum, tensor) => sum + tensor.size, 0);
+}
+
+/** planStages without an engine: for run folders whose facts are known. */
+export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: number): Stage[] {
   const { numTrain, numClasses } = dataset;
   const points = { numTrain, numPoints: numTrain + dataset.numValidation, numClasses };
   const forgetSizes = plan.forgetSets.map(forgetSetSize);

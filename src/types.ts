@@ -9,8 +9,11 @@
 export const splitNames = ['forget', 'retain', 'validation'] as const;
 export type SplitName = (typeof splitNames)[number];
 
-/** Train points first, then validation points: "point" p < numTrain is train example p, else validation example p - numTrain. */
-export interface Dataset {
+/**
+ * A data set without its images: what a run folder keeps of it.
+ * Train points first, then validation points: "point" p < numTrain is train example p, else validation example p - numTrain.
+ */
+export interface DatasetFacts {
   name: string;
   /** One line for people: what this is and where it came from, e.g. "synthetic (built in)". */
   description: string;
@@ -21,16 +24,19 @@ export interface Dataset {
   classNames: string[];
   numTrain: number;
   numValidation: number;
-  /** (numTrain + numValidation, height, width, channels) NHWC */
-  pixels: Uint8Array;
   /** (numTrain + numValidation) */
   labels: Int32Array;
-  sourceIndices?: Int32Array; // (numTrain) index in the source's own numbering (official CIFAR-10); absent: the same as here
   /** Per-channel normalisation on the 0..1 scale. */
   mean: number[];
   std: number[];
   /** sha256 over shape, pixels and labels: part of a plan's identity. */
   sha256: string;
+}
+
+export interface Dataset extends DatasetFacts {
+  /** (numTrain + numValidation, height, width, channels) NHWC */
+  pixels: Uint8Array;
+  sourceIndices?: Int32Array; // (numTrain) index in the source's own numbering (official CIFAR-10); absent: the same as here
 }
 
 /** Bit-packed masks: bit j of row i says that model i was trained on example j. Little-endian bits, rows padded to whole bytes. */

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { nativeAddon } from '../src/native/addon.js';
 import { Purpose, Random } from '../src/native/random.js';
 import { lethe, startLethe } from './helpers/lethe.js';
 import { cifar10SmallDirectory, itWithData } from './helpers/realData.js';
@@ -157,6 +158,14 @@ it('finds out that a forget set is impossible before anything is trained', async
   expect(fs.existsSync(out)).toBe(false);
 }, 120000);
 
+it('a device that is not here ends the run before anything is written', async () => {
+  const out = path.join(folder, 'gpu');
+  const { code, stderr } = await lethe(['run', planFile, '--out', out, '--device', 'cuda']);
+  const here = nativeAddon().systemInfo().cuda.devices.length > 0;
+  expect({ code, folder: fs.existsSync(out) }).toEqual(here ? { code: 0, folder: true } : { code: 4, folder: false });
+  expect(stderr.includes('LETHE_GPU_UNAVAILABLE')).toBe(!here);
+}, 120000);
+
 it('--dry-run writes nothing', async () => {
   const out = path.join(folder, 'nothing');
   const { code, stdout } = await lethe(['run', planFile, '--out', out, '--dry-run', '--json']);
@@ -190,6 +199,18 @@ it('a wrong command line is a usage error with a code that helps', async () => {
   const { stdout } = await lethe(['run', planFile, 'more', '--json']);
   expect(JSON.parse(stdout)).toMatchObject({ document: 'lethe.error', code: 'LETHE_ARGUMENT_UNEXPECTED' });
 });
+
+it('more threads than processors: a warning and the same bytes; an absurd number: an error', async () => {
+  const out = path.join(folder, 'oversubscribed');
+  const { code, stderr } = await lethe(['run', planFile, '--out', out, '--threads', '1000', '--workers', '3']);
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/warning: --threads 1000, but this process may use \d+ processors?: it will not be faster/);
+  expect(stderr).toMatch(/warning: --workers is of --executor process only/);
+  expect(fingerprint(out)).toEqual(clean);
+  const absurd = await lethe(['run', planFile, '--out', out, '--threads', '20000']);
+  expect(absurd.code).toBe(2);
+  expect(absurd.stderr).toMatch(/LETHE_OPTION_INVALID.*at most 1024; received "20000"/);
+}, 120000);
 
 itWithData(
   'real CIFAR-10: the original knows its forget points, the oracle does not, DM-Direct lies between or beyond',

@@ -4,8 +4,12 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 
+/** A verb prints one document: an error after it is for people only. */
+let documentPrinted = false;
+
 /** Prints one versioned document to stdout; stdout carries data only. */
 export function emitJson(kind: string, body: object): void {
+  documentPrinted = true;
   process.stdout.write(`${JSON.stringify({ document: `lethe.${kind}`, version: 1, ...body }, jsonNumber)}\n`);
 }
 
@@ -17,7 +21,9 @@ function jsonNumber(_key: string, value: unknown): unknown {
 /** Options that mean the same everywhere say the same everywhere. */
 export const jsonHelp = 'print a JSON document to stdout';
 export const dataHelp = 'folder of the data set (default: LETHE_DATA)';
-export const threadsHelp = 'processors to use, 0 for all allowed';
+/** Of verbs that only read a run folder. */
+export const oldDataHelp = 'folder of the data set, for a run of an earlier version only';
+export const threadsHelp = 'processors to use, 0 for all allowed; more than there are give a warning, more than 1024 an error';
 
 /** An option with a value that is not shown as it is written, such as a list. `text`: the default, as it would be written. */
 export function optionWithDefault(flags: string, description: string, parse: (text: string) => unknown, text: string): Option {
@@ -113,6 +119,17 @@ export function integerAtLeast(minimum: number): (text: string) => number {
   };
 }
 
+const mostProcessors = 1024;
+
+/** Of --threads and --workers: no machine has more than so many, a number above them is a slip. */
+export function processorCount(minimum: number): (text: string) => number {
+  return (text) => {
+    const value = integerAtLeast(minimum)(text);
+    if (value > mostProcessors) throw new InvalidArgumentError(`expected at most ${mostProcessors}; received "${text}".`);
+    return value;
+  };
+}
+
 export function finiteNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError(`expected a number; received "${text}".`);
@@ -142,7 +159,11 @@ function exitCodeOf(error: unknown): ExitCode {
 /** Prints an error for people (or as a document with --json) and sets the exit code; never calls exit, which would truncate pipes. */
 export function reportError(error: unknown, json: boolean): void {
   const text = error instanceof Error ? error.message : String(error);
-  if (json) emitJson('error', { code: errorCode(error) ?? 'LETHE_INTERNAL_ERROR', message: text });
+  if (json && !documentPrinted) {
+    const { expected, received, action: advice } = error instanceof LetheError ? error : ({} as Partial<LetheError>);
+    const code = errorCode(error) ?? 'LETHE_INTERNAL_ERROR';
+    emitJson('error', { code, message: text, expected, received, action: advice, exitCode: exitCodeOf(error) });
+  }
   say(`${pc.red('error')} ${text}`);
   if (!errorCode(error)?.startsWith('LETHE_') && error instanceof Error && error.stack) say(error.stack);
   process.exitCode = exitCodeOf(error);
@@ -151,6 +172,7 @@ export function reportError(error: unknown, json: boolean): void {
 /** Wraps a verb's action so that a thrown error becomes a message and an exit code. */
 export function action<Arguments extends unknown[]>(run: (...args: Arguments) => Promise<void>): (...args: Arguments) => Promise<void> {
   return async (...args) => {
+    documentPrinted = false;
     try {
       await run(...args);
     } catch (error) {

@@ -8,7 +8,7 @@ import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
 import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
 import { type KlomVariant, klomVariants } from '../types.js';
-import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, threadsHelp } from './common.js';
+import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, threadsHelp, processorCount } from './common.js';
 import { deviceOption } from './device.js';
 import { registerLds } from './evaluateLds.js';
 
@@ -37,7 +37,7 @@ export function registerEvaluate(program: Command): void {
     .option('--clip <margin>', 'margins are clipped to [-clip, clip]', finiteNumber, defaultKlomOptions.clip)
     .option('--epsilon <p>', 'probability of a bin that is empty on one side', finiteNumber, defaultKlomOptions.epsilon)
     .addOption(deviceOption())
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--out <file>', 'write the score of every point as .npy (float64)')
     .option('--json', jsonHelp)
     .action(action(klomVerb));

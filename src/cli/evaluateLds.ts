@@ -9,7 +9,17 @@ import { sliceTargets } from '../store/datamodelRows.js';
 import { NpyFile } from '../store/npyFile.js';
 import { readNpy, toFloat32 } from '../store/npy.js';
 import type { Datamodels, Masks } from '../types.js';
-import { action, type Command, createProgress, emitJson, integerAtLeast, interruptSignal, jsonHelp, threadsHelp } from './common.js';
+import {
+  action,
+  type Command,
+  createProgress,
+  emitJson,
+  integerAtLeast,
+  interruptSignal,
+  jsonHelp,
+  threadsHelp,
+  processorCount,
+} from './common.js';
 import { deviceOption } from './device.js';
 import { byteSize, defaultMemory, formatBytes } from './memory.js';
 
@@ -40,7 +50,7 @@ export function registerLds(evaluate: Command): void {
     .requiredOption('--outputs <file>', 'outputs of the models trained on them, (models, targets) or (models, points, classes)')
     .option('--seed <seed>', 'of the bootstrap interval', integerAtLeast(0), 0)
     .addOption(deviceOption())
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--memory <size>', 'memory to use, such as 4GiB (default: half of what is free)', byteSize)
     .option('--json', jsonHelp)
     .action(action(ldsVerb));

@@ -6,20 +6,25 @@ import { ExitCode, LetheError } from '../errors.js';
 import { type RunOutcome, runStages } from '../jobs/execute.js';
 import { statusOf } from '../jobs/estimate.js';
 import type { ExecutorName } from '../jobs/executor.js';
+import { takeOver } from '../jobs/reuse.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { collectReport } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
+import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
 import { runningSession, startSession } from '../store/provenance.js';
 import type { Plan, ReportData } from '../types.js';
 import { createProgress, interruptSignal, say } from './common.js';
 import type { EngineFlags } from './engine.js';
+import { openReuse } from './reuse.js';
 import { openSession, planSession } from './session.js';
 
 export interface ExecutePlanOptions extends EngineFlags {
   out?: string;
   data?: string;
+  /** An earlier run, of another plan. */
+  reuse?: string;
   threads: number;
   executor: ExecutorName;
   workers: number;
@@ -32,20 +37,27 @@ export interface FinishedRun {
   page: string;
   tasksRun: number;
   tasksSkipped: number;
+  /** Taken over from an earlier run; of tasksSkipped. */
+  tasksReused: number;
 }
 
 /**
- * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED
+ * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED,
+ *   LETHE_GPU_UNAVAILABLE (exit code 4)
  */
 export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?: Uint8Array): Promise<FinishedRun> {
   const root = path.resolve(options.out ?? path.join('runs', plan.name));
   const signal = interruptSignal({ resumes: true });
+  if (options.engine === 'native') chooseDevice(options.device); // before a folder is made that could not go on
   const session = await planSession(plan, options, options, onnx);
   const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);
+  const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
+  const tasksReused = reuse ? await takeOver(context.run, reuse.run, reuse.reusable) : 0;
+  if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
   await sayWhatIsThere(plan.name, root, session.stages, context);
   const finishSession = await startSession(root, {
     command: process.argv.slice(2),
@@ -79,7 +91,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
     throw tasksFailed(outcome, root);
   }
   const report = await collectReport(context.run, plan, dataset, engine);
-  return { root, report, page: path.join(root, layout.report(reportPage)), ...outcome };
+  return { root, report, page: path.join(root, layout.report(reportPage)), tasksReused, ...outcome };
 }
 
 async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run }: TaskContext): Promise<void> {
@@ -88,7 +100,8 @@ async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run
   if (other) say(`${name}: process ${other.pid} works in this folder since ${other.startedAt}; both make the same files`);
   const statuses = await statusOf(run, stages);
   const count = (key: 'tasks' | 'tasksDone'): number => statuses.reduce((sum, status) => sum + status[key], 0);
-  if (count('tasksDone') > 0) say(`${name}: resuming, ${count('tasksDone')} of ${count('tasks')} tasks are finished`);
+  const [done, all] = [count('tasksDone'), count('tasks')];
+  if (done > 0) say(done === all ? `${name}: all ${all} tasks are finished` : `${name}: resuming, ${done} of ${all} tasks are finished`);
 }
 
 /** The workers share the processors the engine would use alone. */

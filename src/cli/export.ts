@@ -1,6 +1,6 @@
 /** lethe export onnx|safetensors|npy|csv: models and results for other programs. */
 import { Option } from 'commander';
-import { action, type Command, dataHelp, integerAtLeast, jsonHelp } from './common.js';
+import { action, type Command, integerAtLeast, jsonHelp, oldDataHelp } from './common.js';
 import { exportOnnxVerb, exportSafetensorsVerb } from './exportModel.js';
 import { exportCsvVerb, exportNpyVerb, npyParts } from './exportRun.js';
 
@@ -11,7 +11,7 @@ export function registerExport(program: Command): void {
       .command(name)
       .option('--run <dir>', 'run folder; unlearned models of a run come from lethe unlearn as checkpoints')
       .option('--model <number>', 'with --run: which original model', integerAtLeast(0))
-      .option('--data <dir>', `with --run: ${dataHelp}`)
+      .option('--data <dir>', `with --run: ${oldDataHelp}`)
       .option('--json', jsonHelp);
   modelCommand('onnx')
     .description('a model as an ONNX file (images float32 NCHW, pixels / 255), compared with stock ONNX Runtime before it is written')
@@ -28,7 +28,7 @@ export function registerExport(program: Command): void {
     .requiredOption('--run <dir>', 'run folder')
     .addOption(new Option('--part <name...>', 'what to write').choices(npyParts).default(['masks', 'outputs']))
     .requiredOption('--out <dir>', 'folder for the files')
-    .option('--data <dir>', dataHelp)
+    .option('--data <dir>', oldDataHelp)
     .option('--json', jsonHelp)
     .action(action(exportNpyVerb));
   verb
@@ -36,7 +36,7 @@ export function registerExport(program: Command): void {
     .description('scores and datamodel summaries of a finished run as CSV tables')
     .requiredOption('--run <dir>', 'run folder')
     .requiredOption('--out <dir>', 'folder for klom.csv, accuracy.csv, lds.csv, datamodels.csv')
-    .option('--data <dir>', dataHelp)
+    .option('--data <dir>', oldDataHelp)
     .option('--json', jsonHelp)
     .action(action(exportCsvVerb));
 }

@@ -5,13 +5,15 @@ import { ExitCode, LetheError } from '../errors.js';
 import { relativeDifference, runOnnx } from '../models/onnxCheck.js';
 import { exportOnnx } from '../models/onnx.js';
 import { Purpose, Random } from '../native/random.js';
+import { planNet } from '../pipeline.js';
 import { factsMetadata, type ModelFacts, readModel, writeCheckpoint } from '../store/checkpoint.js';
 import { layout } from '../store/layout.js';
 import { readOutputs } from '../store/outputs.js';
 import { publishFile } from '../store/publish.js';
 import type { Dataset, Engine } from '../types.js';
 import { emitJson, say } from './common.js';
-import { reopenSession } from './session.js';
+import { engineOf } from './engine.js';
+import { runEngine, viewRun } from './session.js';
 
 interface RunModelOptions {
   run?: string;
@@ -83,14 +85,15 @@ async function originalOf(options: RunModelOptions) {
       received: root === undefined ? '--model alone' : '--run alone',
     });
   }
-  const { context } = await reopenSession(root, { threads: 0, ...(data === undefined ? {} : { data }) });
-  const { plan, run, dataset, engine, net } = context;
+  const { run, plan, dataset } = await viewRun(root, data);
   if (model >= plan.originals.count) {
     throw new LetheError('LETHE_OPTION_INVALID', '--model is no original of the run', {
       expected: `0 to ${plan.originals.count - 1}`,
       received: String(model),
     });
   }
+  const { choice, onnx } = await runEngine(run);
+  const [engine, net] = [engineOf(choice), planNet(plan, dataset, onnx)];
   const perShard = plan.subsetModels.modelsPerShard;
   const outputs = readOutputs(await run.read(layout.originals(Math.floor(model / perShard))));
   return { net, dataset, engine, model, parameters: outputs.parameters!.row(model % perShard) };

@@ -2,7 +2,6 @@
 import path from 'node:path';
 import { unpackMasks } from '../data/masks.js';
 import { logitBlocks } from '../datamodels/tasks.js';
-import type { TaskContext } from '../jobs/task.js';
 import { collectReport } from '../report/collect.js';
 import { csv, type CsvCell } from '../report/csv.js';
 import { accuracyCsv, klomCsv } from '../report/tables.js';
@@ -16,7 +15,7 @@ import { shardRanges } from '../train/jobs.js';
 import type { Datamodels } from '../types.js';
 import { emitJson, interruptSignal } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
-import { reopenSession } from './session.js';
+import { type RunView, viewRun } from './session.js';
 
 interface RunVerbOptions {
   run: string;
@@ -37,12 +36,8 @@ interface ModelGroup {
   shards: string[];
 }
 
-async function reopen({ run, data }: RunVerbOptions): Promise<TaskContext> {
-  return (await reopenSession(run, { threads: 0, ...(data === undefined ? {} : { data }) })).context;
-}
-
 export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
-  const context = await reopen(options);
+  const context = await viewRun(options.run, options.data);
   const { out, part } = options;
   const written: string[] = [];
   const groups = await modelGroups(context, part);
@@ -64,7 +59,7 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
 }
 
 export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
-  const context = await reopen(options);
+  const context = await viewRun(options.run, options.data);
   const { run, plan, dataset, engine } = context;
   const data = await collectReport(run, plan, dataset, engine);
   const ldsColumns = ['estimator', 'numModels', 'points', 'mean', 'median', 'low', 'high'] as const;
@@ -85,7 +80,7 @@ function report({ out, json }: RunVerbOptions, files: string[]): void {
 }
 
 /** Every group of the wanted parts; of unlearned models those that the run has made. */
-async function modelGroups({ plan, run }: TaskContext, parts: readonly string[]): Promise<ModelGroup[]> {
+async function modelGroups({ plan, run }: RunView, parts: readonly string[]): Promise<ModelGroup[]> {
   const { modelsPerShard, count } = plan.subsetModels;
   const shardsOf = (models: number, place: (shard: number) => string) =>
     shardRanges(models, modelsPerShard).map(({ shard }) => place(shard));
@@ -108,7 +103,7 @@ async function modelGroups({ plan, run }: TaskContext, parts: readonly string[])
 }
 
 /** A tuned grid has one chosen run, another grid a run for each setting. */
-async function unlearnedRuns({ run }: Pick<TaskContext, 'run'>, forgetSet: string, method: string): Promise<(number | 'chosen')[]> {
+async function unlearnedRuns({ run }: Pick<RunView, 'run'>, forgetSet: string, method: string): Promise<(number | 'chosen')[]> {
   if (await run.isDone(layout.unlearned(forgetSet, method, 'chosen', 0))) return ['chosen'];
   const runs: number[] = [];
   while (await run.isDone(layout.unlearned(forgetSet, method, runs.length, 0))) runs.push(runs.length);
@@ -119,7 +114,7 @@ async function unlearnedRuns({ run }: Pick<TaskContext, 'run'>, forgetSet: strin
  * Writes models.npy (rows) and, where models were looked at several times, snapshots.npy (rows); margins.npy (rows, points) and, where
  * the run keeps them, logits.npy (rows, points, classes); one shard in memory at a time.
  */
-async function writeGroup({ run }: TaskContext, { folder, shards }: ModelGroup, out: string): Promise<string[]> {
+async function writeGroup({ run }: RunView, { folder, shards }: ModelGroup, out: string): Promise<string[]> {
   const models: number[] = [];
   const snapshots: number[] = [];
   let sizes = { numPoints: 0, numClasses: 0, hasLogits: false };
@@ -143,12 +138,12 @@ async function writeGroup({ run }: TaskContext, { folder, shards }: ModelGroup, 
 }
 
 /** Datamodels of all logits, in the order of targets: point * classes + class. */
-async function* datamodels({ run, dataset }: TaskContext): AsyncGenerator<Datamodels> {
+async function* datamodels({ run, dataset }: RunView): AsyncGenerator<Datamodels> {
   const sizes = { numTrain: dataset.numTrain, numPoints: dataset.labels.length, numClasses: dataset.numClasses };
   for (const { block } of logitBlocks(sizes)) yield readDatamodels(await run.read(layout.logitDatamodels(block)));
 }
 
-async function datamodelsCsv(context: TaskContext): Promise<string> {
+async function datamodelsCsv(context: RunView): Promise<string> {
   const { numClasses } = context.dataset;
   const rows: CsvCell[][] = [];
   for await (const { numTargets, bias, lambda, gap, status, rowStart } of datamodels(context)) {

@@ -5,7 +5,7 @@ import { checkOptions } from '../datamodels/check.js';
 import { openDesign } from '../datamodels/design.js';
 import { defaultFitOptions } from '../datamodels/fit.js';
 import { holdoutModels } from '../datamodels/selection.js';
-import { didYouMean, LetheError, requireRunning } from '../errors.js';
+import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder } from '../store/fitFolder.js';
@@ -21,6 +21,7 @@ import {
   jsonHelp,
   say,
   threadsHelp,
+  processorCount,
 } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
@@ -88,7 +89,7 @@ export function registerFit(program: Command): void {
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
     .option('--block <targets>', 'targets of a block, instead of as many as fit; results do not depend on it', integerAtLeast(1))
     .option('--device <name>', 'where to fit: cpu, cuda, or auto (the GPU where there is one)', 'cpu')
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--seed <number>', 'seed of the choice of held-out models', integerAtLeast(0), defaults.seed)
     .option('--export <format>', 'npy: also write dense weights.npy, bias.npy, lambda.npy, gap.npy')
     .option('--json', jsonHelp)
@@ -119,6 +120,7 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
     const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
     const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
     const outcome = (await finishedBefore({ ...run, ...forced })) ?? (await fitAll({ ...run, ...forced }, verb, options, backend));
+    requireSomeFitted(outcome, folder);
     if (verb.json) emitJson('fit', outcome);
     else report(folder, outcome);
   } finally {
@@ -128,7 +130,17 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
 
 type Summary = FitCounts & { numModels: number; numTrain: number; numTargets: number; backend: string; threads: number };
 /** gram: where this session's Gram counts came from; the numbers do not depend on it. */
-type Outcome = Summary & { seconds: number; secondsPerTarget: number; resumedTargets: number; gram?: string };
+type Outcome = Summary & Timing & { resumedTargets: number; found: 'nothing' | 'blocks' | 'finished'; gram?: string };
+
+/** Of all targets, in whatever session they were fitted; NaN where an earlier version did not write it down. */
+interface Timing {
+  seconds: number;
+  secondsPerTarget: number;
+}
+
+function timing(seconds: number, numTargets: number): Timing {
+  return { seconds, secondsPerTarget: seconds / numTargets };
+}
 
 /** What an earlier session has finished is not fitted again; only exports that it did not make are. */
 async function finishedBefore({ folder, design, inputs, exportNpy, signal }: FitRun): Promise<Outcome | undefined> {
@@ -138,7 +150,8 @@ async function finishedBefore({ folder, design, inputs, exportNpy, signal }: Fit
   say(`fit: ${folder.datamodelsPath} is finished and whole`);
   if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
   await folder.removeBlocks();
-  return { ...(record.summary as unknown as Summary), seconds: 0, secondsPerTarget: 0, resumedTargets: numTargets };
+  const timed = timing(record.seconds ?? NaN, numTargets);
+  return { ...(record.summary as unknown as Summary), ...timed, resumedTargets: numTargets, found: 'finished' };
 }
 
 async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, backend: string): Promise<Outcome> {
@@ -166,10 +179,29 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
     command: commandOf(options, backend, inputs),
     datamodels,
     summary: { ...summary },
+    seconds,
   });
   const gram = design.gram();
-  const timed = { seconds, secondsPerTarget: fitted === 0 ? 0 : seconds / fitted, resumedTargets: numTargets - fitted };
-  return { ...summary, ...timed, ...(gram === undefined ? {} : { gram }) };
+  const resumedTargets = numTargets - fitted;
+  const found = resumedTargets > 0 ? 'blocks' : 'nothing';
+  return { ...summary, ...timing(seconds, numTargets), resumedTargets, found, ...(gram === undefined ? {} : { gram }) };
+}
+
+/** A target that is constant has an exact datamodel. @throws LETHE_FIT_FAILED (exit code 1) when no target has one; the folder stays */
+function requireSomeFitted(
+  { numTargets, numConverged, numConstant, numUnconverged, numNonFinite, maxRelativeGap }: Outcome,
+  folder: FitFolder,
+): void {
+  if (numTargets === 0 || numConverged + numConstant > 0) return;
+  const gap = numUnconverged > 0 ? `, relative gap up to ${maxRelativeGap.toExponential(1)}` : '';
+  throw new LetheError('LETHE_FIT_FAILED', `none of the ${numTargets} targets was fitted`, {
+    expected: 'outputs that are finite numbers, and a duality gap within --gap-tolerance',
+    received: `${numNonFinite} targets with NaN or infinite outputs, ${numUnconverged} unconverged${gap}`,
+    action:
+      (numNonFinite > 0 ? 'Have the models of these outputs diverged? ' : 'Try a larger --gap-tolerance or --lambda-min-ratio. ') +
+      `What was made is in ${folder.root}.`,
+    exitCode: ExitCode.taskFailed,
+  });
 }
 
 /** What decides the numbers. Not the threads, the memory or the blocks: results do not depend on them. */
@@ -213,13 +245,13 @@ export function oneOf<T extends string>(name: string, given: string, known: read
 }
 
 function report(folder: FitFolder, outcome: Outcome): void {
-  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend } = outcome;
-  const fitted = numTargets - resumedTargets;
-  const each = `${(outcome.secondsPerTarget * 1000).toPrecision(3)} ms each`;
-  const work =
-    fitted === 0
-      ? 'fitted before'
-      : `${resumedTargets > 0 ? `${fitted} fitted ` : ''}in ${compact(outcome.seconds)} s (${each}, ${backend})`;
+  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend, found, seconds, secondsPerTarget } =
+    outcome;
+  const time = Number.isNaN(seconds)
+    ? 'in unknown time'
+    : `in ${compact(seconds)} s (${(secondsPerTarget * 1000).toPrecision(3)} ms each, ${backend})`;
+  const before = { nothing: '', blocks: `, ${resumedTargets} of them by earlier sessions`, finished: ', found finished' }[found];
+  const work = `${time}${before}`;
   say(
     `${numTargets} datamodels ${work}, ` +
       `${outcome.meanNonzero.toFixed(1)} weights each, largest relative gap ${outcome.maxRelativeGap.toExponential(1)}`,

@@ -28,8 +28,9 @@ export interface FitRun {
 
 export interface FittedTargets {
   blocks: FinishedBlock[];
-  /** Targets of this session, and what they took. */
+  /** Targets of this session. */
   fitted: number;
+  /** What all targets took, over all sessions. */
   seconds: number;
 }
 
@@ -49,7 +50,7 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   sayEstimate(run, plan, blocks, finished, disk.bytes());
   await disk.require();
   const display = progressOf(numTargets, targetsIn(finished));
-  const started = performance.now();
+  let started = performance.now();
   const published = [...finished];
   try {
     await fitBlocks(
@@ -62,7 +63,10 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
           display.update(done);
         },
         async onBlock({ first, end, datamodels, input }) {
-          published.push(await folder.publishBlock({ first, end }, datamodels, hashOf(input)));
+          const inputSha256 = hashOf(input);
+          const seconds = (performance.now() - started) / 1000;
+          started += 1000 * seconds;
+          published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
           disk.add(published.at(-1)!);
           if (end !== blocks.at(-1)!.end) await disk.require();
         },
@@ -72,7 +76,7 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
     display.stop();
   }
   published.sort((a, b) => a.first - b.first);
-  return { blocks: published, fitted: targetsIn(blocks), seconds: (performance.now() - started) / 1000 };
+  return { blocks: published, fitted: targetsIn(blocks), seconds: published.reduce((sum, { seconds }) => sum + seconds, 0) };
 }
 
 /** Finished blocks, fitted on the columns that are in the files today. @throws LETHE_FIT_CHANGED (exit code 2) */

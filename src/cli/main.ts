@@ -17,7 +17,7 @@ import { collectRunReport } from './runReport.js';
 import { registerStudy } from './study.js';
 import { registerTrain } from './train.js';
 import { registerUnlearn } from './unlearn.js';
-import { requireNoEmptyValues, usageError } from './usage.js';
+import { requireNoEmptyValues, sayOversubscribed, usageError } from './usage.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -37,6 +37,7 @@ const program = new Command('lethe')
   .exitOverride()
   .hook('preAction', (_program, verb) => {
     requireNoEmptyValues(verb);
+    sayOversubscribed(verb);
   });
 
 registerQuickstart(program);

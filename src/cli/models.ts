@@ -1,6 +1,6 @@
 /** What verbs that make models share: which models, how they are trained in groups, and the files they become. */
 import path from 'node:path';
-import { LetheError, requireRunning } from '../errors.js';
+import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeMargins } from '../native/margins.js';
 import { factsMetadata } from '../store/checkpoint.js';
 import { type MadeModel, type ModelCommand, publishModel, readFinishedModel, requireNoOtherModels } from '../store/modelFolder.js';
@@ -183,6 +183,17 @@ function accuracies(predicted: Uint8Array, labels: Int32Array, splits: Record<st
       points.reduce((right, point) => right + (predicted[point] === labels[point] ? 1 : 0), 0) / points.length,
     ]),
   );
+}
+
+/** What is on disk stays: the outputs of a diverged model are NaN. @throws LETHE_MODELS_DIVERGED (exit code 1) when none has trained */
+export function requireSomeTrained(summaries: ModelSummary[], action: string): void {
+  if (summaries.some(({ status }) => status === 'trained')) return;
+  throw new LetheError('LETHE_MODELS_DIVERGED', summaries.length === 1 ? 'the model diverged' : `all ${summaries.length} models diverged`, {
+    expected: 'a finite loss',
+    received: 'a loss, logits or parameters that became infinite or NaN in training',
+    action,
+    exitCode: ExitCode.taskFailed,
+  });
 }
 
 /** For people: one line a model would be too much, so means over the models that trained. */

@@ -2,9 +2,10 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { resolveDataDirectory } from '../data/registry.js';
+import { createEngine } from '../engines/index.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
-import { action, Command, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
+import { action, Command, duration, emitJson, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 
@@ -21,22 +22,34 @@ export function registerQuickstart(program: Command): void {
   engineOptions(program.command('quickstart'))
     .description('data, models, datamodels, unlearning, KLOM table and report in about a minute')
     .option('--data <dir>', 'folder with CIFAR-10 (default: LETHE_DATA; without either: built-in synthetic images)')
-    .option('--out <dir>', 'run folder (default: runs/quickstart, runs/quickstart-cifar10)')
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option(
+      '--out <dir>',
+      'run folder (default: runs/quickstart, runs/quickstart-cifar10; with -ort, -cuda-bf16, -bf16 and so on for other engines)',
+    )
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--json', jsonHelp)
     .action(action(quickstart));
+}
+
+/** Another engine, device or precision gives other numbers and so needs a folder of its own; "" for what the machine does unless told otherwise. */
+export function engineSuffix(choice: EngineFlags): string {
+  const { engine, device, precision } = createEngine(choice).describe();
+  if (engine !== 'native') return device === 'cpu' ? `-${engine}` : `-${engine}-${device}`;
+  if (device !== 'cpu') return `-${device}-${precision}`;
+  return precision === createEngine({ engine: 'native' }).describe()['precision'] ? '' : `-${precision}`;
 }
 
 async function quickstart(options: QuickstartOptions): Promise<void> {
   const started = Date.now();
   const onRealData = resolveDataDirectory(options.data) !== undefined;
   const plan = await loadPlan(path.join(packageRoot, 'plans', onRealData ? 'quickstart-cifar10.json' : 'quickstart.json'));
-  const finished = await executePlan(plan, { ...options, executor: 'inline', workers: 1 });
+  const out = options.out ?? path.join('runs', plan.name + engineSuffix(options));
+  const finished = await executePlan(plan, { ...options, out, executor: 'inline', workers: 1 });
   const { report, page } = finished;
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
     const { dataDescription, scores, floors, lds } = report;
-    emitJson('quickstart', { data: dataDescription, realData: onRealData, seconds, scores, floors, lds, report: page });
+    emitJson('quickstart', { run: finished.root, data: dataDescription, realData: onRealData, seconds, scores, floors, lds, report: page });
     return;
   }
   process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);

@@ -4,9 +4,9 @@ import { buildReport, renderKlomTable, reportPage } from '../report/index.js';
 import { layout } from '../store/layout.js';
 import { openRun } from '../store/run.js';
 import type { ReportData } from '../types.js';
-import { action, type Command, dataHelp, emitJson, say } from './common.js';
+import { action, type Command, emitJson, oldDataHelp, say } from './common.js';
 
-/** Gathers the scores of a run folder; `data` is the folder of its data set. */
+/** Gathers the scores of a run folder; `data` is the folder of its data set, for runs of earlier versions. */
 export type CollectReport = (run: string, data?: string) => Promise<ReportData>;
 
 interface ReportOptions {
@@ -20,7 +20,7 @@ export function registerReport(program: Command, collect: CollectReport): void {
     .command('report')
     .description('write the report of a run: one HTML page, its figures as SVG, vega-lite and CSV, its tables as CSV')
     .argument('<run>', 'run folder')
-    .option('--data <dir>', dataHelp)
+    .option('--data <dir>', oldDataHelp)
     .option('--json', 'print one JSON document with all scores')
     .action(action((run: string, options: ReportOptions) => report(run, options, collect)));
 }

@@ -12,14 +12,28 @@ import { renderKlomTable } from '../report/index.js';
 import { readSessions, runningSession } from '../store/provenance.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
-import { action, type Command, compact, dataHelp, duration, emitJson, integerAtLeast, jsonHelp, say, threadsHelp } from './common.js';
+import {
+  action,
+  type Command,
+  compact,
+  dataHelp,
+  duration,
+  emitJson,
+  jsonHelp,
+  oldDataHelp,
+  say,
+  threadsHelp,
+  processorCount,
+} from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 import { formatBytes } from './memory.js';
-import { planSession, reopenSession, type SessionOptions } from './session.js';
+import { openReuse } from './reuse.js';
+import { planSession, reopenSession, type Session, type SessionOptions, viewRun } from './session.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
+  reuse?: string;
   executor: ExecutorName;
   workers: number;
   dryRun?: boolean;
@@ -31,12 +45,16 @@ export function registerRun(program: Command): void {
     .argument('<plan>', 'plan file (.json, .yaml)')
     .description('run an experiment; the same command resumes it')
     .option('--out <dir>', 'run folder (default: runs/<plan name>)')
+    .option(
+      '--reuse <run>',
+      'an earlier run of the same data and engine: what this plan has in common with its plan is taken over, checked, not made again',
+    )
     .option('--data <dir>', dataHelp)
     .addOption(
       new Option('--executor <name>', 'inline: in this process; process: in worker processes').choices(executorNames).default('inline'),
     )
-    .option('--workers <count>', 'worker processes of --executor process', integerAtLeast(1), 2)
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--workers <count>', 'worker processes of --executor process, with the same limits as --threads', processorCount(1), 2)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));
@@ -44,7 +62,7 @@ export function registerRun(program: Command): void {
     .command('status')
     .argument('<run>', 'run folder')
     .description('what is done and what is left')
-    .option('--data <dir>', dataHelp)
+    .option('--data <dir>', oldDataHelp)
     .option('--json', jsonHelp)
     .action(action(statusVerb));
   program
@@ -58,7 +76,7 @@ export function registerRun(program: Command): void {
     .command('worker', { hidden: true })
     .argument('<run>', 'run folder')
     .option('--data <dir>', dataHelp)
-    .option('--threads <count>', 'processors to use', integerAtLeast(0), 1)
+    .option('--threads <count>', 'processors to use', processorCount(0), 1)
     .action(action(workerVerb));
 }
 
@@ -70,11 +88,11 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
     return;
   }
   const started = Date.now();
-  const { root, report, page, tasksRun, tasksSkipped } = await executePlan(plan, options, onnx);
+  const { root, report, page, tasksRun, tasksSkipped, tasksReused } = await executePlan(plan, options, onnx);
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
     const { dataDescription, scores, floors, lds } = report;
-    emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, scores, floors, lds, report: page });
+    emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, tasksReused, scores, floors, lds, report: page });
     return;
   }
   process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);
@@ -84,13 +102,15 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
 async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
-  const stages = estimateStages(session.stages);
+  const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
+  const reused = new Set(reuse?.reusable.map(({ task }) => task.id));
+  const stages = estimateStages(session.stages.map(({ name, tasks }) => ({ name, tasks: tasks.filter(({ id }) => !reused.has(id)) })));
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);
   const totals = { tasks: total('tasks'), models: total('models'), files: total('files'), bytes: total('bytes'), cost: total('cost') };
   const seconds = totals.cost / rate;
   if (options.json) {
-    emitJson('dry-run', { plan: plan.name, stages, ...totals, imagesPerSecond: rate, seconds });
+    emitJson('dry-run', { plan: plan.name, stages, ...totals, tasksReused: reused.size, imagesPerSecond: rate, seconds });
     return;
   }
   for (const { stage, tasks, models, files, bytes, cost } of stages) {
@@ -99,38 +119,43 @@ async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | un
         `${formatBytes(bytes).padStart(9)} ${duration(cost / rate).padStart(8)}\n`,
     );
   }
+  if (reuse) process.stdout.write(`${reused.size} more tasks are taken over from ${reuse.run.root}\n`);
   process.stdout.write(
     `in all: ${totals.models} models, ${totals.files} files, ${formatBytes(totals.bytes)}, about ${duration(seconds)} ` +
       `at ${compact(rate)} images/s measured here\n`,
   );
 }
 
-/** Images a second of this network on all allowed processors: one short training each. */
-async function measureRate({ plan, dataset, engine, net, threads }: Awaited<ReturnType<typeof planSession>>): Promise<number> {
+/** The second measurement takes about so long: the first one, short, also pays for what happens only once. */
+const measuredMs = 1500;
+
+/** Images a second of this network on all allowed processors, a training on each. */
+async function measureRate({ plan, dataset, engine, net, threads }: Session): Promise<number> {
   const { trainingJob } = await import('../train/jobs.js');
   const lanes = threads || Number(engine.describe()['threads']);
   const indices = Int32Array.from({ length: Math.min(dataset.numTrain, 4 * plan.recipe.batchSize) }, (_, i) => i);
-  const recipe = { ...plan.recipe, epochs: 2, schedule: { kind: 'constant' as const, learningRate: 1e-3 } };
-  const jobs = Array.from({ length: lanes }, (_, k) => trainingJob(recipe, 0, k, indices));
-  const started = performance.now();
-  const results = await engine.trainMany(
-    net,
-    dataset,
-    jobs,
-    { evalPoints: new Int32Array(0), evalEpochs: [], parameters: false },
-    { threads },
-  );
-  return results.reduce((sum, result) => sum + result.gradientImages, 0) / ((performance.now() - started) / 1000);
+  const measure = async (epochs: number): Promise<{ images: number; elapsedMs: number }> => {
+    const recipe = { ...plan.recipe, epochs, schedule: { kind: 'constant' as const, learningRate: 1e-3 } };
+    const jobs = Array.from({ length: lanes }, (_, k) => trainingJob(recipe, 0, k, indices));
+    const started = performance.now();
+    const outputs = { evalPoints: new Int32Array(0), evalEpochs: [], parameters: false };
+    const results = await engine.trainMany(net, dataset, jobs, outputs, { threads });
+    return { images: results.reduce((sum, result) => sum + result.gradientImages, 0), elapsedMs: performance.now() - started };
+  };
+  const first = await measure(1);
+  if (first.elapsedMs > measuredMs) return (1000 * first.images) / first.elapsedMs;
+  const { images, elapsedMs } = await measure(Math.ceil(measuredMs / first.elapsedMs));
+  return (1000 * images) / elapsedMs;
 }
 
 async function statusVerb(root: string, options: { data?: string; json?: boolean }): Promise<void> {
-  const { session, context } = await reopenSession(root, { ...options, threads: 0 });
-  const stages = await statusOf(context.run, session.stages);
+  const view = await viewRun(root, options.data);
+  const stages = await statusOf(view.run, view.stages);
   const sessions = await readSessions(path.resolve(root));
   const done = stages.reduce((sum, stage) => sum + stage.tasksDone, 0);
   const tasks = stages.reduce((sum, stage) => sum + stage.tasks, 0);
   if (options.json) {
-    emitJson('status', { run: path.resolve(root), plan: session.plan.name, tasksDone: done, tasks, stages, sessions });
+    emitJson('status', { run: path.resolve(root), plan: view.plan.name, tasksDone: done, tasks, stages, sessions });
     return;
   }
   for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);

@@ -3,11 +3,12 @@ import path from 'node:path';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { choiceOf, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
-import { planNet, planStages } from '../pipeline.js';
+import { countParameters, expandStages, planNet, planStages } from '../pipeline.js';
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
-import { openRun } from '../store/run.js';
-import type { Dataset, Engine, NetSpec, Plan } from '../types.js';
+import { openRun, type RunFolder } from '../store/run.js';
+import { readFacts, settleFacts } from '../store/runFacts.js';
+import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from '../types.js';
 import { say } from './common.js';
 import { engineOf } from './engine.js';
 
@@ -45,17 +46,49 @@ export async function planSession(
 export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads }: Session): Promise<TaskContext> {
   const identity = { dataset: dataset.sha256, ...engineIdentity(engine) };
   const run = await openRun(path.resolve(root), { plan, identity });
+  await settleFacts(run, { dataset, engine: engine.describe(), numParameters: countParameters(engine, net) });
   // the run goes on without the file it came from
   if (onnx && !(await run.isDone(layout.net))) await run.publish([{ path: layout.net, content: onnx }]);
   return { plan, run, dataset, engine, net, threads };
 }
 
-/** Opens a run that exists, with its own plan and engine. */
-export async function reopenSession(root: string, options: SessionOptions): Promise<{ session: Session; context: TaskContext }> {
+/** A run folder for verbs that only read it. */
+export interface RunView {
+  run: RunFolder;
+  plan: Plan;
+  dataset: DatasetFacts;
+  engine: Pick<Engine, 'describe'>;
+  stages: Stage[];
+}
+
+/**
+ * Opens a run that exists as it was made: neither its data nor its engine need to be here. The data set of a run of an earlier version,
+ * whose folder does not hold its facts, is loaded once more.
+ */
+export async function viewRun(root: string, data?: string): Promise<RunView> {
   const run = await openRun(path.resolve(root));
+  const { plan } = run;
+  const facts = await readFacts(run);
+  if (facts) {
+    const { dataset, engine, numParameters } = facts;
+    return { run, plan, dataset, engine: { describe: () => engine }, stages: expandStages(plan, dataset, numParameters) };
+  }
+  say(`${run.root} does not say what its data were, as runs of earlier versions: loading them, this once`);
+  const { session, context } = await reopenSession(root, { threads: 0, ...(data === undefined ? {} : { data }) });
+  return { run: context.run, plan, dataset: session.dataset, engine: session.engine, stages: session.stages };
+}
+
+/** The engine that made a run, or the default one, and the ONNX file of a plan that names one. */
+export async function runEngine(run: RunFolder): Promise<{ choice: EngineChoice; onnx?: Uint8Array }> {
   const identity = (await run.isDone(layout.identity)) ? decodeJson(await run.read(layout.identity), layout.identity) : undefined;
   const choice = identity === undefined ? { engine: 'native' as const } : choiceOf(identity as Record<string, string>);
-  const onnx = 'file' in run.plan.net ? await run.read(layout.net) : undefined;
+  return { choice, ...('file' in run.plan.net ? { onnx: await run.read(layout.net) } : {}) };
+}
+
+/** Opens a run that exists, with its own plan, data and engine. */
+export async function reopenSession(root: string, options: SessionOptions): Promise<{ session: Session; context: TaskContext }> {
+  const run = await openRun(path.resolve(root));
+  const { choice, onnx } = await runEngine(run);
   const session = await planSession(run.plan, choice, options, onnx);
   return { session, context: await openSession(root, session) };
 }

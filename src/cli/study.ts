@@ -14,11 +14,11 @@ import {
   duration,
   emitJson,
   finiteNumber,
-  integerAtLeast,
   interruptSignal,
   jsonHelp,
   say,
   threadsHelp,
+  processorCount,
 } from './common.js';
 
 interface StudyVerbOptions {
@@ -55,7 +55,7 @@ export function registerStudy(program: Command): void {
     .option('--batch <count>', 'points of a stochastic step (default: 5)', finiteNumber)
     .option('--iterations <count>', 'full-batch iterations (default: 2000)', finiteNumber)
     .option('--stochastic-iterations <count>', 'stochastic iterations (default: 10000)', finiteNumber)
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--json', jsonHelp)
     .action(action(ridgeVerb));
 }

@@ -24,9 +24,10 @@ import {
   jsonHelp,
   say,
   threadsHelp,
+  processorCount,
 } from './common.js';
 import { type EngineFlags, engineOf, engineOptions } from './engine.js';
-import { describeModels, makeModels, modelRange, numbers } from './models.js';
+import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from './models.js';
 
 interface TrainVerbOptions extends EngineFlags {
   dataset: string;
@@ -89,7 +90,7 @@ export function registerTrain(program: Command): void {
     .option('--indices <file>', '.npy of train indices: every model is trained on these')
     .option('--masks <file>', '.npy (models, train examples) of 0 and 1: model i is trained on row i')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, train.json')
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--json', jsonHelp)
     .action(action(trainVerb));
 }
@@ -144,6 +145,12 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     models: summaries,
   };
   await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
+  const { kind, learningRate } = recipe.schedule;
+  requireSomeTrained(
+    summaries,
+    `The usual cause is a learning rate that is too large: try less than ${learningRate} (--learning-rate, schedule ${kind}), ` +
+      `in another --out. What was made is in ${options.out}.`,
+  );
   if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
 }

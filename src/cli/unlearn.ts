@@ -19,9 +19,9 @@ import { type MethodName, methodNames, type MethodSetting, type SplitName, type 
 import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
-import { action, type Command, dataHelp, emitJson, integerAtLeast, interruptSignal, jsonHelp, threadsHelp } from './common.js';
+import { action, type Command, dataHelp, emitJson, interruptSignal, jsonHelp, threadsHelp, processorCount } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
-import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs } from './models.js';
+import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs, requireSomeTrained } from './models.js';
 import { reopenSession } from './session.js';
 
 interface UnlearnVerbOptions extends Partial<EngineFlags> {
@@ -69,7 +69,7 @@ export function registerUnlearn(program: Command): void {
     .addOption(new Option('--engine <name>', "engine (default: the run's)").choices(engineNames))
     .addOption(new Option('--device <name>', `${deviceHelp} (default: the run's)`).choices(deviceNames))
     .option('--data <dir>', dataHelp)
-    .option('--threads <count>', threadsHelp, integerAtLeast(0), 0)
+    .option('--threads <count>', threadsHelp, processorCount(0), 0)
     .option('--json', jsonHelp)
     .addHelpText('after', () => `\nHyper-parameters and presets:\n${methodsHere.map(describeMethod).join('')}`)
     .action(action(unlearnVerb));
@@ -120,6 +120,10 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   };
   await publishFile(path.join(options.out, 'forget-set.npy'), encodeIndices(forget));
   await publishFile(path.join(options.out, 'unlearn.json'), encodeJson(document));
+  requireSomeTrained(
+    summaries,
+    `The usual cause is a learning rate that is too large: try a smaller --set learningRate=RATE, in another --out. What was made is in ${options.out}.`,
+  );
   if (options.json) emitJson('unlearn', { ...document, seconds: (Date.now() - started) / 1000 });
   else process.stdout.write(`${method.title}: ${describeModels(summaries)}, in ${options.out}\n`);
 }

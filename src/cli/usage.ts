@@ -1,6 +1,8 @@
 /** Errors in how the command line was called, in the words and with the codes of all other errors. */
 import type { Command, CommanderError } from 'commander';
+import os from 'node:os';
 import { didYouMean, LetheError } from '../errors.js';
+import { say } from './common.js';
 
 const codes: Record<string, `LETHE_${string}`> = {
   'commander.unknownCommand': 'LETHE_VERB_UNKNOWN',
@@ -56,4 +58,23 @@ function verbOf(program: Command, args: readonly string[]): Command {
 
 function fullName(verb: Command): string {
   return verb.parent ? `${fullName(verb.parent)} ${verb.name()}` : verb.name();
+}
+
+/**
+ * Results do not depend on it, so that more threads than processors are a warning: they only take turns. On a GPU, --threads is the number of
+ * models at the same time.
+ */
+export function sayOversubscribed(verb: Command, processors = os.availableParallelism()): void {
+  if (verb.name() === 'worker') return; // its parent has said so
+  const inProcesses = verb.getOptionValue('executor') === 'process';
+  if (verb.getOptionValueSource('workers') === 'cli' && !inProcesses) {
+    say('warning: --workers is of --executor process only; without it, all work is done in this process');
+  }
+  const names = [...(verb.getOptionValue('device') === 'cuda' ? [] : ['threads']), ...(inProcesses ? ['workers'] : [])];
+  for (const name of names) {
+    const given: unknown = verb.getOptionValue(name);
+    if (typeof given !== 'number' || given <= processors || verb.getOptionValueSource(name) !== 'cli') continue;
+    const allowed = `${processors} processor${processors === 1 ? '' : 's'}`;
+    say(`warning: --${name} ${given}, but this process may use ${allowed}: it will not be faster`);
+  }
 }

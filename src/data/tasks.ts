@@ -4,6 +4,7 @@ import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
 import { encodeMasks } from '../store/masksFile.js';
 import { encodeIndices } from '../store/npyArtefact.js';
+import { forgetSetInputs } from '../store/planInputs.js';
 import type { Plan } from '../types.js';
 import { resolveForgetSet } from './forgetSets.js';
 import { generateMasks, maskRowBytes } from './masks.js';
@@ -18,6 +19,7 @@ export function maskStage(plan: Plan, numTrain: number): Stage {
     cost: 0,
     models: 0,
     bytes: numModels * maskRowBytes(numTrain),
+    inputs: { masks: { numModels, subsetFraction, seed: plan.seed } },
     produce: () => {
       const masks = generateMasks({ numModels, numTrain, subsetFraction, seed: plan.seed });
       return Promise.resolve([{ path: layout.masks, content: encodeMasks(masks), rows: numModels }]);
@@ -30,13 +32,14 @@ export function maskStage(plan: Plan, numTrain: number): Stage {
 export function forgetSetStage(plan: Plan, numTrain: number): Stage {
   return {
     name: 'forget sets',
-    tasks: plan.forgetSets.map((spec) => ({
+    tasks: plan.forgetSets.map((spec, index) => ({
       id: layout.forgetSet(spec.name),
       label: `forget set ${spec.name}`,
       artefacts: [layout.forgetSet(spec.name)],
       cost: 0,
       models: 0,
       bytes: 8 * forgetSetSize(spec),
+      inputs: { forgetSet: forgetSetInputs(plan, index) },
       async produce({ run }) {
         const datamodels = spec.kind === 'principalComponent' ? readDatamodels(await run.read(layout.marginDatamodels)) : undefined;
         const { indices } = await resolveForgetSet(spec, { numTrain, ...(datamodels ? { datamodels } : {}) });

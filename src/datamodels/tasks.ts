@@ -5,6 +5,7 @@ import { encodeDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { encodeNpy } from '../store/npy.js';
+import { datamodelInputs } from '../store/planInputs.js';
 import { readOutputColumns } from '../store/outputColumns.js';
 import type { FitOptions, Plan, RunOptions } from '../types.js';
 import { fitDatamodels } from './fit.js';
@@ -64,6 +65,7 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         cost: sizes.numPoints * fitCostPerTarget(options, numModels),
         models: 0,
         bytes: 4 * split.heldOut * sizes.numPoints,
+        inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, options) },
         async produce(context) {
           const masks = readMasks(await context.run.read(layout.masks));
           const margins = await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numPoints);
@@ -114,6 +116,7 @@ function fitTask(
     cost: numTargets * fitCostPerTarget(plan.fit, plan.subsetModels.count),
     models: 0,
     bytes: numTargets * 8 * 64,
+    inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
     async produce(context) {
       const masks = readMasks(await context.run.read(layout.masks));
       const { values } = await targets(context);

@@ -1,7 +1,10 @@
 /** The text of a plan file as plain values: JSON or YAML, without duplicate keys, aliases or keys that reach into objects. */
+import fs from 'node:fs/promises';
+import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { ExitCode, LetheError } from '../errors.js';
 import { openForReading, readWhole } from '../store/files.js';
+import { layout } from '../store/layout.js';
 
 const maxBytes = 1 << 20;
 const maxDepth = 20;
@@ -34,6 +37,11 @@ export function planInvalid(where: string, expected: string, received: string, a
  * @throws LETHE_FILE_MISSING, LETHE_PLAN_INVALID (exit code 2)
  */
 export async function readPlanText(file: string): Promise<PlanText> {
+  if (await isFolder(file)) {
+    const own = path.join(file, layout.plan);
+    const action = `A run goes on with the plan it was started with, or with its copy: lethe run ${own} --out ${file}`;
+    throw planInvalid(`${file} is a folder`, 'a plan file', 'a folder', (await readWhole(own)) ? action : undefined);
+  }
   const { handle, bytes } = await openForReading(file);
   await handle.close();
   if (bytes > maxBytes) throw planInvalid(`${file} is too large for a plan`, `at most ${maxBytes} bytes`, `${bytes} bytes`);
@@ -48,6 +56,10 @@ export async function readPlanText(file: string): Promise<PlanText> {
   else if (!/\.ya?ml$/.test(file))
     throw planInvalid(`${file} has no known ending`, '.json, .yaml or .yml', file.slice(file.lastIndexOf('/') + 1));
   return parse(text, file);
+}
+
+async function isFolder(name: string): Promise<boolean> {
+  return (await fs.stat(name).catch(() => undefined))?.isDirectory() === true;
 }
 
 function requireJson(text: string, file: string): void {

@@ -25,6 +25,11 @@ export interface Task {
   /** Models trained and bytes written, for --dry-run. */
   models: number;
   bytes: number;
+  /**
+   * All that decides the bytes of the one artefact beside the data and the engine, its place not included: a task of another plan with
+   * equal inputs makes the same. Absent: never taken over from another run.
+   */
+  inputs?: object;
   /** Deterministic in (plan, data): the same bytes in any executor. onProgress reports (done, total) in gradient images. */
   produce(context: TaskContext): Promise<Artefact[]>;
 }

@@ -1,6 +1,6 @@
 /** An ONNX file as a network to train: which of its constants are parameters, and how they are initialised. */
 import { LetheError } from '../errors.js';
-import type { Dataset, NetSpec } from '../types.js';
+import type { DatasetFacts, NetSpec } from '../types.js';
 import { ruleOf } from './graph/tape.js';
 import { type ForwardGraph, type GraphParameter, sizeOf } from './graph/types.js';
 import { imageScale, imageScaleKey } from './onnx.js';
@@ -63,7 +63,7 @@ export function netFromOnnx(bytes: Uint8Array, name: string): NetSpec {
 }
 
 /** The network of an ONNX file that is to be trained on a data set. @throws LETHE_NET_INVALID where it is for other images or classes */
-export function netForDataset(bytes: Uint8Array, name: string, dataset: Dataset): NetSpec {
+export function netForDataset(bytes: Uint8Array, name: string, dataset: DatasetFacts): NetSpec {
   const net = netFromOnnx(bytes, name);
   const shape = ({ height, width, channels }: NetSpec['input'], classes: number): string =>
     `images ${height} x ${width} x ${channels}, ${classes} classes`;

@@ -2,10 +2,15 @@
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import type { RunFolder } from '../store/run.js';
-import type { Dataset, Engine, FitOptions, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
+import type { DatasetFacts, Engine, FitOptions, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
-export async function collectReport(run: RunFolder, plan: Plan, dataset: Dataset, engine: Engine): Promise<ReportData> {
+export async function collectReport(
+  run: RunFolder,
+  plan: Plan,
+  dataset: DatasetFacts,
+  engine: Pick<Engine, 'describe'>,
+): Promise<ReportData> {
   const sets: ForgetSetScores[] = [];
   for (const { name } of plan.forgetSets) {
     sets.push(decodeJson(await run.read(layout.scores(name)), layout.scores(name)) as ForgetSetScores);
@@ -36,7 +41,7 @@ function lambdaChoice({ select, lambda, holdoutFraction, folds }: FitOptions): s
 }
 
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
-function runFacts(plan: Plan, dataset: Dataset, engine: Engine): { name: string; value: string }[] {
+function runFacts(plan: Plan, dataset: DatasetFacts, engine: Pick<Engine, 'describe'>): { name: string; value: string }[] {
   const { recipe, fit } = plan;
   const described = engine.describe();
   return [

@@ -2,13 +2,14 @@
  * Artefacts with manifests: content is published first, its manifest (size, sha256, hash of the plan it belongs to) after it, both
  * atomically. Whatever was interrupted, damaged or made for another plan counts as not done.
  */
+import { createReadStream } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { LetheError } from '../errors.js';
 import { damaged, hashFile, readWhole, sha256 } from './files.js';
 import { manifestPath } from './layout.js';
 import { decodeManifest, encodeManifest, type Manifest } from './manifest.js';
-import { publishFile } from './publish.js';
+import { linkFile, publishFile } from './publish.js';
 
 /** A file to publish under the folder, content in order of writing. */
 export interface Artefact {
@@ -18,6 +19,8 @@ export interface Artefact {
   /** Number of rows (models, targets) inside and the first one's index, where that means something. */
   rows?: number;
   firstRow?: number;
+  /** What it took to make, where that is told. */
+  seconds?: number;
   /** sha256 of what it was made from, where the plan does not say it all. */
   inputSha256?: string;
 }
@@ -58,7 +61,8 @@ export class ArtefactFolder {
     const manifest = await readManifest(this.root, artefact);
     const content = manifest && (await readWhole(file));
     if (!content) {
-      const received = manifest === undefined ? 'no readable manifest' : 'no file';
+      const there = (await fs.stat(file).catch(() => undefined)) !== undefined;
+      const received = there ? 'no readable manifest' : 'nothing there: not made yet, or removed';
       throw damaged('LETHE_ARTEFACT_MISSING', `${file} is not finished`, 'an artefact with its manifest', received, this.again);
     }
     const reason = difference(manifest, this.owner, { bytes: content.length, sha256: sha256(content) });
@@ -79,6 +83,26 @@ export class ArtefactFolder {
       const signature = await this.signature(artefact, published);
       if (signature !== undefined) this.whole.set(artefact, signature);
     }
+  }
+
+  /**
+   * Takes over an artefact of another folder, checked by its manifest: the same file under a second name where both folders are on one
+   * disk (nothing ever changes a published file in place), otherwise a copy. False when it is not finished there.
+   * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
+   */
+  async adopt(artefact: string, other: Pick<ArtefactFolder, 'root' | 'finished'>, source: string): Promise<boolean> {
+    const manifest = await other.finished(source);
+    if (!manifest) return false;
+    const [from, to] = [path.join(other.root, source), path.join(this.root, artefact)];
+    this.whole.delete(artefact);
+    if (!(await linkFile(from, to))) {
+      const copy = await publishFile(to, createReadStream(from), manifest.bytes);
+      if (copy.sha256 !== manifest.sha256) return false;
+    }
+    await publishFile(path.join(this.root, manifestPath(artefact)), encodeManifest({ ...manifest, planHash: this.owner }));
+    const signature = await this.signature(artefact, manifest);
+    if (signature !== undefined) this.whole.set(artefact, signature);
+    return true;
   }
 
   /** Undefined when the file is not there or has another size than expected. */

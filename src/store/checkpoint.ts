@@ -1,17 +1,17 @@
 /** One model as a safetensors file: the flat parameter buffer of an engine, tensor by tensor, and what it needs to be used elsewhere. */
 import { damaged } from './files.js';
 import { readSafetensors, type TensorFile, writeSafetensors, type Tensor } from './safetensors.js';
-import type { Dataset, NetSpec, ParameterTensor } from '../types.js';
+import type { DatasetFacts, NetSpec, ParameterTensor } from '../types.js';
 
 /** What a model that Lethe wrote says about itself. */
 export interface ModelFacts {
   net: NetSpec;
   /** Of the data set it was trained on. */
-  dataset: Pick<Dataset, 'sha256' | 'mean' | 'std' | 'classNames'>;
+  dataset: Pick<DatasetFacts, 'sha256' | 'mean' | 'std' | 'classNames'>;
 }
 
 /** Metadata of a checkpoint: the name of its network for people, and ModelFacts. */
-export function factsMetadata(net: NetSpec, { sha256, mean, std, classNames }: Dataset): Record<string, string> {
+export function factsMetadata(net: NetSpec, { sha256, mean, std, classNames }: DatasetFacts): Record<string, string> {
   const facts = { netSpec: net, mean, std, classNames };
   const texts = Object.entries(facts).map(([name, value]) => [name, JSON.stringify(value)] as const);
   return { net: net.name, dataset: sha256, ...Object.fromEntries(texts) };

@@ -26,12 +26,16 @@ export interface FinishedBlock extends BlockSpan {
   bytes: number;
   /** sha256 of the block's outputs when it was fitted. */
   inputSha256: string;
+  /** What the fit took; NaN for blocks of earlier versions. */
+  seconds: number;
 }
 
 /** fit.json: the command, what the fit came to, and the file it describes. */
 export interface FitRecord {
   command: FitCommand;
   summary: Record<string, unknown>;
+  /** What fitting all targets took, over all sessions; absent in folders of earlier versions. */
+  seconds?: number;
   datamodels: { bytes: number; sha256: string };
   [fact: string]: unknown;
 }
@@ -79,18 +83,24 @@ export class FitFolder {
       const span = fitLayout.blockSpan(name);
       if (!span || span.first < (found.at(-1)?.end ?? 0)) continue;
       const manifest = await this.blocks.finished(name);
-      if (manifest?.inputSha256 !== undefined) found.push({ ...span, bytes: manifest.bytes, inputSha256: manifest.inputSha256 });
+      if (manifest?.inputSha256 === undefined) continue;
+      const { bytes, inputSha256, seconds = NaN } = manifest;
+      found.push({ ...span, bytes, inputSha256, seconds });
     }
     return found;
   }
 
   /** @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4) */
-  async publishBlock({ first, end }: BlockSpan, datamodels: Datamodels, inputSha256: string): Promise<FinishedBlock> {
+  async publishBlock(
+    { first, end }: BlockSpan,
+    datamodels: Datamodels,
+    facts: { inputSha256: string; seconds: number },
+  ): Promise<FinishedBlock> {
     const commandFile = path.join(this.blocks.root, fitLayout.command);
     if (!(await readWhole(commandFile))) await publishFile(commandFile, encodeSealed(this.command));
     const content = encodeDatamodels(datamodels);
-    await this.blocks.publish([{ path: fitLayout.block(first, end), content, rows: end - first, firstRow: first, inputSha256 }]);
-    return { first, end, bytes: content.length, inputSha256 };
+    await this.blocks.publish([{ path: fitLayout.block(first, end), content, rows: end - first, firstRow: first, ...facts }]);
+    return { first, end, bytes: content.length, ...facts };
   }
 
   /**

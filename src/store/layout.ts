@@ -37,6 +37,8 @@ function forgetSetName(name: string): string {
 export const layout = {
   plan: 'plan.json',
   identity: 'identity.json',
+  /** What the data set and the engine were, for verbs that only read. */
+  facts: 'facts.json',
   /** The ONNX file of a plan that names one. */
   net: 'net.onnx',
   provenance: 'provenance.json',
@@ -126,6 +128,7 @@ const artefactPattern = new RegExp(
   `^(${[
     'plan\\.json',
     'identity\\.json',
+    'facts\\.json',
     'net\\.onnx',
     'masks\\.arrow',
     `outputs/\\d{2,}/${shardPattern}`,

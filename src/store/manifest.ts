@@ -8,6 +8,8 @@ export interface Manifest {
   /** Rows (models, targets) inside and the index of the first, where that means something. */
   rows?: number;
   firstRow?: number;
+  /** What it took, where that is told. */
+  seconds?: number;
   /** sha256 of what the artefact was made from, where the plan does not say it all. */
   inputSha256?: string;
 }

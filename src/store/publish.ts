@@ -52,6 +52,23 @@ export async function publishFile(file: string, content: Content, expectedBytes?
   }
 }
 
+const cannotLink = ['EXDEV', 'EPERM', 'EMLINK', 'ENOSYS', 'EOPNOTSUPP', 'ENOTSUP'];
+
+/** Gives a published file a second name, durably. False where the file system cannot. @throws LETHE_FILE_UNWRITABLE, LETHE_DISK_FULL (4) */
+export async function linkFile(from: string, to: string): Promise<boolean> {
+  const folder = path.dirname(to);
+  try {
+    await createFolder(folder);
+    await fs.rm(to, { force: true });
+    await fs.link(from, to);
+    await syncFolder(folder);
+    return true;
+  } catch (error) {
+    if (cannotLink.includes(errorCode(error) ?? '')) return false;
+    throw await explain(error, to, folder, 0);
+  }
+}
+
 /** Makes a folder and its missing parents, durably. @throws LETHE_FILE_UNWRITABLE, LETHE_DISK_FULL (exit code 4) */
 export async function makeFolder(folder: string): Promise<void> {
   try {

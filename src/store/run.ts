@@ -10,7 +10,7 @@ import { type Artefact, ArtefactFolder, readManifest } from './artefacts.js';
 import { readWhole, sha256 } from './files.js';
 import { decodeJson, encodeJson } from './json.js';
 import { isArtefactPath, layout, manifestPath } from './layout.js';
-import { decodeManifest } from './manifest.js';
+import { decodeManifest, type Manifest } from './manifest.js';
 import { differenceText, planHash } from './planIdentity.js';
 import { isTemporary, makeFolder, removeStaleTemporaries } from './publish.js';
 
@@ -25,6 +25,13 @@ export interface RunFolder {
    * @throws LETHE_ARTEFACT_MISSING, LETHE_ARTEFACT_DAMAGED (exit code 3)
    */
   read(artefact: string): Promise<Uint8Array>;
+  /** The manifest of a finished artefact; undefined where isDone is false. */
+  finished(artefact: string): Promise<Manifest | undefined>;
+  /**
+   * Takes over a finished artefact of another run, checked by its manifest; false when it is not finished there.
+   * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
+   */
+  adopt(artefact: string, other: Pick<RunFolder, 'root' | 'finished'>, source: string): Promise<boolean>;
   /**
    * Writes each artefact and then its manifest, both atomically. `expectedBytes`: for the check of the free space, all together.
    * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
@@ -102,7 +109,7 @@ async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> 
   const intact = bytes && (manifestBytes === undefined ? isCanonical(bytes) : manifest?.sha256 === sha256(bytes));
   if (intact) {
     const stored = decodeJson(bytes, file) as Plan;
-    if (given) requireSame(file, stored, given, changedPlan);
+    if (given) requireSame(file, stored, given, changedPlan(root));
     if (manifest) return stored;
   } else if (bytes && (!given || (manifest ? manifest.planHash !== hash : planOf(bytes) !== hash))) {
     throw planDamaged(file, manifest !== undefined);
@@ -128,12 +135,20 @@ function isCanonical(bytes: Uint8Array): boolean {
   }
 }
 
-const changedPlan = {
+interface Refusal {
+  summary: string;
+  expected: string;
+  action: string;
+}
+
+const changedPlan = (root: string): Refusal => ({
   summary: 'the run was started with another plan',
   expected: 'the same plan',
-  action: 'Give the changed plan another folder (--out DIR) or name, or restore the old plan.',
-};
-const changedIdentity = {
+  action:
+    'Give the changed plan another folder or name, and take over what it has in common with the old one: ' +
+    `lethe run PLAN --out DIR --reuse ${root}. Or restore the old plan.`,
+});
+const changedIdentity: Refusal = {
   summary: 'the run was started with other data, another engine or on another kind of processor',
   expected: 'the same, as other ones give other numbers',
   action:
@@ -142,7 +157,7 @@ const changedIdentity = {
 };
 
 /** @throws LETHE_PLAN_CHANGED */
-function requireSame(file: string, before: object, after: object, { summary, expected, action }: typeof changedPlan): void {
+function requireSame(file: string, before: object, after: object, { summary, expected, action }: Refusal): void {
   const received = differenceText(before, after, 'run');
   if (received === undefined) return;
   throw new LetheError('LETHE_PLAN_CHANGED', `${summary}, ${file}`, { expected, received, action });

@@ -6,6 +6,7 @@ import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
+import { forgetSetInputs, trainingInputs } from '../store/planInputs.js';
 import type { Plan, TrainJob } from '../types.js';
 import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
 
@@ -31,6 +32,8 @@ interface GroupTask {
   trainSize: number;
   evalEpochs: number[];
   keepParameters: boolean;
+  /** Of the plan, beside what every training needs: what decides `indices`. */
+  subset: object;
   /** Train indices of each model of the shard. */
   indices(context: TaskContext, shard: Shard): Promise<Int32Array[]>;
 }
@@ -49,6 +52,7 @@ export function subsetStage(plan: Plan, sizes: PlanSizes): Stage {
         trainSize: Math.round(subsetFraction * sizes.numTrain),
         evalEpochs: [plan.recipe.epochs],
         keepParameters: false,
+        subset: { subsetFraction },
         async indices(context, rows) {
           const masks = readMasks(await context.run.read(layout.masks));
           return Array.from({ length: rows.end - rows.first }, (_, i) => maskIndices(masks, rows.first + i));
@@ -71,6 +75,7 @@ export function originalStage(plan: Plan, sizes: PlanSizes): Stage {
         trainSize: sizes.numTrain,
         evalEpochs: [plan.recipe.epochs],
         keepParameters: true,
+        subset: {},
         indices: (_context, rows) => Promise.resolve(Array.from({ length: rows.end - rows.first }, () => range(sizes.numTrain))),
       }),
     ),
@@ -92,6 +97,7 @@ export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[],
             trainSize: sizes.numTrain - forgetSizes[forgetSetIndex]!,
             evalEpochs: role === 'matched' ? [...partialEpochs, plan.recipe.epochs] : [plan.recipe.epochs],
             keepParameters: false,
+            subset: forgetSetInputs(plan, forgetSetIndex),
             async indices(context, rows) {
               const forget = decodeIndices(await context.run.read(layout.forgetSet(forgetSet.name)));
               const retain = retainIndices(sizes.numTrain, forget);
@@ -117,6 +123,7 @@ function groupTask(plan: Plan, sizes: PlanSizes, spec: GroupTask): Task {
     cost: models * (plan.recipe.epochs * spec.trainSize + evalCost),
     models,
     bytes: models * 4 * (rowFloats + (spec.keepParameters ? sizes.numParameters : 0)),
+    inputs: { training: trainingInputs(plan), group: spec.group, shard: spec.shard, evalEpochs: spec.evalEpochs, subset: spec.subset },
     async produce(context) {
       const indices = await spec.indices(context, spec.shard);
       const jobs = indices.map((subset, i) => trainingJob(plan.recipe, plan.seed, modelKey(spec.group, spec.shard.first + i), subset));

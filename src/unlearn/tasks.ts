@@ -10,6 +10,7 @@ import { layout } from '../store/layout.js';
 import { encodeNpy } from '../store/npy.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
+import { datamodelInputs, forgetSetInputs, trainingInputs } from '../store/planInputs.js';
 import type { MethodPlan, Plan } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';
@@ -51,7 +52,7 @@ export interface TuningChoice {
 export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   return {
     name: 'datamodel shifts',
-    tasks: plan.forgetSets.map(({ name }): Task => {
+    tasks: plan.forgetSets.map(({ name }, index): Task => {
       const artefact = layout.forgetShift(name);
       return {
         id: artefact,
@@ -60,6 +61,7 @@ export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
         cost: sizes.numPoints / 10,
         models: 0,
         bytes: 8 * sizes.numPoints * sizes.numClasses,
+        inputs: { shift: forgetSetInputs(plan, index), datamodels: datamodelInputs(plan) },
         async produce(context) {
           const forget = decodeIndices(await context.run.read(layout.forgetSet(name)));
           const both = await computeShift(context.run, sizes, forget);
@@ -86,6 +88,7 @@ export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
           first: 0,
           end: Math.min(plan.tuning.numModels, plan.originals.count),
           costRun: runs[run]!,
+          setting: { run: runs[run]! },
           chooseRun: () => Promise.resolve(runs[run]!),
         }),
       );
@@ -112,6 +115,8 @@ export function unlearnStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
             first,
             end,
             costRun: which === 'chosen' ? runs[0]! : runs[which]!,
+            setting:
+              which === 'chosen' ? { runs, tuning: plan.tuning, oracles: oracleInputs(plan, forgetSetIndex) } : { run: runs[which]! },
             async chooseRun(context) {
               if (which !== 'chosen') return runs[which]!;
               const choice = decodeJson(
@@ -145,6 +150,8 @@ interface UnlearnTaskSpec {
   end: number;
   /** For the estimate: the run, or one like it. */
   costRun: GridRun;
+  /** What decides the run. */
+  setting: object;
   chooseRun(context: TaskContext): Promise<GridRun>;
 }
 
@@ -162,6 +169,7 @@ function unlearnTask(plan: Plan, sizes: UnlearnPlanSizes, spec: UnlearnTaskSpec)
     cost: models * (fraction * jobSizes.numRetain * plan.recipe.epochs + (snapshots * sizes.numPoints) / 3),
     models,
     bytes: models * snapshots * sizes.numPoints * 5,
+    inputs: unlearnInputs(plan, spec),
     async produce(context) {
       const run = await spec.chooseRun(context);
       const inputs = await taskInputs(context, spec, forgetSet);
@@ -170,6 +178,23 @@ function unlearnTask(plan: Plan, sizes: UnlearnPlanSizes, spec: UnlearnTaskSpec)
       return [await encodeRun(context, spec, run, logits)];
     },
   };
+}
+
+/** Originals are trained with the plan's recipe; their number decides nothing. */
+function unlearnInputs(plan: Plan, { method, setting, forgetSetIndex, first, end }: UnlearnTaskSpec): object {
+  return {
+    method: method.name,
+    setting,
+    forgetSet: forgetSetInputs(plan, forgetSetIndex),
+    originals: { first, end, training: trainingInputs(plan) },
+    ...(method.needs.datamodels ? { datamodels: datamodelInputs(plan) } : {}),
+    ...(method.needs.matchedOracles ? { oracles: oracleInputs(plan, forgetSetIndex) } : {}),
+  };
+}
+
+/** Fully retrained matched oracles of a forget set; their random numbers hang on its place in the plan. */
+function oracleInputs(plan: Plan, forgetSetIndex: number): object {
+  return { matched: plan.oracles.matched, forgetSetIndex };
 }
 
 interface RunLogits {

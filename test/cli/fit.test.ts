@@ -91,6 +91,25 @@ describe('lethe fit', () => {
     expect(datamodels.lambda).toEqual(new Float32Array(6).fill(0.05));
   });
 
+  it('fails when no target is fitted, and only then; the folder stays', async () => {
+    const fitted = async (name: string, outputs: Float32Array, ...more: string[]) => {
+      await writeNpy(file(`${name}.npy`), [80, 6], outputs);
+      return lethe('--masks', file('masks.npy'), '--outputs', file(`${name}.npy`), '--out', file(name), ...more);
+    };
+    const diverged = new Float32Array(80 * 6).fill(NaN);
+    await fitted('nan', diverged);
+    const { code, document } = await fitted('nan', diverged); // found finished
+    expect([code, document['code'], document['received']]).toEqual([
+      1,
+      'LETHE_FIT_FAILED',
+      '6 targets with NaN or infinite outputs, 0 unconverged',
+    ]);
+    expect(fs.existsSync(path.join(file('nan'), 'datamodels.arrow'))).toBe(true);
+    const one = diverged.map((value, k) => (k % 6 === 4 ? problem.outputs[k]! : value));
+    expect((await fitted('one-left', one)).document).toMatchObject({ document: 'lethe.fit', numConverged: 1, numNonFinite: 5 });
+    expect((await fitted('constant', new Float32Array(80 * 6).fill(2))).document).toMatchObject({ document: 'lethe.fit', numConstant: 6 });
+  });
+
   it('teaches what is wrong', async () => {
     await writeNpy(file('short.npy'), [79, 6], problem.outputs.subarray(0, 79 * 6));
     await writeNpy(file('none.npy'), [80, 0], new Float32Array(0));

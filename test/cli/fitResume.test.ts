@@ -116,7 +116,8 @@ describe('interruption', () => {
     const { code, stderr, stdout } = await lethe([...args, '--json']);
     expect(code).toBe(0);
     expect(stderr).toMatch(/resuming, \d+ of 400 targets are finished/);
-    const { resumedTargets } = JSON.parse(stdout) as { resumedTargets: number };
+    const { resumedTargets, found, seconds } = JSON.parse(stdout) as { resumedTargets: number; found: string; seconds: number };
+    expect([found, seconds > 0]).toEqual(['blocks', true]);
     expect(resumedTargets % 10).toBe(0);
     expect(resumedTargets).toBeLessThanOrEqual(10 * (kept + 1));
     expect(hashes('stopped')).toEqual(clean);
@@ -126,10 +127,19 @@ describe('interruption', () => {
 describe('the same folder', () => {
   it('finished: nothing is done again, missing exports are made, damaged datamodels too', async () => {
     const out = file('again');
-    await fit([...inputs(), '--out', out]);
+    const first = await fit([...inputs(), '--out', out]);
+    expect(first.document).toMatchObject({ resumedTargets: 0, found: 'nothing' });
+    const { seconds, secondsPerTarget } = first.document;
+    expect(secondsPerTarget).toBe((seconds as number) / 400);
     const before = fs.statSync(path.join(out, 'datamodels.arrow')).mtimeMs;
     const { document } = await fit([...inputs(), '--out', out, '--export', 'npy', '--threads', '2']);
-    expect(document).toMatchObject({ resumedTargets: 400, seconds: 0, numTargets: 400, meanNonzero: expect.any(Number) as number });
+    expect(document).toMatchObject({
+      resumedTargets: 400,
+      found: 'finished',
+      seconds,
+      secondsPerTarget,
+      meanNonzero: expect.any(Number) as number,
+    });
     expect(fs.statSync(path.join(out, 'datamodels.arrow')).mtimeMs).toBe(before);
     expect(hashes('again')).toEqual(clean);
     fs.truncateSync(path.join(out, 'datamodels.arrow'), 5000);

@@ -115,6 +115,25 @@ describe('lethe train', () => {
     }
   });
 
+  it('fails when no model has trained, found diverged or diverging now, and keeps what is on disk', async () => {
+    const hot = path.join(folder, 'hot');
+    const attempt = () => train('--learning-rate', '1e30', '--models', '2', '--out', hot, '--json');
+    for (const { exitCode, stdout, stderr } of [await attempt(), await attempt()]) {
+      expect(exitCode).toBe(1);
+      expect(stderr).toMatch(/LETHE_MODELS_DIVERGED: all 2 models diverged.*learning rate.*--learning-rate/);
+      expect(JSON.parse(stdout)).toMatchObject({
+        document: 'lethe.error',
+        code: 'LETHE_MODELS_DIVERGED',
+        expected: 'a finite loss',
+        received: expect.stringContaining('NaN') as string,
+        action: expect.stringContaining('less than 1e+30') as string,
+        exitCode: 1,
+      });
+    }
+    const files = ['logits.npy', 'margins.npy', 'model-00000.safetensors', 'model-00001.safetensors', 'train.json'];
+    expect(fs.readdirSync(hot).sort()).toEqual(files);
+  });
+
   it('refuses a folder with models of another command, and leaves it as it is', async () => {
     const before = fs.readdirSync(out).map((name) => fs.statSync(path.join(out, name)).mtimeMs);
     const cases: [string[], string][] = [

@@ -177,3 +177,34 @@ test('an artefact of another plan, an artefact without manifest and an unfinishe
   expect(await run.isDone(shard)).toBe(false);
   expect((await verifyRun(run)).damaged).toEqual([{ path: shard, reason: 'no readable manifest' }]);
 });
+
+/** A folder on another file system, where files cannot be linked. */
+const otherDisk = '/dev/shm';
+const hasOtherDisk = fs.existsSync(otherDisk) && fs.statSync(otherDisk).dev !== fs.statSync(folder).dev;
+
+const disks: [string, () => string][] = [['one disk', newRoot]];
+if (hasOtherDisk) disks.push(['two disks', () => fs.mkdtempSync(path.join(otherDisk, 'lethe-test-'))]);
+
+test.each(disks)(
+  'takes over artefacts of another plan on %s, under another path, and nothing that is damaged',
+  async (_where, makeRoot) => {
+    const before = newRoot();
+    const old = await smallRun(before);
+    const root = makeRoot();
+    try {
+      const run = await openRun(root, { plan: { ...plan, seed: 8 } });
+      const [source, shard] = [layout.subsetOutputs(1003), layout.subsetOutputs(2)];
+      expect(await run.adopt(shard, old, source)).toBe(true);
+      expect(await (await openRun(root)).read(shard)).toEqual(bytesOf('outputs of models 20 to 39'));
+      expect(await run.finished(shard)).toMatchObject({ rows: 20, firstRow: 20, planHash: run.planHash });
+      expect(await run.adopt(layout.masks, old, layout.masks)).toBe(false);
+      fs.rmSync(path.join(before, source)); // the other name stays
+      fs.writeFileSync(path.join(before, source), 'outputs of models 20 to 38');
+      expect(await run.adopt(layout.subsetOutputs(3), old, source)).toBe(false);
+      expect(await verifyRun(run)).toMatchObject({ damaged: [], missing: [], foreign: [] });
+      expect(await run.read(shard)).toEqual(bytesOf('outputs of models 20 to 39'));
+    } finally {
+      fs.rmSync(root, { recursive: true, force: true });
+    }
+  },
+);

@@ -1,0 +1,55 @@
+/** lethe run PLAN --reuse RUN: opens the earlier run and says what of it a changed plan can take over. */
+import { resolveForgetSet } from '../data/forgetSets.js';
+import { engineIdentity } from '../engines/index.js';
+import { LetheError } from '../errors.js';
+import { findReusable, type Reusable } from '../jobs/reuse.js';
+import type { Stage } from '../jobs/task.js';
+import { expandStages } from '../pipeline.js';
+import { sha256 } from '../store/files.js';
+import { decodeJson } from '../store/json.js';
+import { layout } from '../store/layout.js';
+import { decodeIndices } from '../store/npyArtefact.js';
+import { differenceText } from '../store/planIdentity.js';
+import type { RunFolder } from '../store/run.js';
+import type { ForgetSetSpec, Plan } from '../types.js';
+import { type Session, viewRun } from './session.js';
+
+export interface Reuse {
+  run: RunFolder;
+  reusable: Reusable[];
+}
+
+/**
+ * `session`: of the changed plan.
+ * @throws LETHE_RUN_MISSING, LETHE_REUSE_FOREIGN (exit code 2): other data or another engine give other numbers everywhere
+ */
+export async function openReuse(root: string, session: Session, data?: string): Promise<Reuse> {
+  const before = await viewRun(root, data);
+  const { plan, dataset, engine } = session;
+  const theirs = decodeJson(await before.run.read(layout.identity), layout.identity) as object;
+  const difference = differenceText(theirs, { dataset: dataset.sha256, ...engineIdentity(engine) }, 'there');
+  if (difference !== undefined) {
+    throw new LetheError('LETHE_REUSE_FOREIGN', `nothing of ${before.run.root} can be taken over`, {
+      expected: 'a run of the same data, engine, precision and kind of processor',
+      received: difference,
+      action: 'Use the same --data, --engine, --precision and --device (LETHE_ISA caps the instruction set), or leave --reuse out.',
+    });
+  }
+  const ours = await withContents(plan, async (spec) => (await resolveForgetSet(spec, dataset)).indices);
+  const old = await withContents(before.plan, async ({ name }) => {
+    const file = layout.forgetSet(name);
+    return (await before.run.isDone(file)) ? decodeIndices(await before.run.read(file)) : undefined;
+  });
+  // only what tasks make of what is compared, not how much
+  const [stages, earlier] = [ours, old].map((resolved) => expandStages(resolved, dataset, 0)) as [Stage[], Stage[]];
+  return { run: before.run, reusable: await findReusable(stages, { run: before.run, stages: earlier }) };
+}
+
+/** The plan with index files known by their content: another one may lie at the same path today. */
+async function withContents(plan: Plan, read: (spec: ForgetSetSpec) => Promise<Int32Array | undefined>): Promise<Plan> {
+  const forgetSets = plan.forgetSets.map(async (spec): Promise<ForgetSetSpec> => {
+    const indices = spec.kind === 'file' ? await read(spec) : undefined;
+    return indices ? { name: spec.name, kind: 'file', path: sha256(indices) } : spec;
+  });
+  return { ...plan, forgetSets: await Promise.all(forgetSets) };
+}

@@ -1,0 +1,24 @@
+/** The parts of a plan that decide the artefacts of its stages (Task.inputs). What a part leaves out may change without making them anew. */
+import type { FitOptions, Plan } from '../types.js';
+
+/** Of every model that is trained from scratch. */
+export function trainingInputs({ net, recipe, seed }: Plan): object {
+  return { net, recipe, seed };
+}
+
+/** Of masks and outputs of all subset models. */
+export function subsetInputs(plan: Plan): object {
+  const { count, subsetFraction } = plan.subsetModels;
+  return { ...trainingInputs(plan), count, subsetFraction };
+}
+
+/** `fit`: the plan's own, or a variant. */
+export function datamodelInputs(plan: Plan, fit: FitOptions = plan.fit): object {
+  return { subset: subsetInputs(plan), fit };
+}
+
+/** Principal components come from the datamodels; an index file is known by its path. */
+export function forgetSetInputs(plan: Plan, forgetSetIndex: number): object {
+  const spec = plan.forgetSets[forgetSetIndex]!;
+  return spec.kind === 'principalComponent' ? { spec, datamodels: datamodelInputs(plan) } : { spec };
+}

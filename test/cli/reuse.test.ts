@@ -1,0 +1,121 @@
+/** A changed plan that takes over what it can from an earlier run ends with the bytes of a run that takes over nothing. */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { openReuse } from '../../src/cli/reuse.js';
+import { openSession, planSession } from '../../src/cli/session.js';
+import { runStages } from '../../src/jobs/execute.js';
+import { loadPlan } from '../../src/jobs/plan.js';
+import { takeOver } from '../../src/jobs/reuse.js';
+import { writeNpy } from '../../src/store/npy.js';
+import { lethe } from '../helpers/lethe.js';
+import { tinyPlan } from '../helpers/plan.js';
+import { temporaryFolder } from '../helpers/temporary.js';
+
+const folder = temporaryFolder();
+const at = (name: string): string => path.join(folder, name);
+const methods = [
+  { method: 'do-nothing' },
+  { method: 'partial-retrain', grid: { epochs: [1] } },
+  { method: 'gradient-ascent', grid: { learningRate: [0.001, 0.01], epochs: [1] } },
+  { method: 'oracle-matching', grid: { learningRate: [0.001], epochs: [1] } },
+  { method: 'dm-direct' },
+  { method: 'dmm', grid: { learningRate: [0.001, 0.01], epochs: [1, 2] } },
+];
+const plan = {
+  ...tinyPlan,
+  forgetSets: [
+    ...tinyPlan.forgetSets,
+    { name: 'pc1', kind: 'principalComponent', component: 1, top: 2, bottom: 1 },
+    { name: 'listed', kind: 'file', path: at('listed.npy') },
+  ],
+  methods,
+  tuning: { numModels: 2 },
+};
+
+async function run(name: string, content: object, reuse?: string): Promise<{ files: Record<string, string>; reused: number }> {
+  fs.writeFileSync(at(`${name}.json`), JSON.stringify({ name: 'tiny', ...content }));
+  const session = await planSession(await loadPlan(at(`${name}.json`)), { engine: 'native' }, { threads: 0 });
+  const earlier = reuse === undefined ? undefined : await openReuse(reuse, session);
+  const context = await openSession(at(name), session);
+  const reused = earlier ? await takeOver(context.run, earlier.run, earlier.reusable) : 0;
+  const { failed, tasksSkipped } = await runStages(session.stages, context, { executor: 'inline', workers: 1 });
+  expect([failed, tasksSkipped]).toEqual([[], reused]);
+  return { files: hashes(at(name)), reused };
+}
+
+function hashes(root: string): Record<string, string> {
+  const names = fs.readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => fs.statSync(path.join(root, file)).isFile());
+  const sum = (file: string): string =>
+    createHash('sha256')
+      .update(fs.readFileSync(path.join(root, file)))
+      .digest('hex');
+  return Object.fromEntries(names.sort().map((file) => [file, sum(file)]));
+}
+
+let before: Record<string, string>;
+
+beforeAll(async () => {
+  await writeNpy(at('listed.npy'), [2], Int32Array.of(3, 8));
+  before = (await run('old', plan)).files;
+}, 120000);
+
+/** What changes, and how many of the tasks need not run: all but choices, scores and report where nothing changes. */
+const changes: [string, object, number][] = [
+  ['nothing but the name', { name: 'other' }, 50],
+  ['a grid', { methods: [...methods.slice(0, 5), { method: 'dmm', grid: { learningRate: [0.01, 0.1], epochs: [1, 2] } }] }, 44],
+  ['no partial retraining', { methods: methods.filter(({ method }) => method !== 'partial-retrain') }, 47],
+  ['the tuning', { tuning: { numModels: 1 } }, 32],
+  ['the fit', { fit: { gapTolerance: 1e-3 } }, 21],
+  ['the LDS curve', { lds: { numModels: [15] } }, 48],
+  ['more subset models', { subsetModels: { ...plan.subsetModels, count: 34 } }, 19],
+  ['other shards', { subsetModels: { ...plan.subsetModels, modelsPerShard: 12 } }, 47],
+  ['more originals', { originals: { count: 5 } }, 34],
+  ['fewer matched oracles', { oracles: { ...plan.oracles, matched: 1 } }, 38],
+  ['the order of the forget sets', { forgetSets: plan.forgetSets.toReversed() }, 40],
+  ['the recipe', { recipe: { ...plan.recipe, epochs: 3 } }, 3],
+  ['the network', { net: { name: 'smallcnn', width: 1 } }, 3],
+  ['the seed', { seed: 5 }, 2],
+];
+
+it.each(changes)('%s: the bytes of a run that made everything', async (what, change, expected) => {
+  const changed = { ...plan, ...change };
+  const fresh = await run(`fresh ${what}`, changed);
+  const { files, reused } = await run(`reused ${what}`, changed, at('old'));
+  expect(reused).toBe(expected);
+  expect(files).toEqual(fresh.files);
+  expect(hashes(at('old'))).toEqual(before);
+});
+
+it('damaged artefacts and other index files at the same path are made anew', async () => {
+  fs.cpSync(at('old'), at('damaged'), { recursive: true });
+  const victim = path.join(at('damaged'), 'outputs', '00', 'shard-00001.arrow');
+  const bytes = fs.readFileSync(victim);
+  bytes[bytes.length >> 1]! ^= 4;
+  fs.writeFileSync(victim, bytes);
+  const { files, reused } = await run('from damaged', plan, at('damaged'));
+  expect(reused).toBe(49);
+  expect(files).toEqual(before);
+  await writeNpy(at('listed.npy'), [2], Int32Array.of(3, 9));
+  const other = await run('other list', plan, at('old'));
+  expect(other.reused).toBe(50 - 13);
+  expect(other.files).toEqual((await run('fresh other list', plan)).files);
+});
+
+it('lethe run --reuse: counted, estimated, refused for another engine', async () => {
+  fs.writeFileSync(at('changed.json'), JSON.stringify({ ...plan, forgetSets: plan.forgetSets.slice(0, 2), tuning: { numModels: 1 } }));
+  const args = ['run', at('changed.json'), '--out', at('by verb'), '--reuse', at('old'), '--json'];
+  const dry = JSON.parse((await lethe([...args, '--dry-run'])).stdout) as { tasksReused: number; tasks: number };
+  expect(fs.existsSync(at('by verb'))).toBe(false);
+  const { stdout, stderr, code } = await lethe(args);
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/tasks taken over from .*old/);
+  const document = JSON.parse(stdout) as { tasksReused: number; tasksRun: number };
+  expect(document).toMatchObject({ tasksReused: dry.tasksReused, tasksRun: dry.tasks });
+  expect(fs.statSync(path.join(at('by verb'), 'masks.arrow')).nlink).toBeGreaterThan(1); // no second copy
+  expect((await lethe(['verify', at('by verb')])).code).toBe(0);
+  const other = await lethe([...args, '--engine', 'ort', '--out', at('never')]);
+  expect(other.code).toBe(2);
+  expect(other.stderr).toMatch(/LETHE_REUSE_FOREIGN.*\n.*engine: "native fp32/);
+  expect(fs.existsSync(at('never'))).toBe(false);
+});
