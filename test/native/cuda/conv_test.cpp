@@ -1,6 +1,6 @@
 // The GPU's convolutions of both precisions against the double-precision reference, on the cases of the CPU's and on some that fill more
 // than one tile in every direction, with several parts of the weight gradient's sum. Two runs must agree in every byte.
-#include "cuda/managed_memory.h"
+#include "cuda/host_memory.h"
 
 #include "bf16_check.h"
 

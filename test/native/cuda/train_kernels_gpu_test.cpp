@@ -1,6 +1,6 @@
 // Every training kernel of the GPU but the convolutions, under the checks of the CPU's; the order of threads must not show.
 #include "gpu_table.h"
-#include "managed_memory.h"
+#include "host_memory.h"
 #include "train_bf16_check.h"
 #include "train_kernels_check.h"
 
