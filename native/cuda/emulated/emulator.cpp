@@ -10,6 +10,20 @@
 
 #include "cuda/gpu.h"
 
+// ThreadSanitizer's interface, null in builds without it. Every emulated thread is a thread of its own there, so that it finds what no barrier
+// orders: reads and writes of different threads in between. This file is not instrumented (CMakeLists.txt); it reports what it reads and writes
+// for a kernel.
+extern "C" {
+[[gnu::weak]] void* __tsan_get_current_fiber();
+[[gnu::weak]] void* __tsan_create_fiber(unsigned flags);
+[[gnu::weak]] void __tsan_destroy_fiber(void* fiber);
+[[gnu::weak]] void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+[[gnu::weak]] void __tsan_acquire(void* at);
+[[gnu::weak]] void __tsan_release(void* at);
+[[gnu::weak]] void __tsan_read_range(void* at, unsigned long bytes);
+[[gnu::weak]] void __tsan_write_range(void* at, unsigned long bytes);
+}
+
 #if !defined(__x86_64__)
 #error "the emulated GPU switches stacks on x86-64 only; leave LETHE_NATIVE_TESTS off elsewhere"
 #endif
@@ -63,13 +77,30 @@ struct Copy {
   std::abort();
 }
 
+// What happened before a release comes before what follows an acquire of the same point.
+struct SyncPoint {
+  uint64_t at = 0;
+  void release() {
+    if (__tsan_release) __tsan_release(&at);
+  }
+  void acquire() {
+    if (__tsan_acquire) __tsan_acquire(&at);
+  }
+};
+void noteRead(const void* at, size_t bytes) {
+  if (__tsan_read_range) __tsan_read_range(const_cast<void*>(at), bytes);
+}
+void noteWrite(void* at, size_t bytes) {
+  if (__tsan_write_range) __tsan_write_range(at, bytes);
+}
+
 enum class State { ready, atBlockBarrier, atWarpBarrier, done };
 
 struct Fiber {
   void* stack = nullptr;  // where to resume
   State state = State::done;
   uint3 thread;
-  int exchanges = 0;
+  int exchanges = 0, blockBarriers = 0, warpBarriers = 0;
   std::vector<std::vector<Copy>> groups;  // closed, oldest first
   std::vector<Copy> open;
 };
@@ -77,12 +108,14 @@ struct Fiber {
 struct Warp {
   int size = 0, arrived = 0;
   uint32_t words[2][kWarp][kWords];
+  SyncPoint barriers[2];
 };
 
 class Block {
  public:
   ~Block() {
     if (stacks_) munmap(stacks_, capacity_ * kStackBytes);
+    for (void* account : accounts_) __tsan_destroy_fiber(account);
   }
 
   void run(const dim3& size, const std::function<void()>& kernel, bool backwards) {
@@ -93,7 +126,7 @@ class Block {
       Fiber& fiber = fibers_[static_cast<size_t>(i)];
       const unsigned at = static_cast<unsigned>(i);
       fiber.thread = {at % size.x, at / size.x % size.y, at / size.x / size.y};
-      fiber.exchanges = 0;
+      fiber.exchanges = fiber.blockBarriers = fiber.warpBarriers = 0;
       fiber.groups.clear();
       fiber.open.clear();
       fiber.state = State::ready;
@@ -107,6 +140,9 @@ class Block {
     for (int i = 0; i < count; ++i) ++warps_[static_cast<size_t>(i / kWarp)].size;
     live_ = count;
     atBarrier_ = 0;
+    // blocks come one after the other: the shared memory is the same
+    edge_.release();
+    void* const host = __tsan_get_current_fiber ? __tsan_get_current_fiber() : nullptr;
     while (live_ > 0) {
       bool moved = false;
       for (int k = 0; k < count; ++k) {
@@ -116,7 +152,9 @@ class Block {
         moved = true;
         currentThread = fiber.thread;
         running_ = this;
+        if (host) __tsan_switch_to_fiber(accounts_[static_cast<size_t>(now_)], kNoSync);
         letheSwitchStack(&scheduler_, fiber.stack);
+        if (host) __tsan_switch_to_fiber(host, kNoSync);
       }
       if (live_ > 0 && atBarrier_ == live_) {
         atBarrier_ = 0;
@@ -127,17 +165,27 @@ class Block {
       }
       if (!moved) throw GpuError("LETHE_GPU_FAILED", "a barrier or warp operation was not reached by all of its threads.");
     }
+    edge_.acquire();
   }
 
-  // Not in ThreadSanitizer's books, as enter(): it keeps one call stack a host thread, whose entries and exits balance over the fibers.
-  __attribute__((no_sanitize("thread"))) void yield(State state) {
+  void yield(State state) {
     Fiber& fiber = fibers_[static_cast<size_t>(now_)];
     fiber.state = state;
     letheSwitchStack(&fiber.stack, scheduler_);
   }
   void blockBarrier() {
+    // two points in turn: at the next barrier some threads arrive before others have left this one
+    SyncPoint& point = barriers_[fiber().blockBarriers++ % 2];
+    point.release();
     ++atBarrier_;
     yield(State::atBlockBarrier);
+    point.acquire();
+  }
+  void warpSync() {
+    SyncPoint& point = warps_[static_cast<size_t>(now_ / kWarp)].barriers[fiber().warpBarriers++ % 2];
+    point.release();
+    warpBarrier();
+    point.acquire();
   }
   void warpBarrier() {
     Warp& warp = warps_[static_cast<size_t>(now_ / kWarp)];
@@ -164,9 +212,11 @@ class Block {
   static thread_local Block* running_;
 
  private:
-  __attribute__((no_sanitize("thread"))) static void enter() {
+  static void enter() {
     Block* block = running_;
+    block->edge_.acquire();
     (*block->kernel_)();
+    block->edge_.release();
     --block->live_;
     block->yield(State::done);
     std::abort();  // a finished fiber is not resumed
@@ -174,6 +224,7 @@ class Block {
 
   void prepare(int count) {
     fibers_.resize(static_cast<size_t>(count));
+    while (__tsan_create_fiber && accounts_.size() < fibers_.size()) accounts_.push_back(__tsan_create_fiber(0));
     if (static_cast<size_t>(count) <= capacity_) return;
     if (stacks_) munmap(stacks_, capacity_ * kStackBytes);
     capacity_ = static_cast<size_t>(count);
@@ -185,7 +236,11 @@ class Block {
     }
   }
 
+  static constexpr unsigned kNoSync = 1;  // __tsan_switch_to_fiber_no_sync
+
   const std::function<void()>* kernel_ = nullptr;
+  std::vector<void*> accounts_;  // ThreadSanitizer's, of each fiber
+  SyncPoint edge_, barriers_[2];
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   void* stacks_ = nullptr;
@@ -201,14 +256,17 @@ std::atomic<int64_t> memoryLimit{INT64_MAX}, allocated{0}, peak{0}, launchesLeft
 std::atomic<int> devices{1};
 
 void deliver(std::vector<Copy>& copies) {
-  for (const Copy& copy : copies) std::memcpy(copy.to, copy.bytes, sizeof copy.bytes);
+  for (const Copy& copy : copies) {
+    noteWrite(copy.to, sizeof copy.bytes);
+    std::memcpy(copy.to, copy.bytes, sizeof copy.bytes);
+  }
   copies.clear();
 }
 
 }  // namespace
 
 void blockBarrier() { Block::running_->blockBarrier(); }
-void warpBarrier() { Block::running_->warpBarrier(); }
+void warpBarrier() { Block::running_->warpSync(); }
 int lane() { return Block::running_->lane(); }
 uint32_t* exchange(const uint32_t* words, int count) { return Block::running_->exchange(words, count); }
 
@@ -217,7 +275,11 @@ void startCopy(void* to, const void* from, bool valid) {
     emulator::stop("copyAsync16: an address is not aligned to 16 bytes");
   }
   Copy copy{to, {}};
-  if (valid) std::memcpy(copy.bytes, from, sizeof copy.bytes);
+  if (valid) {
+    noteRead(from, sizeof copy.bytes);
+    std::memcpy(copy.bytes, from, sizeof copy.bytes);
+  }
+  noteWrite(to, sizeof copy.bytes);
   Block::running_->fiber().open.push_back(copy);
   std::memset(to, 0xFF, sizeof copy.bytes);
 }
@@ -322,6 +384,7 @@ void loadMatrix(uint32_t (&r)[4], const void* row, bool transposed) {
   if (address % 16 != 0) {
     emulator::stop("loadMatrix4: an address is not aligned to 16 bytes");
   }
+  emulator::noteRead(row, 16);
   const uint32_t words[2] = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
   const uint32_t* all = emulator::exchange(words, 2);
   const int lane = emulator::lane();
@@ -335,7 +398,7 @@ void loadMatrix(uint32_t (&r)[4], const void* row, bool transposed) {
     }
     r[matrix] = static_cast<uint32_t>(pair[0]) | static_cast<uint32_t>(pair[1]) << 16;
   }
-  emulator::warpBarrier();  // no lane goes on to overwrite what another one still reads
+  emulator::Block::running_->warpBarrier();  // no lane goes on to overwrite what another one still reads
 }
 
 }  // namespace
