@@ -14,8 +14,8 @@ namespace {
 
 // a: (16, 16), b: (8, 16) with k contiguous, c: (16, 8)
 __global__ void multiplyBf16(const Bf16* a, const Bf16* b, float* c) {
-  __shared__ __align__(16) Bf16 rows[16 * 16];
-  __shared__ __align__(16) Bf16 columns[16 * 16];  // half of it used; the other half is loaded and dropped
+  __shared__ __align__(16) uint16_t rows[16 * 16];
+  __shared__ __align__(16) uint16_t columns[16 * 16];  // half of it used; the other half is loaded and dropped
   const int lane = static_cast<int>(threadIdx.x);
   copyAsync16(rows + lane * 8, a + lane * 8, true);
   copyAsync16(columns + lane * 8, b + (lane < 16 ? lane * 8 : 0), lane < 16);
