@@ -1,24 +1,33 @@
 #!/usr/bin/env bash
 # Everything that needs a real GPU, from a checkout to one result file: builds, runs the GPU tests, the sanitizer, the benchmark and PyTorch.
 # Needs a CUDA toolkit (nvcc), CMake >= 3.22 and g++ >= 11; no Node, no network. PyTorch and compute-sanitizer are used where they are.
-#   bench/gpu/run.sh [--data FOLDER] [--machine NAME] [--suites LIST] [--whole] [--build FOLDER]
-# --whole: the Lasso of the paper's scale for all 60,000 targets. --data: the binary files of CIFAR-10, to train whole models; --machine: folder below bench/results (default: the GPU's name).
+#   bench/gpu/run.sh [--steps LIST] [--suites LIST] [--whole] [--data FOLDER] [--limit SECONDS] [--machine NAME] [--build FOLDER]
+# --steps: of test,sanitize,bench,peer (default: all), for machines that are lent by the minute; the build is kept from one call to the next.
+# --suites: of the benchmark (evaluate,lasso,train). --whole: the Lasso of the paper's scale for all 60,000 targets. --data: the binary files of CIFAR-10,
+# to train whole models. --limit: of each test, sanitizer and benchmark (default: 300), so that one that hangs does not cost the others.
+# --machine: folder below bench/results (default: the GPU's name).
 # Exit codes: 0; 1 a build, test or check failed; 2 usage; 4 a tool or the GPU is missing.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-build="$root/build-gpu" data="" machine="" suites="evaluate,lasso,train" whole=""
+build="$root/build-gpu" data="" machine="" suites="evaluate,lasso,train" whole="" steps="test,sanitize,bench,peer" limit=300
 while [ $# -gt 0 ]; do
   case "$1" in
-    --data | --machine | --suites | --build)
+    --data | --machine | --suites | --build | --steps | --limit)
       [ $# -ge 2 ] || { echo "run.sh: $1 needs a value" >&2; exit 2; }
-      case "$1" in --data) data=$2 ;; --machine) machine=$2 ;; --suites) suites=$2 ;; --build) build=$2 ;; esac
+      case "$1" in --data) data=$2 ;; --machine) machine=$2 ;; --suites) suites=$2 ;; --build) build=$2 ;; --steps) steps=$2 ;; --limit) limit=$2 ;; esac
       shift 2 ;;
     --whole) whole=--whole; shift ;;
-    *) echo "run.sh: unknown option $1. Options: --data, --machine, --suites, --whole, --build" >&2; exit 2 ;;
+    *) echo "run.sh: unknown option $1. Options: --steps, --suites, --whole, --data, --limit, --machine, --build" >&2; exit 2 ;;
   esac
 done
 
-say() { echo "== $*" >&2; }
+for step in ${steps//,/ }; do
+  case "$step" in test | sanitize | bench | peer) ;; *) echo "run.sh: unknown step $step. Steps: test, sanitize, bench, peer" >&2; exit 2 ;; esac
+done
+case "$limit" in '' | *[!0-9]*) echo "run.sh: --limit expects whole seconds, received $limit" >&2; exit 2 ;; esac
+
+say() { echo "== $(printf '%4d' $SECONDS) s: $*" >&2; }
+wanted() { case ",$steps," in *",$1,"*) ;; *) return 1 ;; esac; }
 missing() { echo "run.sh: $1 is missing. $2" >&2; exit 4; }
 failed() { echo "run.sh: $1" >&2; exit 1; }
 
@@ -53,13 +62,17 @@ run_test() { # name, command...
   local name=$1 output status=0
   shift
   say "$name"
-  output=$("$@" 2>&1) || status=$?
+  output=$(timeout "$limit" "$@" 2>&1) || status=$?
   echo "$output" >&2
   [ "$status" -eq 0 ] || failures="$failures $name (exit code $status);"
   rows="$rows${rows:+,}{\"test\":\"$name\",\"result\":\"$(echo "$output" | grep -E '[0-9]+ passed, [0-9]+ failed' | tail -n 1)\"}"
 }
-for name in $tests; do run_test "$name" "$build/$name"; done
-if command -v compute-sanitizer > /dev/null; then
+if wanted test; then
+  for name in $tests; do run_test "$name" "$build/$name"; done
+fi
+if ! wanted sanitize; then
+  :
+elif command -v compute-sanitizer > /dev/null; then
   for name in gpu_test evaluate_gpu_test; do
     for tool in memcheck racecheck synccheck; do run_test "$tool $name" compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/$name"; done
   done
@@ -69,26 +82,33 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-say "benchmark"
-"$build/lethe_gpu_bench" --suites "$suites" $whole ${data:+--data "$data"} > "$work/bench.json" || {
-  failures="$failures a check of the benchmark;"
-  [ -s "$work/bench.json" ] || echo null > "$work/bench.json"
-}
+bench=""
+if wanted bench; then
+  for suite in ${suites//,/ }; do  # each with its own time: what one has measured is not lost when another hangs
+    say "benchmark of $suite"
+    # shellcheck disable=SC2086
+    timeout "$limit" "$build/lethe_gpu_bench" --suites "$suite" $whole ${data:+--data "$data"} > "$work/$suite.json" ||
+      failures="$failures the benchmark of $suite (exit code $?);"
+    [ ! -s "$work/$suite.json" ] || bench="$bench${bench:+,}$(cat "$work/$suite.json")"
+  done
+fi
 peer=null
-if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' > /dev/null 2>&1; then
+if ! wanted peer; then
+  :
+elif python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' > /dev/null 2>&1; then
   say "PyTorch"
-  if python3 "$root/bench/gpu/peer_torch.py" > "$work/peer.json"; then peer=$(cat "$work/peer.json"); else say "PyTorch failed: the result has no peer"; fi
+  if timeout "$limit" python3 "$root/bench/gpu/peer_torch.py" > "$work/peer.json"; then peer=$(cat "$work/peer.json"); else say "PyTorch failed: the result has no peer"; fi
 else
   say "PyTorch with a GPU is not there: skipped"
 fi
 folder="$root/bench/results/$machine"
-result="$folder/$(date -u +%Y-%m-%d)-gpu.json"
+all="test,sanitize,bench,peer" part=""
+[ "$steps" = "$all" ] || part="-${steps//,/-}"
+result="$folder/$(date -u +%Y-%m-%d)-gpu$part.json"
 mkdir -p "$folder"
 commit=$(git -C "$root" rev-parse HEAD 2> /dev/null || echo unknown)
 {
-  printf '{"document":"lethe.bench-gpu-run","version":1,"commit":"%s","failures":"%s","tests":[%s],\n"bench":' "$commit" "$failures" "$rows"
-  cat "$work/bench.json"
-  printf ',"peer":%s}\n' "$peer"
+  printf '{"document":"lethe.bench-gpu-run","version":1,"commit":"%s","failures":"%s","tests":[%s],\n"bench":[%s],\n"peer":%s}\n' "$commit" "$failures" "$rows" "$bench" "$peer"
 } > "$result"
 say "written: $result"
 [ -z "$failures" ] || failed "failed:$failures"

@@ -117,7 +117,7 @@ Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
       info.Env(), TaskOptions{info[1], info[2], {bits}},
       [=](const TaskControl& control) {
         const Status status = openDesign(masks, session->options, gpu ? 0 : numTargets, control, session->design);
-        return status.ok() && gpu ? gpu->openFit(session->design, session->options, GpuOptions{}, numTargets, session->gpu) : status;
+        return status.ok() && gpu ? gpu->openFit(session->design, session->options, GpuOptions{}, numTargets, control, session->gpu) : status;
       },
       [=](Napi::Env env) { return toHandle(env, session); });
 }

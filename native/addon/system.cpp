@@ -1,4 +1,5 @@
 #include "lethe/cuda.h"
+#include "lethe/gpu.h"
 #include "lethe/isa.h"
 #include "lethe/parallel.h"
 #include "task.h"
@@ -36,6 +37,7 @@ static Napi::Value systemInfo(const Napi::CallbackInfo& info) {
   result.Set("isa", isaName(isa));
   result.Set("availableIsas", names);
   result.Set("threads", allowedThreads());
+  result.Set("modelsPerGpu", kModelsPerGpu);
   result.Set("cuda", cudaInfo(env));
   return result;
 }

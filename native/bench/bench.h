@@ -21,6 +21,8 @@ struct Row {
 };
 
 double secondsOf(const std::function<void()>& work);  // wall time
+// The median as "seconds", with the least, the most and how many; returns the median.
+double addTimes(Row& row, std::vector<double> seconds);
 std::string toJson(const Row& row);
 std::string quoted(const std::string& text);  // as a JSON string
 
@@ -37,11 +39,16 @@ LassoProblem syntheticProblem(int64_t numModels, int64_t numTrain, int64_t numTa
 // Relative duality gap of one target's fit on all models, in double from the float weights: the definition of native/reference, by bits.
 double certifiedGap(const LassoProblem& problem, int64_t target, const TargetFit& fit);
 
-using Fit = std::function<Status(const MaskView&, const TargetView&, const FitOptions&, std::vector<TargetFit>&)>;
-// A Fit on the GPU, its design included.
-Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits);
-// Path of 100 lambdas, chosen on a tenth of the models, refit on all; the first checkedTargets are certified.
-Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, const Fit& fit);
+struct FitRun {
+  std::vector<TargetFit> fits;
+  double openSeconds = 0, fitSeconds = 0;  // the design's, which later fits of it do not need; the targets'
+  double operations = 0;                   // GpuFit::numOperations()
+};
+using Fit = std::function<Status(const MaskView&, const TargetView&, const FitOptions&, FitRun&)>;
+Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run);
+// Path of 100 lambdas, chosen on a tenth of the models, refit on all; checkedTargets of them, evenly spread, are certified. Timed `trials` times with the
+// design. int8Tops: the measured rate of matrix products, 0: unknown.
+Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, int trials, double int8Tops, const Fit& fit);
 
 // ---------------------------------------------------------------- training
 
@@ -62,11 +69,16 @@ Images cifar10(const std::string& folder);
 
 struct TrainSize {
   int64_t models = 1, steps = 1, batchSize = 1, checkBatch = 1;
+  int trials = 1;
 };
-// Steps of SGD of many models at once; checked against the CPU in fp32 by what three steps change in the parameters of one model.
+// Steps of SGD of many models at once, timed so many times; checked against the CPU in fp32 by what three steps change in the parameters of one model.
 Row trainRow(const GpuOps& gpu, const NetSpec& net, Precision precision, const TrainSize& size, double peakTflops);
-// Whole models: the paper's recipe on half of the train images, accuracy on the test images. Fails below 0.7 after 24 epochs.
-Row cifarRow(const GpuOps& gpu, const NetSpec& net, const Images& images, int64_t models, int64_t epochs, double peakTflops);
+struct WholeSize {
+  int64_t models = 1, epochs = 24, batchSize = 512;
+  int64_t numTest = 10000;  // the last of the images
+};
+// Whole models: the paper's recipe on half of the train images, accuracy on the test images. Fails below 0.7.
+Row wholeRow(const GpuOps& gpu, const NetSpec& net, const Images& images, const WholeSize& size, double peakTflops);
 
 // ---------------------------------------------------------------- evaluation
 

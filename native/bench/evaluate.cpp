@@ -9,7 +9,7 @@ namespace lethe::bench {
 
 namespace {
 
-constexpr int kTrials = 3;
+constexpr int kTrials = 5;
 constexpr double kTolerance = 1e-12;
 
 std::vector<float> normals(int64_t rows, int64_t columns, uint32_t stream) {
@@ -23,13 +23,13 @@ std::vector<float> normals(int64_t rows, int64_t columns, uint32_t stream) {
 
 bool close(double a, double b, double tolerance) { return (std::isnan(a) && std::isnan(b)) || std::fabs(a - b) <= tolerance; }
 
-// The fastest of several calls, the first of which loads the kernels.
+// After a first call, which loads the kernels.
 void timed(Row& row, double bytes, const std::function<Status()>& call) {
   Status status = call();
-  double best = HUGE_VAL;
-  for (int trial = 0; trial < kTrials && status.ok(); ++trial) best = std::min(best, secondsOf([&] { status = call(); }));
+  std::vector<double> seconds;
+  for (int trial = 0; trial < kTrials && status.ok(); ++trial) seconds.push_back(secondsOf([&] { status = call(); }));
   if (!status.ok()) row.problem = status.code + ": " + status.message;
-  row.numbers.insert(row.numbers.end(), {{"seconds", best}, {"gbytesWithTransfers", bytes / best * 1e-9}});
+  else row.numbers.push_back({"gbytesWithTransfers", bytes / addTimes(row, seconds) * 1e-9});
 }
 
 Row rowOf(const char* name, int64_t models, int64_t points) {

@@ -53,25 +53,25 @@ void evaluation(const GpuOps& gpu, std::vector<Row>& rows) {
   add(rows, marginsRow(gpu, 50, 60000));
 }
 
-void lasso(const GpuOps& gpu, const Options& options, std::vector<Row>& rows) {
+void lasso(const GpuOps& gpu, const Options& options, double peak, std::vector<Row>& rows) {
   const int64_t sizes[][3] = {{1000, 2000, 512}, {4000, 10000, 512}, {8000, 20000, 4000}, {20000, 50000, options.whole ? 60000 : 2048}};
   for (const auto& [models, train, targets] : sizes) {
     std::fprintf(stderr, "lasso: making the problem of %ld models, %ld examples, %ld targets\n", static_cast<long>(models), static_cast<long>(train),
                  static_cast<long>(targets));
-    add(rows, lassoRow(syntheticProblem(models, train, targets, 0), 16,
-                       [&](const MaskView& masks, const TargetView& of, const FitOptions& fitOptions, std::vector<TargetFit>& fits) {
-                         return fitOnGpu(gpu, masks, of, fitOptions, fits);
+    add(rows, lassoRow(syntheticProblem(models, train, targets, 0), 16, models < 20000 ? 3 : 1, peak,
+                       [&](const MaskView& masks, const TargetView& of, const FitOptions& fitOptions, FitRun& run) {
+                         return fitOnGpu(gpu, masks, of, fitOptions, run);
                        }));
   }
 }
 
 void training(const GpuOps& gpu, const Options& options, double peak, std::vector<Row>& rows) {
-  const std::pair<int64_t, TrainSize> sizes[] = {{1, {32, 20, 512, 32}}, {4, {64, 40, 512, 64}}, {8, {128, 80, 512, 64}}};
-  add(rows, trainRow(gpu, resnet9(4), Precision::fp32, {8, 5, 512, 64}, 0));
+  const std::pair<int64_t, TrainSize> sizes[] = {{1, {32, 20, 512, 32, 3}}, {4, {64, 40, 512, 64, 3}}, {8, {128, 80, 512, 64, 3}}};
+  add(rows, trainRow(gpu, resnet9(4), Precision::fp32, {8, 5, 512, 64, 3}, 0));
   for (const auto& [width, size] : sizes) add(rows, trainRow(gpu, resnet9(width), Precision::bf16, size, peak));
   if (options.data.empty()) return;
   const Images images = cifar10(options.data);
-  for (const int64_t width : {8, 4, 1}) add(rows, cifarRow(gpu, resnet9(width), images, width == 1 ? 16 : 32, 24, peak));
+  for (const int64_t width : {8, 4, 1}) add(rows, wholeRow(gpu, resnet9(width), images, {width == 1 ? 16 : 32, 24, 512, 10000}, peak));
 }
 
 std::string machineJson(const CudaReport& report, const GpuPeaks& peaks) {
@@ -110,7 +110,7 @@ int main(int count, char** arguments) {
     const Status status = gpu->measurePeaks(0, 1 << 16, int64_t{1} << 30, peaks);
     if (!status.ok()) rows.push_back({"peaks", status.code + ": " + status.message, {}, {}});
     if (options.has("evaluate")) evaluation(*gpu, rows);
-    if (options.has("lasso")) lasso(*gpu, options, rows);
+    if (options.has("lasso")) lasso(*gpu, options, peaks.int8Tops, rows);
     if (options.has("train")) training(*gpu, options, peaks.bf16Tflops, rows);
   } catch (const std::exception& error) {
     rows.push_back({"stopped", error.what(), {}, {}});

@@ -141,26 +141,37 @@ double certifiedGap(const LassoProblem& problem, int64_t target, const TargetFit
   return (primal - dual) / (dot(centred, centred) / (2 * m));
 }
 
-Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
+Status fitOnGpu(const GpuOps& gpu, const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
   std::shared_ptr<const LassoDesign> design;
   std::unique_ptr<GpuFit> opened;
-  Status status = openDesign(masks, options, 0, {}, design);
-  if (status.ok()) status = gpu.openFit(design, options, {}, targets.numTargets, opened);
-  return status.ok() ? opened->fit(targets, {}, fits) : status;
+  Status status;
+  run.openSeconds = secondsOf([&] {
+    status = openDesign(masks, options, 0, {}, design);
+    if (status.ok()) status = gpu.openFit(design, options, {}, targets.numTargets, {}, opened);
+  });
+  if (!status.ok()) return status;
+  run.fitSeconds = secondsOf([&] { status = opened->fit(targets, {}, run.fits); });
+  run.operations = opened->numOperations();
+  return status;
 }
 
-Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, const Fit& fit) {
+Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, int trials, double int8Tops, const Fit& fit) {
   constexpr double kRounding = 2e-6;  // of the weights to float
   Row row{"lasso", "", {}, {{"source", "synthetic, seed 0"}}};
   FitOptions options;
   options.fold.assign(static_cast<size_t>(problem.numModels), -1);
   for (int64_t i = 0; i < problem.numModels; i += 10) options.fold[static_cast<size_t>(i)] = 0;  // masks are independent: any tenth will do
-  std::vector<TargetFit> fits;
+  FitRun run;
   Status status;
-  const double seconds = secondsOf([&] {
-    status = fit({problem.bits.data(), problem.numModels, problem.numTrain}, {problem.outputs.data(), problem.numTargets, problem.numTargets, nullptr, 1},
-                 options, fits);
-  });
+  std::vector<double> seconds;
+  for (int trial = 0; trial < trials && status.ok(); ++trial) {
+    run = FitRun{};
+    seconds.push_back(secondsOf([&] {
+      status = fit({problem.bits.data(), problem.numModels, problem.numTrain}, {problem.outputs.data(), problem.numTargets, problem.numTargets, nullptr, 1},
+                   options, run);
+    }));
+  }
+  const std::vector<TargetFit>& fits = run.fits;
   row.numbers = {{"m", static_cast<double>(problem.numModels)}, {"n", static_cast<double>(problem.numTrain)},
                  {"numTargets", static_cast<double>(problem.numTargets)}};
   if (!status.ok()) {
@@ -181,8 +192,13 @@ Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, const Fit& fit
     converged += one.status == FitStatus::converged;
   }
   for (const double gap : gaps) certified = std::max(certified, std::isnan(gap) ? HUGE_VAL : gap);
-  const std::pair<const char*, double> more[] = {{"seconds", seconds}, {"secondsPerTarget", seconds / static_cast<double>(problem.numTargets)},
-                                                 {"maxRelativeGap", reported}, {"maxCheckedGap", certified}, {"checkedTargets", static_cast<double>(checked)},
+  const double median = addTimes(row, seconds);
+  if (run.operations > 0) {
+    const double tops = run.operations / run.fitSeconds * 1e-12;
+    row.numbers.insert(row.numbers.end(), {{"openSeconds", run.openSeconds}, {"fitSeconds", run.fitSeconds}, {"int8Tops", tops}});  // of the last trial
+    if (int8Tops > 0) row.numbers.push_back({"shareOfPeak", tops / int8Tops});
+  }
+  const std::pair<const char*, double> more[] = {{"secondsPerTarget", median / static_cast<double>(problem.numTargets)}, {"maxRelativeGap", reported}, {"maxCheckedGap", certified}, {"checkedTargets", static_cast<double>(checked)},
                                                  {"numConverged", static_cast<double>(converged)}, {"meanNonzero", nonzero}};
   row.numbers.insert(row.numbers.end(), std::begin(more), std::end(more));
   if (converged != problem.numTargets) row.problem = "not every target converged";

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +11,15 @@ double secondsOf(const std::function<void()>& work) {
   const auto from = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+}
+
+double addTimes(Row& row, std::vector<double> seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  const size_t n = seconds.size();
+  const double median = (seconds[(n - 1) / 2] + seconds[n / 2]) / 2;
+  row.numbers.insert(row.numbers.end(),
+                     {{"seconds", median}, {"leastSeconds", seconds.front()}, {"mostSeconds", seconds.back()}, {"trials", static_cast<double>(n)}});
+  return median;
 }
 
 std::string quoted(const std::string& text) {

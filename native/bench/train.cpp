@@ -108,14 +108,15 @@ double changeDifference(TrainRequest request, int64_t batch, Status& status) {
   return ofLearned >= ofStatistics || std::isnan(ofLearned) ? ofLearned : ofStatistics;
 }
 
-void addRates(Row& row, const std::vector<TrainOutcome>& outcomes, double seconds, const NetSpec& net, double peakTflops) {
+void addRates(Row& row, const std::vector<TrainOutcome>& outcomes, const std::vector<double>& trials, const NetSpec& net, double peakTflops) {
+  const double seconds = addTimes(row, trials);
   double images = 0;
   for (const TrainOutcome& outcome : outcomes) {
     images += static_cast<double>(outcome.gradientImages);
     if (outcome.divergedAtEpoch != 0) row.problem = "a model diverged";
   }
   const double tflops = images / seconds * operationsPerImage(net) * 1e-12;
-  row.numbers.insert(row.numbers.end(), {{"seconds", seconds}, {"imagesPerSecond", images / seconds}, {"tflops", tflops}});
+  row.numbers.insert(row.numbers.end(), {{"imagesPerSecond", images / seconds}, {"tflops", tflops}});
   if (peakTflops > 0) row.numbers.push_back({"shareOfPeak", tflops / peakTflops});
 }
 
@@ -219,39 +220,42 @@ Row trainRow(const GpuOps& gpu, const NetSpec& net, Precision precision, const T
     return secondsOf([&] { status = trainMany(request, {}, outcomes); });
   };
   run(one);  // kernels are loaded on first use
-  const double seconds = status.ok() ? run(rows) : 0;
+  std::vector<double> seconds;
+  for (int trial = 0; trial < size.trials && status.ok(); ++trial) seconds.push_back(run(rows));
   if (!status.ok()) row.problem = failure(status);
   else addRates(row, outcomes, seconds, net, peakTflops);
   return row;
 }
 
-Row cifarRow(const GpuOps& gpu, const NetSpec& net, const Images& images, int64_t models, int64_t epochs, double peakTflops) {
-  constexpr int64_t kTrain = 50000, kTest = 10000, kClasses = 10, kBatch = 512;
+Row wholeRow(const GpuOps& gpu, const NetSpec& net, const Images& images, const WholeSize& size, double peakTflops) {
   constexpr double kLeastAccuracy = 0.7;
-  Row row{"cifar10", "", {{"models", static_cast<double>(models)}, {"epochs", static_cast<double>(epochs)}, {"batchSize", kBatch}}, {{"net", net.name}}};
+  const int64_t models = size.models, epochs = size.epochs, numTest = size.numTest, numTrain = images.count - numTest, numClasses = net.numClasses;
+  Row row{"whole", "", {}, {{"net", net.name}}};
+  row.numbers = {{"models", static_cast<double>(models)}, {"epochs", static_cast<double>(epochs)}, {"batchSize", static_cast<double>(size.batchSize)},
+                 {"trainImages", static_cast<double>(numTrain / 2)}, {"testImages", static_cast<double>(numTest)}};
   TrainRequest request;
   request.net = net;
   request.gpu = &gpu;
   request.precision = Precision::bf16;
   request.data = images.view();
-  std::vector<int32_t> test(kTest);
-  for (int64_t i = 0; i < kTest; ++i) test[static_cast<size_t>(i)] = static_cast<int32_t>(kTrain + i);
+  std::vector<int32_t> test(numTest);
+  for (int64_t i = 0; i < numTest; ++i) test[static_cast<size_t>(i)] = static_cast<int32_t>(numTrain + i);
   request.evalPoints = test.data();
-  request.numEvalPoints = kTest;
+  request.numEvalPoints = numTest;
   request.evalEpochs = {epochs};
   Schedule schedule;
   schedule.kind = Schedule::Kind::triangle;
   schedule.learningRate = 0.4;
   schedule.peakEpoch = std::min<double>(5, static_cast<double>(epochs) / 2);
   std::vector<std::vector<int32_t>> subsets(static_cast<size_t>(models));
-  std::vector<float> logits(static_cast<size_t>(models * kTest * kClasses));
+  std::vector<float> logits(static_cast<size_t>(models * numTest * numClasses));
   for (int64_t model = 0; model < models; ++model) {
     std::vector<int32_t>& subset = subsets[static_cast<size_t>(model)];
     Random random(0, Purpose::subset, static_cast<uint64_t>(model));
-    for (int32_t i = 0; i < kTrain; ++i) subset.push_back(i);
-    for (int64_t i = 0; i < kTrain / 2; ++i) std::swap(subset[static_cast<size_t>(i)], subset[static_cast<size_t>(i + random.below(static_cast<uint32_t>(kTrain - i)))]);
-    subset.resize(kTrain / 2);
-    request.jobs.push_back(job(static_cast<uint64_t>(model), subset, kBatch, epochs, schedule, nullptr, logits.data() + model * kTest * kClasses));
+    for (int32_t i = 0; i < numTrain; ++i) subset.push_back(i);
+    for (int64_t i = 0; i < numTrain / 2; ++i) std::swap(subset[static_cast<size_t>(i)], subset[static_cast<size_t>(i + random.below(static_cast<uint32_t>(numTrain - i)))]);
+    subset.resize(numTrain / 2);
+    request.jobs.push_back(job(static_cast<uint64_t>(model), subset, size.batchSize, epochs, schedule, nullptr, logits.data() + model * numTest * numClasses));
   }
   std::vector<TrainOutcome> outcomes;
   Status status;
@@ -260,13 +264,13 @@ Row cifarRow(const GpuOps& gpu, const NetSpec& net, const Images& images, int64_
     row.problem = failure(status);
     return row;
   }
-  addRates(row, outcomes, seconds, net, peakTflops);
+  addRates(row, outcomes, {seconds}, net, peakTflops);
   double right = 0;
-  for (int64_t i = 0; i < models * kTest; ++i) {
-    const float* of = logits.data() + i * kClasses;
-    right += std::max_element(of, of + kClasses) - of == images.labels[static_cast<size_t>(kTrain + i % kTest)];
+  for (int64_t i = 0; i < models * numTest; ++i) {
+    const float* of = logits.data() + i * numClasses;
+    right += std::max_element(of, of + numClasses) - of == images.labels[static_cast<size_t>(numTrain + i % numTest)];
   }
-  const double accuracy = right / static_cast<double>(models * kTest);
+  const double accuracy = right / static_cast<double>(models * numTest);
   row.numbers.insert(row.numbers.end(), {{"secondsPerModel", seconds / static_cast<double>(models)}, {"accuracy", accuracy}});
   if (!(accuracy >= kLeastAccuracy)) row.problem = "the models have not learned: accuracy below 0.7";
   return row;

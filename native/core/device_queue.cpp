@@ -7,8 +7,6 @@ namespace lethe {
 
 namespace {
 
-constexpr int64_t kWorkersPerGpu = 16;  // enough streams that small layers of one model leave no gaps
-
 Status exhausted(const WorkerNeeds& needs, int64_t budget) {
   return Status::error("LETHE_GPU_MEMORY_EXHAUSTED", "expected room for " + std::to_string(needs.deviceBytes + needs.workerBytes) + " bytes on the GPU (" +
                                                          std::to_string(needs.deviceBytes) + " of the data set and " + std::to_string(needs.workerBytes) +
@@ -57,7 +55,7 @@ Status planWorkers(const TrainBackend& backend, const GpuOps* gpu, const GpuOpti
     total += room.back();
   }
   if (total == 0 && needs.items > 0) return exhausted(needs, budget);
-  const int64_t wanted = needs.threads > 0 ? needs.threads : kWorkersPerGpu * static_cast<int64_t>(devices.size());
+  const int64_t wanted = needs.threads > 0 ? needs.threads : kModelsPerGpu * static_cast<int64_t>(devices.size());
   const int64_t count = std::min({wanted, total, needs.items});
   for (int64_t turn = 0; turn < most && static_cast<int64_t>(workers.devices.size()) < count; ++turn) {
     for (size_t d = 0; d < devices.size() && static_cast<int64_t>(workers.devices.size()) < count; ++d) {

@@ -11,7 +11,8 @@ Status LETHE_PER_ISA(marginsFromLogitsOnGpu)(const float*, const int32_t*, int64
 Status LETHE_PER_ISA(spearmanOnGpu)(const float*, const float*, int64_t, int64_t, int64_t, const GpuOptions&, double*, int64_t&, int64_t&,
                                     const TaskControl&);
 const TrainBackend& LETHE_PER_ISA(trainBackend)();
-Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, std::unique_ptr<GpuFit>&);
+Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, const TaskControl&,
+                                   std::unique_ptr<GpuFit>&);
 
 const GpuOps& LETHE_PER_ISA(gpuOpsOf)() {
   static const GpuOps ops = [] {

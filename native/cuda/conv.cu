@@ -26,7 +26,7 @@ __global__ void roundWeights(const float* weight, int64_t rows, int64_t columns,
 // vectors: pixels are read 16 bytes at a time.
 template <bool gradient, bool vectors, int width>
 __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
-  constexpr int kTall = width == 128 ? 4 : 2, kWarpsAcross = width / 32;
+  constexpr int kWide = width / 16;
   constexpr int kStageSize = (kPixels + width) * kSteps;
   __shared__ int64_t fromAt[kPixels], toAt[kPixels];
   Bf16* tiles = dynamicShared<Bf16>();
@@ -101,8 +101,8 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
     commitCopies();
   };
 
-  float sums[kTall][4][4] = {};
-  const int row = warp / kWarpsAcross * kTall * 16, column = warp % kWarpsAcross * 32;
+  float sums[kTall][kWide][4] = {};
+  const int row = warpRow(warp), column = warpColumn(warp, width);
   for (int stage = 0; stage < kStages - 1; ++stage) load(stage);
   for (int stage = 0; stage < stages; ++stage) {
     waitCopies<kStages - 2>();
@@ -116,8 +116,11 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
 
   // through shared memory, so that a pixel's channels are written side by side
   constexpr int kStride = width + 8;
+  LETHE_UNROLL
   for (int i = 0; i < kTall; ++i)
-    for (int j = 0; j < 4; ++j)
+    LETHE_UNROLL
+    for (int j = 0; j < kWide; ++j)
+      LETHE_UNROLL
       for (int k = 0; k < 4; ++k)
         tiles[(row + 16 * i + lane / 4 + k / 2 * 8) * kStride + column + 8 * j + lane % 4 * 2 + k % 2] = Bf16(sums[i][j][k]);
   __syncthreads();

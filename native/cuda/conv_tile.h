@@ -9,7 +9,11 @@
 namespace lethe {
 inline namespace LETHE_ISA {
 
-constexpr int kSteps = 32, kThreads = 256, kStages = 4;
+// Four warps share a tile of 128 rows and `width` columns, each with 64 rows and half of the columns: with 64 x 64 numbers a warp, shared memory is read
+// for less time than the products take, with 64 x 32 it would be for more.
+constexpr int kSteps = 32, kThreads = 128, kStages = 4, kTall = 4;
+__device__ constexpr int warpRow(int warp) { return warp / 2 * 64; }
+__device__ constexpr int warpColumn(int warp, int width) { return warp % 2 * width / 2; }
 
 __device__ __forceinline__ int inRowOrder(int row, int vector) { return row * kSteps + (vector ^ (row >> 1 & 3)) * 8; }
 template <int width>
@@ -19,8 +23,8 @@ __device__ __forceinline__ int inStepOrder(int step, int vector) {
 
 // sums[i][j] += rows [row + 16 i, + 16) of a times columns [column + 8 j, + 8) of b, for this warp. aWidth, bWidth: of a tile in step order;
 // 0: it is in row order.
-template <int aWidth, int bWidth, int tall>
-__device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int row, int column, float (&sums)[tall][4][4]) {
+template <int aWidth, int bWidth, int wide>
+__device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int row, int column, float (&sums)[kTall][wide][4]) {
   // Where the lane loads from at step 0, i = 0 and j = 0. Elsewhere the vector's number differs in bits that are 0 here: 8 numbers a vector.
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int aAt = aWidth == 0 ? inRowOrder(row + lane % 16, lane / 16) : inStepOrder<aWidth>(lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2);
@@ -28,9 +32,9 @@ __device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int 
                               : inStepOrder<bWidth>(lane / 8 % 2 * 8 + lane % 8, column / 8 + lane / 16);
   LETHE_UNROLL
   for (int step = 0; step < kSteps; step += 16) {
-    uint32_t left[tall][4], right[4][2];
+    uint32_t left[kTall][4], right[wide][2];
     LETHE_UNROLL
-    for (int i = 0; i < tall; ++i) {
+    for (int i = 0; i < kTall; ++i) {
       if constexpr (aWidth == 0) {
         loadMatrix4(left[i], a + (aAt ^ step) + 16 * i * kSteps);
       } else {
@@ -38,7 +42,7 @@ __device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int 
       }
     }
     LETHE_UNROLL
-    for (int j = 0; j < 4; j += 2) {
+    for (int j = 0; j < wide; j += 2) {
       uint32_t both[4];
       if constexpr (bWidth == 0) {
         loadMatrix4(both, b + (bAt ^ step) + 8 * j * kSteps);
@@ -50,8 +54,10 @@ __device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int 
       right[j + 1][0] = both[2];
       right[j + 1][1] = both[3];
     }
-    for (int i = 0; i < tall; ++i)
-      for (int j = 0; j < 4; ++j) mmaBf16(sums[i][j], left[i], right[j]);
+    LETHE_UNROLL
+    for (int i = 0; i < kTall; ++i)
+      LETHE_UNROLL
+      for (int j = 0; j < wide; ++j) mmaBf16(sums[i][j], left[i], right[j]);
   }
 }
 

@@ -20,7 +20,9 @@ __global__ void addParts(const float* parts, int64_t splits, int64_t count, floa
   dWeight[at] = sum;
 }
 
-// How far an image's data moves on with an output pixel: 32 pixels on in the order of memory where that crosses no edge, and besides at the end
+constexpr int kPixelsApart = kThreads / 16, kPixelsEach = kSteps / kPixelsApart;  // of a thread in a stage
+
+// How far an image's data moves on with an output pixel: kPixelsApart pixels on in the order of memory where that crosses no edge, and besides at the end
 // of a row, and at the end of an image.
 struct Moves {
   int64_t step, row, image;
@@ -33,7 +35,7 @@ struct WeightGradient {
   ConvShape shape;
   ImageOf<Bf16> x, dy;
   int64_t splits;
-  int stepRows, stepColumns;  // 32 pixels, but for whole images
+  int stepRows, stepColumns;  // kPixelsApart pixels, but for whole images
   Moves xMoves, dyMoves;
   float* parts;               // (splits, kernel, kernel, inChannels, outChannels)
 };
@@ -41,7 +43,7 @@ struct WeightGradient {
 // xVectors, dyVectors: read 16 bytes at a time.
 template <bool xVectors, bool dyVectors, int width>
 __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient g) {
-  constexpr int kTall = width == 128 ? 4 : 2, kWarpsAcross = width / 32, kStageSize = (kRows + width) * kSteps;
+  constexpr int kWide = width / 16, kStageSize = (kRows + width) * kSteps;
   Bf16* tiles = dynamicShared<Bf16>();
   const ConvShape& s = g.shape;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
@@ -51,7 +53,7 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   const int64_t first = allStages * split / g.splits;
   const int stages = static_cast<int>(allStages * (split + 1) / g.splits - first), down = static_cast<int>(g.dy.h), across = static_cast<int>(g.dy.w);
 
-  // This thread loads vector `vector` of two pixels of each stage: 8 of the rows, at these offsets from the window's corner, and of the columns.
+  // This thread loads vector `vector` of kPixelsEach pixels of each stage: 8 of the rows, at these offsets from the window's corner, and of the columns.
   constexpr int kOffsets = xVectors ? 1 : 8, xUnit = xVectors ? 8 : 1, dyUnit = dyVectors ? 8 : 1;
   const int vector = thread % 16;
   Offset<xVectors> offsets[kOffsets];
@@ -62,28 +64,29 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   }
   const int64_t channel = firstColumn + vector * 8;
   const bool loadsColumns = vector < width / 8 && channel < s.outChannels;
+  static_assert(kPixelsApart % 8 == 0);  // the order of vectors within a step repeats
+  const int aTo = inStepOrder<kRows>(thread / 16, vector), bTo = inStepOrder<width>(thread / 16, vector);
   struct Cursor {
-    int left, y, x;  // left: stages until the pixel is behind the last one
+    int left, y, x;  // left: this one and those of the thread's after it that there are
     Offset<xVectors> corner;
     Offset<dyVectors> at;
-  } cursor[2];
-  for (int k = 0; k < 2; ++k) {
-    const int64_t index = first * kSteps + thread / 16 + 16 * k, perImage = g.dy.h * g.dy.w, image = index / perImage, inside = index % perImage;
+  } at;
+  {
+    const int64_t index = first * kSteps + thread / 16, perImage = g.dy.h * g.dy.w, image = index / perImage, inside = index % perImage;
     const int64_t y = inside / g.dy.w, x = inside % g.dy.w;
-    cursor[k] = {static_cast<int>((pixels - index + kSteps - 1) / kSteps), static_cast<int>(y), static_cast<int>(x),
-                 static_cast<Offset<xVectors>>((g.x.pixel(image, y * s.stride - s.pad, x * s.stride - s.pad) - g.x.data) / xUnit),
-                 static_cast<Offset<dyVectors>>((g.dy.pixel(image, y, x) - g.dy.data + channel) / dyUnit)};
+    at = {static_cast<int>((pixels - index + kPixelsApart - 1) / kPixelsApart), static_cast<int>(y), static_cast<int>(x),
+          static_cast<Offset<xVectors>>((g.x.pixel(image, y * s.stride - s.pad, x * s.stride - s.pad) - g.x.data) / xUnit),
+          static_cast<Offset<dyVectors>>((g.dy.pixel(image, y, x) - g.dy.data + channel) / dyUnit)};
   }
 
   const auto load = [&](int stage) {
     if (stage < stages) {
       Bf16* a = tiles + stage % kStages * kStageSize;
       Bf16* b = a + kRows * kSteps;
-      for (int k = 0; k < 2; ++k) {
-        Cursor& at = cursor[k];
-        const int step = thread / 16 + 16 * k;
-        const bool inside = stage < at.left;
-        Bf16* aVector = a + inStepOrder<kRows>(step, vector);
+      LETHE_UNROLL
+      for (int k = 0; k < kPixelsEach; ++k) {
+        const bool inside = at.left-- > 0;
+        Bf16* aVector = a + aTo + k * kPixelsApart * kRows;
         if constexpr (xVectors) {
           const bool valid = inside && offsets[0] >= 0;
           copyAsync16(aVector, g.x.data + static_cast<int64_t>(valid ? at.corner + offsets[0] : 0) * 8, valid);
@@ -91,7 +94,7 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
           for (int e = 0; e < 8; ++e) aVector[e] = inside && offsets[e] >= 0 ? g.x.data[at.corner + offsets[e]] : Bf16(0.0f);
         }
         if (vector < width / 8) {
-          Bf16* bVector = b + inStepOrder<width>(step, vector);
+          Bf16* bVector = b + bTo + k * kPixelsApart * width;
           if constexpr (dyVectors) {
             const bool valid = inside && loadsColumns;
             copyAsync16(bVector, g.dy.data + static_cast<int64_t>(valid ? at.at : 0) * 8, valid);
@@ -120,8 +123,8 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
     commitCopies();
   };
 
-  float sums[kTall][4][4] = {};
-  const int row = warp / kWarpsAcross * kTall * 16, column = warp % kWarpsAcross * 32;
+  float sums[kTall][kWide][4] = {};
+  const int row = warpRow(warp), column = warpColumn(warp, width);
   for (int stage = 0; stage < kStages - 1; ++stage) load(stage);
   for (int stage = 0; stage < stages; ++stage) {
     waitCopies<kStages - 2>();
@@ -133,8 +136,11 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   waitCopies<0>();
 
   float* part = g.parts + split * depth * s.outChannels;
+  LETHE_UNROLL
   for (int i = 0; i < kTall; ++i)
-    for (int j = 0; j < 4; ++j)
+    LETHE_UNROLL
+    for (int j = 0; j < kWide; ++j)
+      LETHE_UNROLL
       for (int k = 0; k < 4; ++k) {
         const int64_t atRow = firstRow + row + 16 * i + lane / 4 + k / 2 * 8, atColumn = firstColumn + column + 8 * j + lane % 4 * 2 + k % 2;
         if (atRow < depth && atColumn < s.outChannels) part[atRow * s.outChannels + atColumn] = sums[i][j][k];
@@ -155,7 +161,7 @@ void weightGradient(const ConvShape& s, const ImageOf<Bf16>& x, const ImageOf<Bf
   const int64_t perImage = dy.h * dy.w, stages = tilesOf(dy.n * perImage, kSteps);
   if (stages == 0) return clear(dWeight, weightCount(s) * 4);
   const int64_t splits = std::min(mostSplits(s, kRows, widthOf(s)), stages);
-  const int64_t images = kSteps / perImage, downward = kSteps % perImage / dy.w, across = kSteps % perImage % dy.w;
+  const int64_t images = kPixelsApart / perImage, downward = kPixelsApart % perImage / dy.w, across = kPixelsApart % perImage % dy.w;
   const auto moves = [&](const ImageOf<Bf16>& image, int64_t stride) {
     const int64_t pixel = stride * image.c, row = stride * image.rowStride();
     return Moves{images * image.imageStride() + downward * row + across * pixel, row - dy.w * pixel, image.imageStride() - dy.h * row};

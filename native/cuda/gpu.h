@@ -5,7 +5,7 @@
 //                 __shfl_down_sync, __ballot_sync, atomicAdd, atomicMax, atomicOr, __popc, __popcll, __clz, __ffs, __ldg, __dmul_rn, __dadd_rn, LETHE_UNROLL;
 //                 dynamicShared<T>(), mmaBf16, mmaS8, loadMatrix4, loadMatrix4Transposed, copyAsync16, commitCopies, waitCopies<n>
 //   host code     launch, DeviceMemory, upload, uploadRows, download, copyOnDevice, clear, synchronize, useDevice, deviceCount, freeDeviceBytes,
-//                 multiprocessors, Stream, Recording
+//                 multiprocessors, mostSharedBytes, Stream, Recording
 //
 // Warp operations take all 32 lanes; blocks are whole warps. A launch or copy that fails throws GpuError; entry points turn it into a Status.
 #pragma once

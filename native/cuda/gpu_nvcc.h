@@ -98,6 +98,14 @@ inline int multiprocessors() {
   return count;
 }
 
+// Shared memory a block may have on the calling thread's GPU, static and dynamic together.
+inline int64_t mostSharedBytes() {
+  int device = 0, bytes = 0;
+  checkGpu(cudaGetDevice(&device), "cudaGetDevice");
+  checkGpu(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
+  return bytes;
+}
+
 // Page-locked memory that small uploads go through, piece after piece: copies from it do not wait for the kernels before them, and what a copy
 // from other host memory reads after the call returns is the driver's to choose.
 class Staging {
@@ -258,20 +266,15 @@ inline void clear(void* device, int64_t bytes) {
   if (bytes > 0) checkGpu(cudaMemsetAsync(device, 0, static_cast<size_t>(bytes), currentStream), "clearing GPU memory");
 }
 
-// Every thread allows a kernel all the shared memory there is, never less: other threads launch it with sizes of their own.
-inline void allowShared(const void* kernel) {
-  int device = 0, most = 0;
-  cudaFuncAttributes attributes;
-  checkGpu(cudaGetDevice(&device), "cudaGetDevice");
-  checkGpu(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
-  checkGpu(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
-  checkGpu(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most - static_cast<int>(attributes.sharedSizeBytes)),
-           "asking for shared memory");
-}
-
 template <typename... Parameters, typename... Arguments>
 void launch(dim3 grid, dim3 block, int64_t sharedBytes, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  if (sharedBytes > 48 * 1024) allowShared(reinterpret_cast<const void*>(kernel));
+  if (sharedBytes > 48 * 1024) {  // always as much as there is: another thread may launch the same kernel with more
+    const void* function = reinterpret_cast<const void*>(kernel);
+    cudaFuncAttributes uses;
+    checkGpu(cudaFuncGetAttributes(&uses, function), "cudaFuncGetAttributes");
+    const int most = static_cast<int>(mostSharedBytes() - static_cast<int64_t>(uses.sharedSizeBytes));
+    checkGpu(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most), "asking for shared memory");
+  }
   kernel<<<grid, block, static_cast<size_t>(sharedBytes), currentStream>>>(std::forward<Arguments>(arguments)...);
   checkGpu(cudaGetLastError(), "launching a kernel");
 }

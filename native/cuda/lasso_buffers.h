@@ -21,8 +21,8 @@ T* pointer(const DeviceMemory& memory) {
 // The design in the memory of one GPU, which fits of many targets share.
 class GpuDesign {
  public:
-  // On the calling thread's GPU, of whose memory all may take `budget` bytes. numTargets: that will be fitted on it.
-  GpuDesign(const LassoDesign& design, const FitOptions& options, int64_t budget, int64_t numTargets) : budget_(budget) {
+  // On the calling thread's GPU, of whose memory all may take `budget` bytes. numTargets: that will be fitted on it. Of no use when aborted.
+  GpuDesign(const LassoDesign& design, const FitOptions& options, int64_t budget, int64_t numTargets, const TaskControl& control) : budget_(budget) {
     const int64_t n = design.columns().columns, rows = design.columns().rows, folds = design.numFolds();
     view_.columns = n;
     view_.words = roundUp(rows, kRowTile) / 32;
@@ -39,8 +39,8 @@ class GpuDesign {
       throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "the masks do not fit on the GPU: expected at least " + std::to_string(bytes_) +
                                                        " bytes of its memory; may use " + std::to_string(budget) + ". Fit on the CPU.");
     }
-    upload(design);
-    if (options.estimator == Estimator::lasso) fillTables(folds == 0 || !options.refit ? std::max<int64_t>(folds, 1) : folds + 1, numTargets);
+    upload(design, control);
+    if (options.estimator == Estimator::lasso) fillTables(folds == 0 || !options.refit ? std::max<int64_t>(folds, 1) : folds + 1, numTargets, control);
   }
 
   int64_t budget() const { return budget_; }
@@ -50,14 +50,14 @@ class GpuDesign {
   int64_t heldCapacity() const { return heldCapacity_; }
 
  private:
-  void upload(const LassoDesign& design) {
+  void upload(const LassoDesign& design, const TaskControl& control) {
     const int64_t n = view_.columns, words = view_.words, sourceBytes = design.columns().rows / 8, subsets = static_cast<int64_t>(subsets_.size());
     bits_ = DeviceMemory(n * words * 4);
     rows_ = DeviceMemory(subsets * words * 4);
     seen_ = DeviceMemory(subsets * n * 4);
     constexpr int64_t kColumns = 4096;  // padded together
     std::vector<uint32_t> padded(static_cast<size_t>(std::min(kColumns, n) * words), 0);
-    for (int64_t from = 0; from < n; from += kColumns) {
+    for (int64_t from = 0; from < n && !control.aborted(); from += kColumns) {
       const int64_t to = std::min(from + kColumns, n);
       for (int64_t j = from; j < to; ++j) {
         std::memcpy(padded.data() + (j - from) * words, design.columns().bits + j * sourceBytes, static_cast<size_t>(sourceBytes));
@@ -80,7 +80,7 @@ class GpuDesign {
 
   // Tables of all pairs of the subsets that paths use first. A table costs what counting pairs for so many targets does, with working sets of
   // a sixteenth of the models.
-  void fillTables(int64_t subsets, int64_t numTargets) {
+  void fillTables(int64_t subsets, int64_t numTargets, const TaskControl& control) {
     const int64_t tableBytes = view_.columns * view_.pairStride * 2;
     const double ratio = 16.0 * static_cast<double>(view_.columns) / static_cast<double>(view_.rows());
     if (static_cast<double>(numTargets) < ratio * ratio) return;
@@ -88,10 +88,10 @@ class GpuDesign {
     if (view_.tables == 0) return;
     pairs_ = DeviceMemory(view_.tables * tableBytes);
     view_.pairs = pointer<uint16_t>(pairs_);
-    for (int64_t k = 0; k < view_.tables; ++k) {
+    for (int64_t k = 0; k < view_.tables && !control.aborted(); ++k) {
       countAllPairs(view_, static_cast<int32_t>(k), pointer<uint16_t>(pairs_) + k * view_.columns * view_.pairStride);
+      synchronize();  // fits read it in streams of their own
     }
-    synchronize();  // fits read them in streams of their own
     bytes_ += view_.tables * tableBytes;
   }
 

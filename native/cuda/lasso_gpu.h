@@ -27,6 +27,8 @@ struct DesignView {
   int32_t all = 0;                       // the subset of all models
   bool standardise = false;
   int64_t rows() const { return words * 32; }
+  // Of correlations of so many targets, whose residuals have so many bytes.
+  int64_t operations(int64_t targets, int limbs) const { return 2 * rows() * columns * targets * limbs; }
 };
 
 // Device memory of targets in flight. A slot is a target's place for its whole path; a lane is its place in one round.

@@ -1,7 +1,10 @@
 // Device memory of the batched Lasso, planned on the host.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <mutex>
+#include <vector>
 
 namespace lethe {
 
@@ -43,6 +46,55 @@ class Arena {
 
  private:
   std::map<int64_t, int64_t> free_;  // offset: bytes
+};
+
+// What the workers of a device have in common: room for working sets, and the targets that were put back for want of it.
+class Common {
+ public:
+  Common(int64_t arenaBytes, int64_t workers) : arenaBytes_(arenaBytes), arena_(arenaBytes), working_(workers) {}
+
+  int64_t arenaBytes() const { return arenaBytes_; }
+  // -1: no room.
+  int64_t take(int64_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return arena_.take(bytes);
+  }
+  void give(int64_t offset, int64_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    arena_.give(offset, bytes);
+  }
+  void putBack(int64_t target) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    again_.push_front(target);
+  }
+  // Up to `most` that were put back.
+  std::vector<int64_t> takeAgain(int64_t most) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<int64_t> targets;
+    for (; !again_.empty() && static_cast<int64_t>(targets.size()) < most; again_.pop_front()) targets.push_back(again_.front());
+    return targets;
+  }
+  // A worker that found no target ends, unless one has been put back since. False: it goes on.
+  bool end() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!again_.empty()) return false;
+    --working_;
+    return true;
+  }
+  // A worker that has no room for a single target ends when it has put it back, if others are left to do it. False: it is the last.
+  bool giveUp() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (working_ == 1) return false;
+    --working_;
+    return true;
+  }
+
+ private:
+  int64_t arenaBytes_;
+  std::mutex mutex_;
+  Arena arena_;
+  std::deque<int64_t> again_;
+  int64_t working_;
 };
 
 // Members that a working set is made for when it needs `size`: powers of two from 64, so that a set moves seldom; never more than all columns.

@@ -1,8 +1,8 @@
-// The Lasso of many targets on one device: a host thread keeps them in flight, round after round, and replaces finished ones at once. A
-// target's numbers depend on its own column only: not on neighbours, slots, devices or the memory there is.
+// The Lasso of many targets on one device. A worker, a host thread with a stream, keeps targets in flight, round after round, and replaces finished
+// ones at once; several workers fill the gaps that each leaves on the device while it waits, or while few blocks are left. A target's numbers
+// depend on its own column only: not on neighbours, slots, workers, devices or the memory there is.
 #include <algorithm>
 #include <cmath>
-#include <deque>
 #include <limits>
 #include <memory>
 
@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kMostSlots = 4096;  // targets in flight
 constexpr int64_t kBatch = 256;       // of them started together, at most
+constexpr int64_t kMostWorkers = 4, kLeastSlots = 64;  // of a device; of a worker, if there are several: products of fewer are inefficient
 
 struct Flight {
   int64_t target = -1, serial = 0;  // serial: in order of their starts; the last is the youngest
@@ -27,25 +28,19 @@ struct Flight {
 
 class Worker {
  public:
-  Worker(Shared& shared, const GpuDesign& design, int device)
-      : shared_(shared), design_(design), slots_(design.view(), design.heldCapacity()), arena_(0) {
-    // working sets grow with the models, and begin small
-    firstCapacity_ = capacityFor(std::min<int64_t>(256, shared.design.numModels() / 64), design.view().columns);
-    const MemoryPlan plan = planMemory(design.budget(), design.bytes() + slots_.bytesOf(0), slots_.bytesOf(1) - slots_.bytesOf(0),
-                                       setBytes(firstCapacity_) + 256, shared.targets.numTargets, kMostSlots);
-    if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
-    slots_.allocate(plan.slots);
-    // no more than if every working set held all columns
-    const int64_t most = plan.slots * (setBytes(capacityFor(design.view().columns, design.view().columns)) + 256) * 2;
-    arenaMemory_ = DeviceMemory(std::min(plan.arenaBytes, most));
-    arena_ = Arena(arenaMemory_.bytes());
-    flights_.resize(static_cast<size_t>(plan.slots));
-    limit_ = plan.slots;
+  Worker(Shared& shared, const GpuDesign& design, Common& common, uint8_t* arena, int64_t slots, int64_t firstCapacity, int threads)
+      : shared_(shared), design_(design), common_(common), arena_(arena), slots_(design.view(), design.heldCapacity()), threads_(threads),
+        firstCapacity_(firstCapacity), limit_(slots) {
+    slots_.allocate(slots);
+    flights_.resize(static_cast<size_t>(slots));
     outcomes_.resize(flights_.size());
   }
 
   void run() {
-    while (!shared_.stopped() && refill()) round();
+    while (!shared_.stopped() && !gaveUp_) {
+      if (refill()) round();
+      else if (!gaveUp_ && common_.end()) return;
+    }
   }
 
  private:
@@ -58,11 +53,12 @@ class Worker {
       size_t slot = 0;
       for (size_t k = 0; k < targets.size(); ++k) {
         if (!fits_[k]) continue;
-        const int64_t offset = arena_.take(setBytes(firstCapacity_));
+        const int64_t offset = common_.take(setBytes(firstCapacity_));
         if (offset < 0) {  // no room for this one and those after it
           for (size_t later = targets.size(); later-- > k;) {
-            if (fits_[later]) again_.push_front(targets[later]);
+            if (fits_[later]) common_.putBack(targets[later]);
           }
+          if (live_ == 0) giveUp(targets[k], 1, setBytes(firstCapacity_));
           return live_ > 0;
         }
         while (flights_[slot].target >= 0) ++slot;
@@ -77,8 +73,7 @@ class Worker {
 
   // Up to `most`; those that were put back come first.
   std::vector<int64_t> takeTargets(int64_t most) {
-    std::vector<int64_t> targets;
-    for (; !again_.empty() && static_cast<int64_t>(targets.size()) < most; again_.pop_front()) targets.push_back(again_.front());
+    std::vector<int64_t> targets = common_.takeAgain(most);
     const Span span = shared_.take(most - static_cast<int64_t>(targets.size()));
     for (int64_t target = span.from; target < span.to; ++target) targets.push_back(target);
     return targets;
@@ -95,7 +90,7 @@ class Worker {
       if (joins) lines.back().to = k + 1;
       else lines.push_back({k, k + 1});
     }
-    parallelFor(static_cast<int64_t>(lines.size()), shared_.threads, [&](int64_t line, int) {
+    parallelFor(static_cast<int64_t>(lines.size()), threads_, [&](int64_t line, int) {
       const Span span = lines[static_cast<size_t>(line)];
       const int64_t first = targets[static_cast<size_t>(span.from)];
       shared_.readColumns({first, first + span.size()}, shared_.design.modelOfRow(), rows, columns_.data() + span.from * rows);
@@ -150,6 +145,7 @@ class Worker {
     computeResiduals(design, slots, commands + paths, count - paths, kExactLimbs, slots_.outcomes());
     correlate(design, slots, commands, 0, paths, kPathLimbs);
     correlate(design, slots, commands, paths, count - paths, kExactLimbs);
+    shared_.numOperations += design.operations(paths, kPathLimbs) + design.operations(count - paths, kExactLimbs);
     findLargest(design, slots, commands, count, slots_.outcomes());
     download(outcomes_.data(), slots_.outcomes(), count * static_cast<int64_t>(sizeof(Outcome)));
     std::vector<size_t> stepping, done;
@@ -177,7 +173,7 @@ class Worker {
       Command& command = flight.path->command();
       command.slot = static_cast<int32_t>(slot);
       command.lane = laneOf_[slot];
-      command.set = pointer<uint8_t>(arenaMemory_) + flight.offset;
+      command.set = arena_ + flight.offset;
       command.capacity = flight.capacity;
       commands.push_back(command);
     }
@@ -219,33 +215,37 @@ class Worker {
     Flight& flight = flights_[slot];
     const int64_t capacity = capacityFor(size, design_.view().columns);
     int64_t offset;
-    while ((offset = arena_.take(setBytes(capacity))) < 0) {
+    while ((offset = common_.take(setBytes(capacity))) < 0) {
       size_t youngest = slot;
       for (size_t other = 0; other < flights_.size(); ++other) {
         if (flights_[other].target >= 0 && flights_[other].serial > flights_[youngest].serial) youngest = other;
       }
-      if (live_ == 1) {
-        throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
-                                                         " examples: expected " + std::to_string(setBytes(capacity) + setBytes(flight.capacity)) +
-                                                         " bytes of GPU memory for it; there are " + std::to_string(arenaMemory_.bytes()) +
-                                                         ". Fit on the CPU, or give the fit more memory.");
-      }
-      again_.push_front(flights_[youngest].target);
+      common_.putBack(flights_[youngest].target);
+      if (live_ == 1) giveUp(flight.target, size, setBytes(capacity) + setBytes(flight.capacity));
       release(youngest);
       limit_ = live_;
       if (youngest == slot) return false;
     }
-    uint8_t* base = pointer<uint8_t>(arenaMemory_);
-    growSet(base + flight.offset, flight.capacity, base + offset, capacity, flight.size, flight.counted);
-    arena_.give(flight.offset, setBytes(flight.capacity));
+    growSet(arena_ + flight.offset, flight.capacity, arena_ + offset, capacity, flight.size, flight.counted);
+    synchronize();  // another worker may take the old one
+    common_.give(flight.offset, setBytes(flight.capacity));
     flight.offset = offset;
     flight.capacity = capacity;
     return true;
   }
 
+  // There is no room for a single target, which was put back and needs so many bytes for a working set of `size` examples.
+  void giveUp(int64_t target, int64_t size, int64_t bytes) {
+    gaveUp_ = common_.giveUp();
+    if (gaveUp_) return;
+    throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(target) + " needs a working set of " + std::to_string(size) + " examples: expected " +
+                                                     std::to_string(bytes) + " bytes of GPU memory for it; there are " + std::to_string(common_.arenaBytes()) +
+                                                     ". Fit on the CPU, or give the fit more memory.");
+  }
+
   void release(size_t slot) {
     Flight& flight = flights_[slot];
-    arena_.give(flight.offset, setBytes(flight.capacity));
+    common_.give(flight.offset, setBytes(flight.capacity));
     flight = Flight{};
     --live_;
   }
@@ -259,13 +259,13 @@ class Worker {
     std::vector<Members> members(slots.size());
     for (size_t k = 0; k < slots.size(); ++k) {
       const Flight& flight = flights_[slots[k]];
-      const SetView set = setAt(pointer<uint8_t>(arenaMemory_) + flight.offset, flight.capacity);
+      const SetView set = setAt(arena_ + flight.offset, flight.capacity);
       members[k].weights.resize(static_cast<size_t>(flight.size));
       members[k].columns.resize(static_cast<size_t>(flight.size));
       download(members[k].weights.data(), set.weight, flight.size * 8);
       download(members[k].columns.data(), set.columns, flight.size * 4);
     }
-    parallelFor(static_cast<int64_t>(slots.size()), shared_.threads, [&](int64_t k, int) {
+    parallelFor(static_cast<int64_t>(slots.size()), threads_, [&](int64_t k, int) {
       const Members& of = members[static_cast<size_t>(k)];
       writeFit(flights_[slots[static_cast<size_t>(k)]], of.weights, of.columns);
     });
@@ -302,21 +302,50 @@ class Worker {
 
   Shared& shared_;
   const GpuDesign& design_;
+  Common& common_;
+  uint8_t* arena_;
   GpuSlots slots_;
-  int64_t firstCapacity_ = 0, live_ = 0, limit_ = 0, serial_ = 0;
-  DeviceMemory arenaMemory_;
-  Arena arena_;
+  int threads_;  // of the host
+  int64_t firstCapacity_, live_ = 0, limit_, serial_ = 0;
+  bool gaveUp_ = false;
   std::vector<Flight> flights_;
   std::vector<Outcome> outcomes_;  // by lane
   std::vector<int32_t> laneOf_;    // by slot
   std::vector<float> columns_;     // (targets of a batch, rows)
   std::vector<uint8_t> fits_;      // (targets of a batch)
-  std::deque<int64_t> again_;      // put back
+};
+
+class Fit final : public DeviceFit {
+ public:
+  Fit(Shared& shared, const GpuDesign& design, int device) : shared_(shared), design_(design) {
+    const GpuSlots slots(design.view(), design.heldCapacity());
+    // working sets grow with the models, and begin small
+    firstCapacity_ = capacityFor(std::min<int64_t>(256, shared.design.numModels() / 64), design.view().columns);
+    const MemoryPlan plan = planMemory(design.budget(), design.bytes() + slots.bytesOf(0), slots.bytesOf(1) - slots.bytesOf(0),
+                                       setBytes(firstCapacity_) + 256, shared.targets.numTargets, kMostSlots);
+    if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
+    workers_ = std::clamp<int64_t>(plan.slots / kLeastSlots, 1, kMostWorkers);
+    slotsEach_ = plan.slots / workers_;
+    // no more than if every working set held all columns
+    const int64_t most = plan.slots * (setBytes(capacityFor(design.view().columns, design.view().columns)) + 256) * 2;
+    arena_ = DeviceMemory(std::min(plan.arenaBytes - (workers_ - 1) * slots.bytesOf(0), most));
+    common_ = std::make_unique<Common>(arena_.bytes(), workers_);
+  }
+
+  int numWorkers() const override { return static_cast<int>(workers_); }
+  void run() override { Worker(shared_, design_, *common_, pointer<uint8_t>(arena_), slotsEach_, firstCapacity_, std::max(1, shared_.threads / numWorkers())).run(); }
+
+ private:
+  Shared& shared_;
+  const GpuDesign& design_;
+  int64_t firstCapacity_ = 0, workers_ = 1, slotsEach_ = 0;
+  DeviceMemory arena_;
+  std::unique_ptr<Common> common_;
 };
 
 }  // namespace
 
-void fitOnDevice(Shared& shared, const GpuDesign& design, int device) { Worker(shared, design, device).run(); }
+std::unique_ptr<DeviceFit> fitOnDevice(Shared& shared, const GpuDesign& design, int device) { return std::make_unique<Fit>(shared, design, device); }
 
 }  // namespace lasso
 }  // namespace LETHE_ISA

@@ -22,9 +22,9 @@ struct Flight {
   Pass wants = Pass::none;
 };
 
-class Worker {
+class Fit final : public DeviceFit {
  public:
-  Worker(Shared& shared, const GpuDesign& design, int device) : shared_(shared), design_(design), slots_(design.view(), 0) {
+  Fit(Shared& shared, const GpuDesign& design, int device) : shared_(shared), design_(design), slots_(design.view(), 0) {
     const MemoryPlan plan = planMemory(design.budget(), design.bytes() + slots_.bytesOf(0), slots_.bytesOf(1) - slots_.bytesOf(0), 0,
                                        shared.targets.numTargets, kMostLanes);
     if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
@@ -39,7 +39,8 @@ class Worker {
     correlations_.resize(flights_.size() * static_cast<size_t>(design.view().columns));
   }
 
-  void run() {
+  int numWorkers() const override { return 1; }
+  void run() override {
     while (!shared_.stopped() && refill()) round();
   }
 
@@ -102,6 +103,7 @@ class Worker {
     upload(slots.total, totals_.data(), count * 8);
     upload(slots_.commands(), commands_.data(), count * static_cast<int64_t>(sizeof(Command)));
     correlate(design_.view(), slots, slots_.commands(), 0, count, kExactLimbs);
+    shared_.numOperations += design_.view().operations(count, kExactLimbs);
     download(correlations_.data(), slots.correlation, count * columns * 8);
     parallelFor(count, shared_.threads, [&](int64_t lane, int) {
       Flight& flight = *lanes[static_cast<size_t>(lane)];
@@ -182,7 +184,7 @@ class Worker {
 
 }  // namespace
 
-void fitOnHost(Shared& shared, const GpuDesign& design, int device) { Worker(shared, design, device).run(); }
+std::unique_ptr<DeviceFit> fitOnHost(Shared& shared, const GpuDesign& design, int device) { return std::make_unique<Fit>(shared, design, device); }
 
 }  // namespace lasso
 }  // namespace LETHE_ISA

@@ -27,7 +27,7 @@ struct Shared {
   const TaskControl& control;
   std::vector<TargetFit>& fits;
   int threads = 1;  // of the host for each device
-  std::atomic<int64_t> nextTarget{0}, numDone{0};
+  std::atomic<int64_t> nextTarget{0}, numDone{0}, numOperations{0};
   std::atomic<bool> stop{false};
 
   bool stopped() const { return stop || control.aborted(); }

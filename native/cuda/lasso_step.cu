@@ -9,7 +9,7 @@ namespace lasso {
 namespace {
 
 constexpr int kStepThreads = 64, kStepWarps = kStepThreads / 32;  // few: descent is a chain of short steps with barriers in between
-constexpr int64_t kSharedGradients = 20 * 1024;  // members whose gradient fits in shared memory
+constexpr int64_t kStaticShared = 1024;                           // bytes a block has for other things, at most
 
 struct Target {
   const DesignView& design;
@@ -198,7 +198,8 @@ __device__ void heldOutErrors(const Target& target, const SlotsView& slots, int3
   outcome.heldNow = now;
 }
 
-__global__ void __launch_bounds__(kStepThreads) stepKernel(DesignView design, SlotsView slots, const Command* commands, Outcome* outcomes) {
+__global__ void __launch_bounds__(kStepThreads) stepKernel(DesignView design, SlotsView slots, const Command* commands, bool sharedGradient,
+                                                         Outcome* outcomes) {
   __shared__ double scratch[kStepWarps];
   __shared__ int32_t warpCounts[kStepWarps];
   const Command& command = commands[blockIdx.x];
@@ -219,7 +220,7 @@ __global__ void __launch_bounds__(kStepThreads) stepKernel(DesignView design, Sl
   }
   if (command.subset < design.tables) lookUpPairs(target, counted, size);
   else countPairs(target, counted, size);
-  double* gradient = command.capacity <= kSharedGradients ? dynamicShared<double>() : target.set.gradient;
+  double* gradient = sharedGradient ? dynamicShared<double>() : target.set.gradient;
   for (int32_t p = thread; p < size; p += kStepThreads) {
     const int32_t column = target.set.columns[p];
     gradient[p] = correlation[column];
@@ -249,8 +250,8 @@ __global__ void __launch_bounds__(kStepThreads) growKernel(SetView from, int64_t
 
 void takeSteps(const DesignView& design, const SlotsView& slots, const Command* commands, int64_t count, int64_t capacity, Outcome* outcomes) {
   if (count == 0) return;
-  launch(dim3(static_cast<unsigned>(count)), dim3(kStepThreads), capacity <= kSharedGradients ? capacity * 8 : 0, stepKernel, design, slots, commands,
-         outcomes);
+  const bool sharedGradient = capacity * 8 <= mostSharedBytes() - kStaticShared;
+  launch(dim3(static_cast<unsigned>(count)), dim3(kStepThreads), sharedGradient ? capacity * 8 : 0, stepKernel, design, slots, commands, sharedGradient, outcomes);
 }
 
 void growSet(uint8_t* from, int64_t fromCapacity, uint8_t* to, int64_t toCapacity, int64_t size, int64_t counted) {

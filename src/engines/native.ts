@@ -8,8 +8,6 @@ import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.j
 export const precisionNames = ['auto', 'fp32', 'bf16'] as const;
 export type PrecisionChoice = (typeof precisionNames)[number];
 
-const modelsPerGpu = 16; // as kWorkersPerGpu in native/core/device_queue.cpp
-
 export interface NativeEngineOptions {
   /** Caps the instruction set, as LETHE_ISA does; absent: the highest this machine has. */
   isa?: IsaName;
@@ -54,7 +52,7 @@ export class NativeEngine implements Engine {
 
   /** Models at the same time unless threads says otherwise; on GPUs fewer where they do not fit. */
   private lanes(): number {
-    const { threads, cuda } = nativeAddon().systemInfo();
+    const { threads, modelsPerGpu, cuda } = nativeAddon().systemInfo();
     return this.device === 'cuda' ? modelsPerGpu * Math.max(1, cuda.devices.length) : threads;
   }
 

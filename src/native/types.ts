@@ -10,6 +10,8 @@ export interface SystemInfo {
   isa: IsaName;
   availableIsas: IsaName[];
   threads: number;
+  /** Models trained at the same time on each GPU unless told otherwise. */
+  modelsPerGpu: number;
   cuda: CudaInfo;
 }
 

@@ -252,7 +252,8 @@ class Block {
 thread_local Block* Block::running_ = nullptr;
 
 std::atomic<bool> backwards{false};
-std::atomic<int64_t> memoryLimit{INT64_MAX}, allocated{0}, peak{0}, launchesLeft{-1};
+constexpr int64_t kShared = 163 << 10;  // of a block, as compute capability 8.0 has
+std::atomic<int64_t> memoryLimit{INT64_MAX}, allocated{0}, peak{0}, launchesLeft{-1}, toldShared{kShared};
 std::atomic<int> devices{1};
 
 void deliver(std::vector<Copy>& copies) {
@@ -299,7 +300,7 @@ void waitCopies(int pending) {
 void runGrid(dim3 grid, dim3 block, int64_t sharedBytes, const std::function<void()>& kernel) {
   const unsigned threads = block.x * block.y * block.z;
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || grid.x > 0x7FFFFFFFu ||
-      sharedBytes > 163 * 1024) {
+      sharedBytes > kShared) {
     throw GpuError("LETHE_GPU_FAILED", "launching a kernel: invalid configuration argument.");
   }
   if (launchesLeft.load() >= 0 && launchesLeft.fetch_sub(1) == 0) throw GpuError("LETHE_GPU_FAILED", "launching a kernel: an emulated failure.");
@@ -343,6 +344,7 @@ void record(const std::function<void()>& body, std::vector<std::function<void()>
 void setThreadOrder(bool order) { backwards.store(order); }
 void setMemoryLimit(int64_t bytes) { memoryLimit.store(bytes); }
 void setDeviceCount(int count) { devices.store(count); }
+void tellSharedBytes(int64_t bytes) { toldShared.store(bytes); }
 void failAtLaunch(int64_t launch) { launchesLeft.store(launch); }
 int64_t allocatedBytes() { return allocated.load(); }
 int64_t peakBytes() { return peak.load(); }
@@ -408,6 +410,7 @@ void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mu
 void loadMatrix4(uint32_t (&r)[4], const void* row) { loadMatrix(r, row, false); }
 void loadMatrix4Transposed(uint32_t (&r)[4], const void* row) { loadMatrix(r, row, true); }
 
+int64_t mostSharedBytes() { return emulator::toldShared.load(); }
 int deviceCount() { return emulator::devices.load(); }
 void useDevice(int index) {
   if (index < 0 || index >= deviceCount()) throw GpuError("LETHE_GPU_FAILED", "cudaSetDevice: invalid device ordinal.");

@@ -74,6 +74,7 @@ void setThreadOrder(bool backwards);
 // The emulated device; memory beyond the limit cannot be allocated. Launch number `launch` from now fails; -1: none does.
 void setMemoryLimit(int64_t bytes);
 void setDeviceCount(int count);
+void tellSharedBytes(int64_t bytes);  // what mostSharedBytes() says; launches may use as much as ever
 void failAtLaunch(int64_t launch);
 int64_t allocatedBytes();
 int64_t peakBytes();
@@ -174,6 +175,7 @@ int deviceCount();
 void useDevice(int index);
 int64_t freeDeviceBytes();
 inline int multiprocessors() { return 4; }
+int64_t mostSharedBytes();
 class Stream {
  public:
   Stream() {}  // not trivial: callers hold one for its lifetime

@@ -11,6 +11,8 @@ namespace lethe {
 
 struct TrainBackend;
 
+constexpr int kModelsPerGpu = 16;  // trained at once unless told otherwise: enough streams that small layers of one model leave no gaps
+
 // Where an op runs. LETHE_GPU_UNAVAILABLE: no such device; LETHE_GPU_MEMORY_EXHAUSTED; LETHE_GPU_FAILED.
 struct GpuOptions {
   std::vector<int> devices;  // ordinals; empty: all. Targets or models are split among them; results do not depend on how.
@@ -30,6 +32,8 @@ class GpuFit {
   virtual ~GpuFit() = default;
   // fitDatamodels() of lasso.h, to the same gap. One fit runs at a time; others wait.
   virtual Status fit(const TargetView& targets, const TaskControl& control, std::vector<TargetFit>& fits) = 0;
+  // Of the int8 products that correlate residuals with the columns, in all fits so far: 2 a multiply-add.
+  virtual double numOperations() const = 0;
   virtual bool hasTables() const = 0;  // of Gram counts, of 16 bits, for some subsets of models at least; else they are counted from the bits
 };
 
@@ -50,9 +54,9 @@ struct GpuOps {
                      double* correlation, int64_t& numConstant, int64_t& numNonFinite, const TaskControl& control) = nullptr;
   const TrainBackend* train = nullptr;
   // design: opened with these options, for 0 targets: its own tables are for the CPU. numTargets: of all its fits; many make tables of Gram
-  // counts on the devices.
+  // counts on the devices. LETHE_TASK_ABORTED.
   Status (*openFit)(std::shared_ptr<const LassoDesign> design, const FitOptions& options, const GpuOptions& gpu, int64_t numTargets,
-                    std::unique_ptr<GpuFit>& opened) = nullptr;
+                    const TaskControl& control, std::unique_ptr<GpuFit>& opened) = nullptr;
 };
 
 // Null in a build without nvcc.

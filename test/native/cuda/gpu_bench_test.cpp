@@ -27,18 +27,18 @@ void problem() {
   expect(largest < 1e-6 && std::fabs(squares - 77.5767022) < 1e-4, "the outputs of lethe bench lasso");
 }
 
-Status fitOnCpu(const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
+Status fitOnCpu(const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
   std::shared_ptr<const LassoDesign> design;
   const Status status = openDesign(masks, options, targets.numTargets, {}, design);
-  return status.ok() ? fitDatamodels(*design, targets, options, {}, fits) : status;
+  return status.ok() ? fitDatamodels(*design, targets, options, {}, run.fits) : status;
 }
 
 void lasso() {
   const LassoProblem made = syntheticProblem(90, 45, 5, 0);
   std::vector<TargetFit> kept;
-  const Row row = lassoRow(made, 5, [&](const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
-    const Status status = fitOnCpu(masks, targets, options, fits);
-    kept = fits;
+  const Row row = lassoRow(made, 5, 1, 0, [&](const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
+    const Status status = fitOnCpu(masks, targets, options, run);
+    kept = run.fits;
     return status;
   });
   expect(row.problem.empty() && !kept.empty(), "a fit passes the check. " + row.problem);
@@ -55,9 +55,9 @@ void lasso() {
     largest = std::max(largest, std::fabs(expected - certifiedGap(made, static_cast<int64_t>(target), kept[target])));
   }
   expect(largest < 1e-12, "the certificate is the reference's");
-  const Row wrong = lassoRow(made, 5, [&](const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
-    const Status status = fitOnCpu(masks, targets, options, fits);
-    for (float& weight : fits[3].weights) weight *= 1.2f;
+  const Row wrong = lassoRow(made, 5, 1, 0, [&](const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
+    const Status status = fitOnCpu(masks, targets, options, run);
+    for (float& weight : run.fits[3].weights) weight *= 1.2f;
     return status;
   });
   expect(!wrong.problem.empty(), "weights that are no solution fail the check");
@@ -78,6 +78,14 @@ void network() {
   expect(threw, "a missing file of CIFAR-10 is named");
 }
 
+// NaN where there is none.
+double numberOf(const Row& row, const std::string& name) {
+  for (const auto& [each, number] : row.numbers) {
+    if (each == name) return number;
+  }
+  return std::nan("");
+}
+
 void evaluation() {
   for (const Row& row : {klomRow(testGpu(), 9, 70), ranksRow(testGpu(), 11, 40), marginsRow(testGpu(), 2, 33)}) {
     expect(row.problem.empty(), row.name + " is the CPU's. " + row.problem);
@@ -88,11 +96,12 @@ void evaluation() {
     return Status::success();
   };
   expect(klomRow(broken, 9, 70).problem.find("point 0") != std::string::npos, "wrong scores fail the check");
-  const Row fit = lassoRow(syntheticProblem(60, 33, 3, 0), 3,
-                           [](const MaskView& masks, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits) {
-                             return fitOnGpu(testGpu(), masks, targets, options, fits);
+  const Row fit = lassoRow(syntheticProblem(60, 33, 3, 0), 3, 2, 1,
+                           [](const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
+                             return fitOnGpu(testGpu(), masks, targets, options, run);
                            });
   expect(fit.problem.empty(), "fits on the GPU are certified. " + fit.problem);
+  expect(numberOf(fit, "trials") == 2 && numberOf(fit, "shareOfPeak") > 0 && numberOf(fit, "leastSeconds") <= numberOf(fit, "seconds"), "their times and share of the peak");
   GpuPeaks peaks;
   const Status status = testGpu().measurePeaks(0, 3, 1 << 16, peaks);
   expect(status.ok() && peaks.bf16Tflops > 0 && peaks.int8Tops > 0 && peaks.memoryGbytes > 0, "peaks, whose sums are exact. " + status.message);
@@ -119,6 +128,34 @@ void training() {
 #endif
 }
 
+// Every second image is of one colour, the others of another, with noise: anything that learns tells them apart.
+Images twoColours(int64_t count, bool told) {
+  Images images = randomImages(count);
+  for (int64_t i = 0; i < count; ++i) {
+    images.labels[static_cast<size_t>(i)] = static_cast<int32_t>(told ? i % 2 : i / 2 % 2);
+    for (int64_t at = 0; at < 1024 && i % 2 == 0; ++at) images.pixels[static_cast<size_t>((i * 1024 + at) * 3)] /= 4;
+  }
+  return images;
+}
+
+void wholeModels() {
+  GpuOps gpu = testGpu();
+#ifdef LETHE_EMULATE_CUDA  // too slow: the processor stands in for it
+  Isa isa;
+  expect(resolveIsa("", isa).ok(), "LETHE_ISA is a level of this machine");
+  TrainBackend backend = cpuBackend(isa);
+  backend.freeBytes = [] { return int64_t{1} << 30; };
+  gpu.train = &backend;
+#endif
+  const WholeSize size{2, 8, 20, 40};
+  const Row row = wholeRow(gpu, resnet9(8), twoColours(240, true), size, 1);
+  expect(row.problem.empty() && numberOf(row, "accuracy") <= 1 && numberOf(row, "trainImages") == 100, "models that learn pass. " + row.problem);
+  const Row none = wholeRow(gpu, resnet9(8), twoColours(240, false), size, 1);
+  expect(none.problem.find("accuracy") != std::string::npos, "models that cannot learn fail the check");
+  const Row emulated = trainRow(testGpu(), resnet9(32), Precision::bf16, {2, 1, 4, 4, 2}, 1);
+  expect(emulated.problem.empty() && numberOf(emulated, "trials") == 2, "training on the GPU is the CPU's. " + emulated.problem);
+}
+
 void json() {
   const Row row{"a \"name\"\n", "", {{"x", 0.5}, {"y", HUGE_VAL}}, {{"t", "\\"}}};
   expect(toJson(row) == "{\"name\":\"a \\\"name\\\"\\u000a\",\"t\":\"\\\\\",\"x\":0.5,\"y\":null}", "rows as JSON");
@@ -133,6 +170,9 @@ int main() {
   json();
   training();
   if (testGpu().deviceCount() == 0) skip("no GPU");
-  else evaluation();
+  else {
+    evaluation();
+    wholeModels();
+  }
   return finish();
 }

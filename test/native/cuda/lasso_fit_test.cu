@@ -3,11 +3,13 @@
 #include <atomic>
 
 #include "cuda/gpu.h"
+#include "cuda/lasso_memory.h"
 #include "lasso_fixture.h"
 #include "lethe/gpu.h"
 
 namespace lethe {
-Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, std::unique_ptr<GpuFit>&);
+Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, const TaskControl&,
+                                   std::unique_ptr<GpuFit>&);
 }
 
 using namespace lethe;
@@ -16,10 +18,11 @@ using namespace lethe::test;
 namespace {
 
 // numTargets: what the design is opened for.
-Status openOn(const Problem& problem, const FitOptions& options, const GpuOptions& gpu, int64_t numTargets, std::unique_ptr<GpuFit>& opened) {
+Status openOn(const Problem& problem, const FitOptions& options, const GpuOptions& gpu, int64_t numTargets, std::unique_ptr<GpuFit>& opened,
+              const TaskControl& control = {}) {
   std::shared_ptr<const LassoDesign> design;
   const Status status = openDesign(problem.maskView(), options, 0, {}, design);
-  return status.ok() ? LETHE_PER_ISA(openFitOnGpu)(design, options, gpu, numTargets, opened) : status;
+  return status.ok() ? LETHE_PER_ISA(openFitOnGpu)(design, options, gpu, numTargets, control, opened) : status;
 }
 
 Status fitOn(const Problem& problem, const TargetView& targets, const FitOptions& options, std::vector<TargetFit>& fits, const GpuOptions& gpu = {},
@@ -252,10 +255,32 @@ void checkIndependence() {
   emulator::setDeviceCount(2);
   expect(allSame(fitAll(problem, options), fits), "nor on the number of devices");
   emulator::setDeviceCount(1);
+  emulator::tellSharedBytes(1200);
+  expect(allSame(fitAll(problem, options), fits), "nor on where gradients have room");
+  emulator::tellSharedBytes(163 << 10);
 #endif
 }
 
 #ifdef LETHE_EMULATE_CUDA
+// Several workers of a device: with room for all, and where they put targets back; who ends when.
+void checkWorkers() {
+  Common common(1024, 2);
+  common.putBack(7);
+  expect(!common.end() && common.takeAgain(5) == std::vector<int64_t>{7} && common.takeAgain(5).empty(), "a worker does not end while a target waits");
+  expect(common.take(1024) == 0 && common.take(1) == -1 && common.giveUp() && !common.giveUp(), "the last worker does not give up");
+  const Problem problem(31, 200, 140, 8);
+  const FitOptions options = single(0.1);
+  const std::vector<TargetFit> fits = fitAll(problem, options);
+  for (int64_t t = 0; t < 140; t += 139) {
+    std::vector<TargetFit> one;
+    fitOn(problem, problem.targetsFrom(t, 1), options, one);
+    expect(one.size() == 1 && same(one[0], fits[static_cast<size_t>(t)]), "a target's fit does not depend on the worker");
+  }
+  GpuOptions gpu;
+  gpu.memoryBytes = 1600 << 10;
+  expect(allSame(fitAll(problem, options, gpu), fits), "nor on which of them found room");
+}
+
 void checkMemory() {
   const Problem problem(70, 200, 4, 5);
   const FitOptions options = selecting(70, 1, 4);
@@ -312,6 +337,8 @@ void checkControl() {
   };
   std::vector<TargetFit> fits;
   expect(fitOn(problem, problem.targetView(), options, fits, {}, control).code == "LETHE_TASK_ABORTED" && last < 1, "a fit that is stopped ends early");
+  std::unique_ptr<GpuFit> opened;
+  expect(openOn(problem, options, {}, 100000, opened, control).code == "LETHE_TASK_ABORTED" && !opened, "an upload that is stopped opens nothing");
 }
 
 }  // namespace
@@ -328,6 +355,7 @@ int main() {
   checkSpecialTargets();
   checkIndependence();
 #ifdef LETHE_EMULATE_CUDA
+  checkWorkers();
   checkMemory();
   checkFailures();
 #endif
