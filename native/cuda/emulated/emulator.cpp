@@ -141,7 +141,7 @@ class Block {
     live_ = count;
     atBarrier_ = 0;
     // blocks come one after the other: the shared memory is the same
-    edge_.release();
+    start_.release();
     void* const host = __tsan_get_current_fiber ? __tsan_get_current_fiber() : nullptr;
     while (live_ > 0) {
       bool moved = false;
@@ -165,7 +165,7 @@ class Block {
       }
       if (!moved) throw GpuError("LETHE_GPU_FAILED", "a barrier or warp operation was not reached by all of its threads.");
     }
-    edge_.acquire();
+    end_.acquire();
   }
 
   void yield(State state) {
@@ -214,9 +214,9 @@ class Block {
  private:
   static void enter() {
     Block* block = running_;
-    block->edge_.acquire();
+    block->start_.acquire();
     (*block->kernel_)();
-    block->edge_.release();
+    block->end_.release();
     --block->live_;
     block->yield(State::done);
     std::abort();  // a finished fiber is not resumed
@@ -240,7 +240,7 @@ class Block {
 
   const std::function<void()>* kernel_ = nullptr;
   std::vector<void*> accounts_;  // ThreadSanitizer's, of each fiber
-  SyncPoint edge_, barriers_[2];
+  SyncPoint start_, end_, barriers_[2];
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   void* stacks_ = nullptr;
