@@ -85,7 +85,8 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
         const int offset = (tap * inChannels + column0) * paddedVectors + at.channel / 8;
         for (int k = 0; k < kWeightLoads; ++k) {
           const bool valid = tapped && column0 + k * (kThreads / 4) < inChannels;
-          copyAsync16(b + bTo + k * (kThreads / 4) * kSteps, c.weight + static_cast<int64_t>(valid ? offset + k * (kThreads / 4) * paddedVectors : 0) * 8, valid);
+          copyAsync16(b + bTo + k * (kThreads / 4) * kSteps,
+                      c.weight + static_cast<int64_t>(valid ? offset + k * (kThreads / 4) * paddedVectors : 0) * 8, valid);
         }
         if constexpr (!vectors) weightHere.advance(kSteps, channels, tapsX);
       } else {

@@ -166,7 +166,8 @@ void weightGradient(const ConvShape& s, const ImageOf<Bf16>& x, const ImageOf<Bf
     const int64_t pixel = stride * image.c, row = stride * image.rowStride();
     return Moves{images * image.imageStride() + downward * row + across * pixel, row - dy.w * pixel, image.imageStride() - dy.h * row};
   };
-  const WeightGradient g{s, x, dy, splits, static_cast<int>(downward), static_cast<int>(across), moves(x, s.stride), moves(dy, 1), splits == 1 ? dWeight : scratch};
+  const WeightGradient g{s, x, dy, splits, static_cast<int>(downward), static_cast<int>(across), moves(x, s.stride), moves(dy, 1),
+                         splits == 1 ? dWeight : scratch};
   const bool xVectors = countsVectors(x) && alignedTo16(x.data), dyVectors = countsVectors(dy) && alignedTo16(dy.data);
   if (!dyVectors) {
     launchSum<false, false, 64>(g);

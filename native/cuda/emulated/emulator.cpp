@@ -8,21 +8,8 @@
 #include <new>
 #include <vector>
 
+#include "cuda/emulated/races.h"
 #include "cuda/gpu.h"
-
-// ThreadSanitizer's interface, null in builds without it. Every emulated thread is a thread of its own there, so that it finds what no barrier
-// orders: reads and writes of different threads in between. This file is not instrumented (CMakeLists.txt); it reports what it reads and writes
-// for a kernel.
-extern "C" {
-[[gnu::weak]] void* __tsan_get_current_fiber();
-[[gnu::weak]] void* __tsan_create_fiber(unsigned flags);
-[[gnu::weak]] void __tsan_destroy_fiber(void* fiber);
-[[gnu::weak]] void __tsan_switch_to_fiber(void* fiber, unsigned flags);
-[[gnu::weak]] void __tsan_acquire(void* at);
-[[gnu::weak]] void __tsan_release(void* at);
-[[gnu::weak]] void __tsan_read_range(void* at, unsigned long bytes);
-[[gnu::weak]] void __tsan_write_range(void* at, unsigned long bytes);
-}
 
 #if !defined(__x86_64__)
 #error "the emulated GPU switches stacks on x86-64 only; leave LETHE_NATIVE_TESTS off elsewhere"
@@ -57,6 +44,11 @@ namespace lethe {
 inline namespace LETHE_ISA {
 namespace emulator {
 
+void stop(const char* what) {
+  std::fprintf(stderr, "emulated GPU: %s\n", what);
+  std::abort();
+}
+
 thread_local uint3 currentThread, currentBlock;
 thread_local dim3 currentBlockSize, currentGridSize;
 thread_local uint8_t* currentShared = nullptr;
@@ -70,29 +62,6 @@ struct Copy {
   void* to;
   uint8_t bytes[16];
 };
-
-// Fibers have no frame that could catch: what would be undefined behaviour on a GPU ends the program.
-[[noreturn]] void stop(const char* what) {
-  std::fprintf(stderr, "emulated GPU: %s\n", what);
-  std::abort();
-}
-
-// What happened before a release comes before what follows an acquire of the same point.
-struct SyncPoint {
-  uint64_t at = 0;
-  void release() {
-    if (__tsan_release) __tsan_release(&at);
-  }
-  void acquire() {
-    if (__tsan_acquire) __tsan_acquire(&at);
-  }
-};
-void noteRead(const void* at, size_t bytes) {
-  if (__tsan_read_range) __tsan_read_range(const_cast<void*>(at), bytes);
-}
-void noteWrite(void* at, size_t bytes) {
-  if (__tsan_write_range) __tsan_write_range(at, bytes);
-}
 
 enum class State { ready, atBlockBarrier, atWarpBarrier, done };
 
@@ -268,6 +237,7 @@ void deliver(std::vector<Copy>& copies) {
 
 void blockBarrier() { Block::running_->blockBarrier(); }
 void warpBarrier() { Block::running_->warpSync(); }
+void waitForLanes() { Block::running_->warpBarrier(); }
 int lane() { return Block::running_->lane(); }
 uint32_t* exchange(const uint32_t* words, int count) { return Block::running_->exchange(words, count); }
 
@@ -351,64 +321,6 @@ int64_t peakBytes() { return peak.load(); }
 void resetPeak() { peak.store(allocated.load()); }
 
 }  // namespace emulator
-
-namespace {
-
-float upperHalf(uint32_t word) {
-  word &= 0xFFFF0000u;
-  float value;
-  std::memcpy(&value, &word, sizeof value);
-  return value;
-}
-float bf16At(uint32_t word, int half) { return upperHalf(half == 0 ? word << 16 : word); }
-int32_t int8At(uint32_t word, int byte) { return static_cast<int8_t>(word >> (8 * byte)); }
-
-template <typename Sum, typename At>
-void multiply(Sum (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], int perWord, At at) {
-  const uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  const uint32_t* all = emulator::exchange(words, 6);
-  const int g = emulator::lane() / 4, t = emulator::lane() % 4;
-  for (int i = 0; i < 4; ++i) {
-    const int column = 2 * t + i % 2;
-    Sum sum = d[i];
-    for (int half = 0; half < 2; ++half) {
-      for (int quad = 0; quad < 4; ++quad) {
-        const uint32_t left = all[(g * 4 + quad) * 8 + half * 2 + i / 2], right = all[(column * 4 + quad) * 8 + 4 + half];
-        for (int k = 0; k < perWord; ++k) sum += at(left, k) * at(right, k);
-      }
-    }
-    d[i] = sum;
-  }
-}
-
-void loadMatrix(uint32_t (&r)[4], const void* row, bool transposed) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(row);
-  if (address % 16 != 0) {
-    emulator::stop("loadMatrix4: an address is not aligned to 16 bytes");
-  }
-  emulator::noteRead(row, 16);
-  const uint32_t words[2] = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
-  const uint32_t* all = emulator::exchange(words, 2);
-  const int lane = emulator::lane();
-  for (int matrix = 0; matrix < 4; ++matrix) {
-    uint16_t pair[2];
-    for (int k = 0; k < 2; ++k) {
-      const int from = transposed ? 2 * (lane % 4) + k : lane / 4, column = transposed ? lane / 4 : 2 * (lane % 4) + k;
-      const uint32_t* holder = all + (matrix * 8 + from) * 8;
-      const uintptr_t base = static_cast<uintptr_t>(holder[0]) | static_cast<uintptr_t>(holder[1]) << 32;
-      std::memcpy(&pair[k], reinterpret_cast<const uint16_t*>(base) + column, sizeof(uint16_t));
-    }
-    r[matrix] = static_cast<uint32_t>(pair[0]) | static_cast<uint32_t>(pair[1]) << 16;
-  }
-  emulator::Block::running_->warpBarrier();  // no lane goes on to overwrite what another one still reads
-}
-
-}  // namespace
-
-void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { multiply(d, a, b, 2, bf16At); }
-void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { multiply(d, a, b, 4, int8At); }
-void loadMatrix4(uint32_t (&r)[4], const void* row) { loadMatrix(r, row, false); }
-void loadMatrix4Transposed(uint32_t (&r)[4], const void* row) { loadMatrix(r, row, true); }
 
 int64_t mostSharedBytes() { return emulator::toldShared.load(); }
 int deviceCount() { return emulator::devices.load(); }

@@ -57,8 +57,11 @@ extern thread_local dim3 currentBlockSize, currentGridSize;
 extern thread_local uint8_t* currentShared;
 
 void blockBarrier();
-// Waits until every lane of the warp has called it.
+// Waits until every lane of the warp has called it; waitForLanes() is no barrier for memory.
 void warpBarrier();
+void waitForLanes();
+// Fibers have no frame that could catch: what would be undefined behaviour on a GPU ends the program.
+[[noreturn]] void stop(const char* what);
 int lane();
 // Words that lanes of the warp hand to each other: slot(lane) of the present operation; exchange() starts one.
 uint32_t* exchange(const uint32_t* words, int count);  // returns (32, 8): the words of every lane
