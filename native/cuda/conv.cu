@@ -41,25 +41,38 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
   __syncthreads();
 
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
-  const int64_t channels = gradient ? c.padded : s.inChannels, depth = rows.taps * columns.taps * channels;
-  const int64_t stages = (depth + kSteps - 1) / kSteps;
+  const int channels = static_cast<int>(gradient ? c.padded : s.inChannels), tapsY = static_cast<int>(rows.taps), tapsX = static_cast<int>(columns.taps);
+  const int depth = tapsY * tapsX * channels, stages = (depth + kSteps - 1) / kSteps;
   TapCursor here, weightHere;  // where this thread's pixels and weights are in the sum
-  if (depth > 0) here.advance(vectors ? thread % 4 * 8 : lane, channels, columns.taps);
-  if (depth > 0) weightHere.advance(thread % 4 * 8, channels, columns.taps);
+  if (depth > 0) here.advance(vectors ? thread % 4 * 8 : lane, channels, tapsX);
+  if (depth > 0) weightHere.advance(thread % 4 * 8, channels, tapsX);
 
-  const auto load = [&](int64_t stage) {
+  // in vectors of 8
+  constexpr int kPixelLoads = kPixels * 4 / kThreads, kWeightLoads = width * 4 / kThreads;
+  const int rowVectors = static_cast<int>(c.from.rowStride() / 8), pixelVectors = static_cast<int>(c.from.c / 8);
+  const int paddedVectors = static_cast<int>(c.padded / 8), inChannels = static_cast<int>(s.inChannels), kernel = static_cast<int>(s.kernel);
+  const int tapY = static_cast<int>(rows.tapFirst), tapX = static_cast<int>(columns.tapFirst), tapStepY = static_cast<int>(rows.tapStep),
+            tapStepX = static_cast<int>(columns.tapStep);
+  int fromVector[kPixelLoads];
+  for (int k = 0; k < kPixelLoads; ++k) fromVector[k] = static_cast<int>(fromAt[thread / 4 + k * (kThreads / 4)] / 8);
+  const int column0 = static_cast<int>(firstChannel) + thread / 4, step0 = thread / (width / 8), vector0 = thread % (width / 8);
+  const int channel0 = static_cast<int>(firstChannel) + vector0 * 8;
+  const bool channelThere = channel0 < c.padded;
+  const int aTo = inRowOrder(thread / 4, thread % 4), bTo = gradient ? aTo : inStepOrder<width>(step0, vector0);
+
+  const auto load = [&](int stage) {
     if (stage < stages) {
       Bf16* a = tiles + stage % kStages * kStageSize;
       Bf16* b = a + kPixels * kSteps;
-      const bool inside = here.y < rows.taps;
-      const Bf16* from = c.from.data + (inside ? here.y * c.from.rowStride() + here.x * c.from.c + here.channel : 0);
+      const bool inside = here.y < tapsY;
       if constexpr (vectors) {
-        for (int k = 0; k < kPixels * 4 / kThreads; ++k) {
-          const int row = thread / 4 + k * (kThreads / 4);
-          copyAsync16(a + inRowOrder(row, thread % 4), from + fromAt[row], inside);
+        const int offset = inside ? here.y * rowVectors + here.x * pixelVectors + here.channel / 8 : 0;
+        for (int k = 0; k < kPixelLoads; ++k) {
+          copyAsync16(a + aTo + k * (kThreads / 4) * kSteps, c.from.data + static_cast<int64_t>(fromVector[k] + offset) * 8, inside);
         }
       } else {
         const bool there = inside && here.channel < c.from.c;
+        const Bf16* from = c.from.data + (inside ? here.y * c.from.rowStride() + here.x * c.from.c + here.channel : 0);
         for (int k = 0; k < kPixels * 32 / kThreads; ++k) {
           const int row = warp + k * (kThreads / 32);
           a[inRowOrder(row, lane / 8) + lane % 8] = there ? from[fromAt[row]] : Bf16(0.0f);
@@ -67,24 +80,24 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
       }
       if constexpr (gradient) {
         const TapCursor& at = vectors ? here : weightHere;
-        const bool tapped = at.y < rows.taps;
-        const int64_t tap = (rows.tapFirst + rows.tapStep * at.y) * s.kernel + columns.tapFirst + columns.tapStep * at.x;
-        for (int k = 0; k < width * 4 / kThreads; ++k) {
-          const int column = thread / 4 + k * (kThreads / 4);
-          const bool valid = tapped && firstChannel + column < s.inChannels;
-          const int64_t offset = valid ? (tap * s.inChannels + firstChannel + column) * c.padded + at.channel : 0;
-          copyAsync16(b + inRowOrder(column, thread % 4), c.weight + offset, valid);
+        const bool tapped = at.y < tapsY;
+        const int tap = (tapY + tapStepY * at.y) * kernel + tapX + tapStepX * at.x;
+        const int offset = (tap * inChannels + column0) * paddedVectors + at.channel / 8;
+        for (int k = 0; k < kWeightLoads; ++k) {
+          const bool valid = tapped && column0 + k * (kThreads / 4) < inChannels;
+          copyAsync16(b + bTo + k * (kThreads / 4) * kSteps,
+                      c.weight + static_cast<int64_t>(valid ? offset + k * (kThreads / 4) * paddedVectors : 0) * 8, valid);
         }
-        if constexpr (!vectors) weightHere.advance(kSteps, channels, columns.taps);
+        if constexpr (!vectors) weightHere.advance(kSteps, channels, tapsX);
       } else {
-        for (int k = 0; k < kSteps * width / 8 / kThreads; ++k) {
-          const int at = thread + k * kThreads, step = at / (width / 8), vector = at % (width / 8);
-          const int64_t row = stage * kSteps + step, channel = firstChannel + vector * 8;
-          const bool valid = row < depth && channel < c.padded;
-          copyAsync16(b + inStepOrder<width>(step, vector), c.weight + (valid ? row * c.padded + channel : 0), valid);
+        constexpr int kStepsApart = kThreads / (width / 8);  // a multiple of 8: the order within a step repeats
+        const int row = stage * kSteps + step0, offset = row * paddedVectors + channel0 / 8;
+        for (int k = 0; k < kWeightLoads; ++k) {
+          const bool valid = channelThere && row + k * kStepsApart < depth;
+          copyAsync16(b + bTo + k * kStepsApart * width, c.weight + static_cast<int64_t>(valid ? offset + k * kStepsApart * paddedVectors : 0) * 8, valid);
         }
       }
-      here.advance(kSteps, channels, columns.taps);
+      here.advance(kSteps, channels, tapsX);
     }
     commitCopies();
   };
@@ -92,7 +105,7 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
   float sums[kTall][kWide][4] = {};
   const int row = warpRow(warp), column = warpColumn(warp, width);
   for (int stage = 0; stage < kStages - 1; ++stage) load(stage);
-  for (int64_t stage = 0; stage < stages; ++stage) {
+  for (int stage = 0; stage < stages; ++stage) {
     waitCopies<kStages - 2>();
     __syncthreads();
     load(stage + kStages - 1);
@@ -142,7 +155,7 @@ void run(const ConvShape& s, const ImageOf<Bf16>& from, const float* weight, con
   const dim3 roundingGrid(static_cast<unsigned>(tilesOf(rows * padded, kThreads)));
   launch(roundingGrid, dim3(kThreads), 0, roundWeights, weight, rows, s.outChannels, padded, rounded);
   const Convolution c{s, from, to, rounded, padded, to.c % 8 == 0 && alignedTo16(to.data)};
-  if (from.c % 8 != 0 || !alignedTo16(from.data)) {
+  if (!countsVectors(from) || !alignedTo16(from.data)) {
     launchConvolve<gradient, false, 64>(c);
   } else if (to.c <= 64) {
     launchConvolve<gradient, true, 64>(c);

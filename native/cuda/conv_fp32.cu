@@ -30,8 +30,9 @@ __global__ void __launch_bounds__(kBlock) convolve(ConvShape s, ImageOf<float> f
 
   const int thread = static_cast<int>(threadIdx.x), step = thread % kDepth;
   const int64_t depth = rows.taps * columns.taps * from.c;
+  const int channels = static_cast<int>(from.c), tapsX = static_cast<int>(columns.taps);
   TapCursor here;
-  if (depth > 0) here.advance(step, from.c, columns.taps);
+  if (depth > 0) here.advance(step, channels, tapsX);
   float sums[4][4] = {};
   for (int64_t done = 0; done < depth; done += kDepth) {
     __syncthreads();
@@ -47,7 +48,7 @@ __global__ void __launch_bounds__(kBlock) convolve(ConvShape s, ImageOf<float> f
       const int64_t row = done + k / kSide, channel = firstChannel + k % kSide;
       b[k / kSide][k % kSide] = row < depth && channel < to.c ? weight[row * s.outChannels + channel] : 0.0f;
     }
-    here.advance(kDepth, from.c, columns.taps);
+    here.advance(kDepth, channels, tapsX);
     __syncthreads();
     multiply(a, b, sums);
   }

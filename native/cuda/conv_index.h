@@ -3,6 +3,7 @@
 // pixels all meet the same taps. Weight gradient: rows are (tap, input channel), the sum goes over output pixels.
 #pragma once
 #include "cuda/gpu.h"
+#include "lethe/bf16.h"
 #include "lethe/train_kernels.h"
 
 namespace lethe {
@@ -26,10 +27,10 @@ LETHE_ALWAYS_INLINE Axis gradientAxis(const ConvShape& s, int64_t phase, int64_t
 // A place in the sum over (tap, channel).
 struct TapCursor {
   int channel = 0, x = 0, y = 0;
-  LETHE_ALWAYS_INLINE void advance(int by, int64_t channels, int64_t tapsX) {
+  LETHE_ALWAYS_INLINE void advance(int by, int channels, int tapsX) {
     channel += by;
     while (channel >= channels) {
-      channel -= static_cast<int>(channels);
+      channel -= channels;
       if (++x == tapsX) {
         x = 0;
         ++y;
@@ -51,6 +52,9 @@ __device__ __forceinline__ void findPixels(const Axis& rows, const Axis& columns
   fromAt[thread] = from.pixel(image, rows.inStart + rows.inStep * y, columns.inStart + columns.inStep * x) - from.data;
   toAt[thread] = first + thread < pixels ? to.pixel(image, rows.outStart + rows.outStep * y, columns.outStart + columns.outStep * x) - to.data : -1;
 }
+
+// Vectors of 8 channels are counted in 32 bits: what a thread loads next is then a few additions, beside which the matrix unit works.
+inline bool countsVectors(const ImageOf<Bf16>& image) { return image.c % 8 == 0 && image.size() / 8 <= 0x7FFFFFFF; }
 
 inline int64_t tilesOf(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 // Weights rounded to bf16 lie in scratch with their output channels padded to whole vectors, and may need a shift to an aligned address.

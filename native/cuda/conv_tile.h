@@ -25,25 +25,29 @@ __device__ __forceinline__ int inStepOrder(int step, int vector) {
 // 0: it is in row order.
 template <int aWidth, int bWidth, int wide>
 __device__ __forceinline__ void multiplyTiles(const Bf16* a, const Bf16* b, int row, int column, float (&sums)[kTall][wide][4]) {
+  // Where the lane loads from at step 0, i = 0 and j = 0. Elsewhere the vector's number differs in bits that are 0 here: 8 numbers a vector.
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int aAt = aWidth == 0 ? inRowOrder(row + lane % 16, lane / 16) : inStepOrder<aWidth>(lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2);
+  const int bAt = bWidth == 0 ? inRowOrder(column + lane / 16 * 8 + lane % 8, lane / 8 % 2)
+                              : inStepOrder<bWidth>(lane / 8 % 2 * 8 + lane % 8, column / 8 + lane / 16);
   LETHE_UNROLL
   for (int step = 0; step < kSteps; step += 16) {
     uint32_t left[kTall][4], right[wide][2];
     LETHE_UNROLL
     for (int i = 0; i < kTall; ++i) {
       if constexpr (aWidth == 0) {
-        loadMatrix4(left[i], a + inRowOrder(row + 16 * i + lane % 16, step / 8 + lane / 16));
+        loadMatrix4(left[i], a + (aAt ^ step) + 16 * i * kSteps);
       } else {
-        loadMatrix4Transposed(left[i], a + inStepOrder<aWidth>(step + lane / 16 * 8 + lane % 8, row / 8 + 2 * i + lane / 8 % 2));
+        loadMatrix4Transposed(left[i], a + (aAt ^ 16 * i) + step * aWidth);
       }
     }
     LETHE_UNROLL
     for (int j = 0; j < wide; j += 2) {
       uint32_t both[4];
       if constexpr (bWidth == 0) {
-        loadMatrix4(both, b + inRowOrder(column + 8 * j + lane / 16 * 8 + lane % 8, step / 8 + lane / 8 % 2));
+        loadMatrix4(both, b + (bAt ^ step) + 8 * j * kSteps);
       } else {
-        loadMatrix4Transposed(both, b + inStepOrder<bWidth>(step + lane / 8 % 2 * 8 + lane % 8, column / 8 + j + lane / 16));
+        loadMatrix4Transposed(both, b + (bAt ^ 8 * j) + step * bWidth);
       }
       right[j][0] = both[0];
       right[j][1] = both[1];

@@ -1,6 +1,7 @@
 // Weight gradients of bf16 images: rows are (tap, input channel), columns output channels, and the sum goes over output pixels, split among
 // blocks into parts that a second kernel adds up in their order.
 #include <algorithm>
+#include <type_traits>
 
 #include "cuda/conv_index.h"
 #include "cuda/conv_tile.h"
@@ -19,17 +20,24 @@ __global__ void addParts(const float* parts, int64_t splits, int64_t count, floa
   dWeight[at] = sum;
 }
 
-// An output pixel that moves on by 32 in the order of memory without a division.
-struct PixelCursor {
-  int64_t index = 0, image = 0, y = 0, x = 0;
+constexpr int kPixelsApart = kThreads / 16, kPixelsEach = kSteps / kPixelsApart;  // of a thread in a stage
+
+// How far an image's data moves on with an output pixel: kPixelsApart pixels on in the order of memory where that crosses no edge, and besides at the end
+// of a row, and at the end of an image.
+struct Moves {
+  int64_t step, row, image;
 };
+// In vectors of 8 in 32 bits, or one by one.
+template <bool vectors>
+using Offset = std::conditional_t<vectors, int32_t, int64_t>;
 
 struct WeightGradient {
   ConvShape shape;
   ImageOf<Bf16> x, dy;
   int64_t splits;
-  int64_t stepImages, stepRows, stepColumns;  // 32 pixels
-  float* parts;                               // (splits, kernel, kernel, inChannels, outChannels)
+  int stepRows, stepColumns;  // kPixelsApart pixels, but for whole images
+  Moves xMoves, dyMoves;
+  float* parts;               // (splits, kernel, kernel, inChannels, outChannels)
 };
 
 // xVectors, dyVectors: read 16 bytes at a time.
@@ -41,62 +49,74 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int64_t depth = s.kernel * s.kernel * s.inChannels;
   const int64_t firstRow = static_cast<int64_t>(blockIdx.x) * kRows, firstColumn = static_cast<int64_t>(blockIdx.y) * width, split = blockIdx.z;
-  const int64_t pixels = g.dy.n * g.dy.h * g.dy.w, stages = (pixels + kSteps - 1) / kSteps;
-  const int64_t first = stages * split / g.splits, last = stages * (split + 1) / g.splits;
+  const int64_t pixels = g.dy.n * g.dy.h * g.dy.w, allStages = (pixels + kSteps - 1) / kSteps;
+  const int64_t first = allStages * split / g.splits;
+  const int stages = static_cast<int>(allStages * (split + 1) / g.splits - first), down = static_cast<int>(g.dy.h), across = static_cast<int>(g.dy.w);
 
-  // This thread loads vector `vector` of kPixelsEach pixels of each stage: 8 of the rows, at these offsets from the window's corner.
+  // This thread loads vector `vector` of kPixelsEach pixels of each stage: 8 of the rows, at these offsets from the window's corner, and of the columns.
+  constexpr int kOffsets = xVectors ? 1 : 8, xUnit = xVectors ? 8 : 1, dyUnit = dyVectors ? 8 : 1;
   const int vector = thread % 16;
-  constexpr int kOffsets = xVectors ? 1 : 8;
-  int64_t offsets[kOffsets];
+  Offset<xVectors> offsets[kOffsets];
   for (int k = 0; k < kOffsets; ++k) {
     const int64_t row = firstRow + vector * 8 + k, tap = row / s.inChannels;
-    offsets[k] = row < depth ? (tap / s.kernel) * g.x.rowStride() + tap % s.kernel * s.inChannels + row % s.inChannels : -1;
+    offsets[k] = static_cast<Offset<xVectors>>(
+        row < depth ? ((tap / s.kernel) * g.x.rowStride() + tap % s.kernel * s.inChannels + row % s.inChannels) / xUnit : -1);
   }
-  constexpr int kPixelsApart = kThreads / 16, kPixelsEach = kSteps / kPixelsApart;
-  PixelCursor pixel[kPixelsEach];
-  for (int k = 0; k < kPixelsEach; ++k) {
-    const int64_t index = first * kSteps + thread / 16 + kPixelsApart * k, inside = index % (g.dy.h * g.dy.w);
-    pixel[k] = {index, index / (g.dy.h * g.dy.w), inside / g.dy.w, inside % g.dy.w};
+  const int64_t channel = firstColumn + vector * 8;
+  const bool loadsColumns = vector < width / 8 && channel < s.outChannels;
+  static_assert(kPixelsApart % 8 == 0);  // the order of vectors within a step repeats
+  const int aTo = inStepOrder<kRows>(thread / 16, vector), bTo = inStepOrder<width>(thread / 16, vector);
+  struct Cursor {
+    int left, y, x;  // left: this one and those of the thread's after it that there are
+    Offset<xVectors> corner;
+    Offset<dyVectors> at;
+  } at;
+  {
+    const int64_t index = first * kSteps + thread / 16, perImage = g.dy.h * g.dy.w, image = index / perImage, inside = index % perImage;
+    const int64_t y = inside / g.dy.w, x = inside % g.dy.w;
+    at = {static_cast<int>((pixels - index + kPixelsApart - 1) / kPixelsApart), static_cast<int>(y), static_cast<int>(x),
+          static_cast<Offset<xVectors>>((g.x.pixel(image, y * s.stride - s.pad, x * s.stride - s.pad) - g.x.data) / xUnit),
+          static_cast<Offset<dyVectors>>((g.dy.pixel(image, y, x) - g.dy.data + channel) / dyUnit)};
   }
 
-  const auto load = [&](int64_t stage) {
-    if (stage < last) {
-      Bf16* a = tiles + (stage - first) % kStages * kStageSize;
+  const auto load = [&](int stage) {
+    if (stage < stages) {
+      Bf16* a = tiles + stage % kStages * kStageSize;
       Bf16* b = a + kRows * kSteps;
+      LETHE_UNROLL
       for (int k = 0; k < kPixelsEach; ++k) {
-        PixelCursor& at = pixel[k];
-        const int step = thread / 16 + kPixelsApart * k;
-        const bool inside = at.index < pixels;
-        const Bf16* corner = inside ? g.x.pixel(at.image, at.y * s.stride - s.pad, at.x * s.stride - s.pad) : g.x.data;
-        Bf16* aVector = a + inStepOrder<kRows>(step, vector);
+        const bool inside = at.left-- > 0;
+        Bf16* aVector = a + aTo + k * kPixelsApart * kRows;
         if constexpr (xVectors) {
           const bool valid = inside && offsets[0] >= 0;
-          copyAsync16(aVector, valid ? corner + offsets[0] : g.x.data, valid);
+          copyAsync16(aVector, g.x.data + static_cast<int64_t>(valid ? at.corner + offsets[0] : 0) * 8, valid);
         } else {
-          for (int e = 0; e < 8; ++e) aVector[e] = inside && offsets[e] >= 0 ? corner[offsets[e]] : Bf16(0.0f);
+          for (int e = 0; e < 8; ++e) aVector[e] = inside && offsets[e] >= 0 ? g.x.data[at.corner + offsets[e]] : Bf16(0.0f);
         }
         if (vector < width / 8) {
-          const int64_t channel = firstColumn + vector * 8;
-          const Bf16* from = inside ? g.dy.pixel(at.image, at.y, at.x) + channel : g.dy.data;
-          Bf16* bVector = b + inStepOrder<width>(step, vector);
+          Bf16* bVector = b + bTo + k * kPixelsApart * width;
           if constexpr (dyVectors) {
-            const bool valid = inside && channel < s.outChannels;
-            copyAsync16(bVector, valid ? from : g.dy.data, valid);
+            const bool valid = inside && loadsColumns;
+            copyAsync16(bVector, g.dy.data + static_cast<int64_t>(valid ? at.at : 0) * 8, valid);
           } else {
-            for (int e = 0; e < 8; ++e) bVector[e] = inside && channel + e < s.outChannels ? from[e] : Bf16(0.0f);
+            for (int e = 0; e < 8; ++e) bVector[e] = inside && channel + e < s.outChannels ? g.dy.data[at.at + e] : Bf16(0.0f);
           }
         }
-        at.index += kSteps;
+        const auto move = [&](int64_t x, int64_t dy) {
+          at.corner += static_cast<Offset<xVectors>>(x / xUnit);
+          at.at += static_cast<Offset<dyVectors>>(dy / dyUnit);
+        };
+        move(g.xMoves.step, g.dyMoves.step);
         at.x += g.stepColumns;
         at.y += g.stepRows;
-        at.image += g.stepImages;
-        if (at.x >= g.dy.w) {
-          at.x -= g.dy.w;
+        if (at.x >= across) {
+          at.x -= across;
           ++at.y;
+          move(g.xMoves.row, g.dyMoves.row);
         }
-        if (at.y >= g.dy.h) {
-          at.y -= g.dy.h;
-          ++at.image;
+        if (at.y >= down) {
+          at.y -= down;
+          move(g.xMoves.image, g.dyMoves.image);
         }
       }
     }
@@ -105,12 +125,12 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
 
   float sums[kTall][kWide][4] = {};
   const int row = warpRow(warp), column = warpColumn(warp, width);
-  for (int k = 0; k < kStages - 1; ++k) load(first + k);
-  for (int64_t stage = first; stage < last; ++stage) {
+  for (int stage = 0; stage < kStages - 1; ++stage) load(stage);
+  for (int stage = 0; stage < stages; ++stage) {
     waitCopies<kStages - 2>();
     __syncthreads();
     load(stage + kStages - 1);
-    const Bf16* a = tiles + (stage - first) % kStages * kStageSize;
+    const Bf16* a = tiles + stage % kStages * kStageSize;
     multiplyTiles<kRows, width>(a, a + kRows * kSteps, row, column, sums);
   }
   waitCopies<0>();
@@ -141,9 +161,14 @@ void weightGradient(const ConvShape& s, const ImageOf<Bf16>& x, const ImageOf<Bf
   const int64_t perImage = dy.h * dy.w, stages = tilesOf(dy.n * perImage, kSteps);
   if (stages == 0) return clear(dWeight, weightCount(s) * 4);
   const int64_t splits = std::min(mostSplits(s, kRows, widthOf(s)), stages);
-  const WeightGradient g{s,      x, dy, splits, kSteps / perImage, kSteps % perImage / dy.w, kSteps % perImage % dy.w,
+  const int64_t images = kPixelsApart / perImage, downward = kPixelsApart % perImage / dy.w, across = kPixelsApart % perImage % dy.w;
+  const auto moves = [&](const ImageOf<Bf16>& image, int64_t stride) {
+    const int64_t pixel = stride * image.c, row = stride * image.rowStride();
+    return Moves{images * image.imageStride() + downward * row + across * pixel, row - dy.w * pixel, image.imageStride() - dy.h * row};
+  };
+  const WeightGradient g{s, x, dy, splits, static_cast<int>(downward), static_cast<int>(across), moves(x, s.stride), moves(dy, 1),
                          splits == 1 ? dWeight : scratch};
-  const bool xVectors = s.inChannels % 8 == 0 && alignedTo16(x.data), dyVectors = s.outChannels % 8 == 0 && alignedTo16(dy.data);
+  const bool xVectors = countsVectors(x) && alignedTo16(x.data), dyVectors = countsVectors(dy) && alignedTo16(dy.data);
   if (!dyVectors) {
     launchSum<false, false, 64>(g);
   } else if (!xVectors) {

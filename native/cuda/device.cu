@@ -16,6 +16,8 @@ CudaReport cudaReport() {
     cudaGetLastError();  // a failed query must not poison later calls
     return report;
   }
+  int before = 0;
+  cudaGetDevice(&before);
   for (int index = 0; index < count; ++index) {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) continue;
@@ -31,6 +33,8 @@ CudaReport cudaReport() {
     }
     report.devices.push_back(device);
   }
+  cudaSetDevice(before);  // the calling thread's device stays what it was
+  cudaGetLastError();     // of a device that could not be asked
   if (report.devices.empty()) report.problem = "the driver reports no device";
   return report;
 }

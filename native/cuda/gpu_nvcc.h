@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <cstring>
 #include <functional>
 #include <utility>
 
@@ -105,16 +106,54 @@ inline int64_t mostSharedBytes() {
   return bytes;
 }
 
+// Page-locked memory that small uploads go through, piece after piece: copies from it do not wait for the kernels before them, and what a copy
+// from other host memory reads after the call returns is the driver's to choose.
+class Staging {
+ public:
+  static constexpr int64_t kBytes = 256 << 10;  // of a piece
+  Staging() = default;
+  ~Staging() {
+    for (cudaEvent_t sent : sent_) {
+      if (sent) cudaEventDestroy(sent);
+    }
+    if (memory_) cudaFreeHost(memory_);
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  // As the host's upload() of at most kBytes.
+  void upload(void* device, const void* host, int64_t bytes, cudaStream_t stream) {
+    if (!memory_) checkGpu(cudaMallocHost(&memory_, kPieces * kBytes), "allocating page-locked memory");
+    cudaEvent_t& sent = sent_[next_];
+    if (!sent) checkGpu(cudaEventCreateWithFlags(&sent, cudaEventDisableTiming), "making an event");
+    checkGpu(cudaEventSynchronize(sent), "waiting for an upload");  // at once where there was none
+    void* held = static_cast<uint8_t*>(memory_) + static_cast<int64_t>(next_) * kBytes;
+    std::memcpy(held, host, static_cast<size_t>(bytes));
+    checkGpu(cudaMemcpyAsync(device, held, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream), "copying to the GPU");
+    checkGpu(cudaEventRecord(sent, stream), "marking an upload");
+    next_ = (next_ + 1) % kPieces;
+  }
+
+ private:
+  static constexpr int kPieces = 4;
+  void* memory_ = nullptr;
+  cudaEvent_t sent_[kPieces] = {};  // the latest copy from each piece
+  int next_ = 0;
+};
+
+inline thread_local Staging* currentStaging = nullptr;
+
 // The calling thread's launches and copies go in order into a stream of their own while this lives.
 class Stream {
  public:
   Stream() {
     checkGpu(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-    before_ = currentStream;
-    currentStream = stream_;
+    before_ = std::exchange(currentStream, stream_);
+    stagingBefore_ = std::exchange(currentStaging, &staging_);
   }
   ~Stream() {
     currentStream = before_;
+    currentStaging = stagingBefore_;
     cudaStreamSynchronize(stream_);
     cudaStreamDestroy(stream_);
   }
@@ -123,6 +162,7 @@ class Stream {
 
  private:
   cudaStream_t stream_ = nullptr, before_ = nullptr;
+  Staging staging_, *stagingBefore_ = nullptr;
 };
 
 inline thread_local bool recordingNow = false;
@@ -196,21 +236,26 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
-// In the order of the stream; the host memory may be reused when the call returns.
+// In the order of the stream; the host memory may be reused when the call returns. Large uploads wait for the stream.
 inline void upload(void* device, const void* host, int64_t bytes) {
   requireNoRecording("an upload");
-  if (bytes > 0) checkGpu(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, currentStream), "copying to the GPU");
+  if (bytes <= 0) return;
+  if (currentStaging && bytes <= Staging::kBytes) return currentStaging->upload(device, host, bytes, currentStream);
+  checkGpu(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, currentStream), "copying to the GPU");
+  synchronize();
 }
-// Rows of rowBytes that lie hostStride and deviceStride bytes apart.
+// Rows of rowBytes that lie hostStride and deviceStride bytes apart. Waits for the stream.
 inline void uploadRows(void* device, int64_t deviceStride, const void* host, int64_t hostStride, int64_t rowBytes, int64_t rows) {
   requireNoRecording("an upload");
   if (rowBytes <= 0 || rows <= 0) return;
   checkGpu(cudaMemcpy2DAsync(device, static_cast<size_t>(deviceStride), host, static_cast<size_t>(hostStride), static_cast<size_t>(rowBytes),
                              static_cast<size_t>(rows), cudaMemcpyHostToDevice, currentStream),
            "copying to the GPU");
+  synchronize();
 }
 // Waits for the stream.
 inline void download(void* host, const void* device, int64_t bytes) {
+  requireNoRecording("a download");
   if (bytes > 0) checkGpu(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, currentStream), "copying from the GPU");
   synchronize();
 }

@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "cuda/emulated/races.h"
 #include "cuda/gpu.h"
 
 #if !defined(__x86_64__)
@@ -43,6 +44,11 @@ namespace lethe {
 inline namespace LETHE_ISA {
 namespace emulator {
 
+void stop(const char* what) {
+  std::fprintf(stderr, "emulated GPU: %s\n", what);
+  std::abort();
+}
+
 thread_local uint3 currentThread, currentBlock;
 thread_local dim3 currentBlockSize, currentGridSize;
 thread_local uint8_t* currentShared = nullptr;
@@ -57,19 +63,13 @@ struct Copy {
   uint8_t bytes[16];
 };
 
-// Fibers have no frame that could catch: what would be undefined behaviour on a GPU ends the program.
-[[noreturn]] void stop(const char* what) {
-  std::fprintf(stderr, "emulated GPU: %s\n", what);
-  std::abort();
-}
-
 enum class State { ready, atBlockBarrier, atWarpBarrier, done };
 
 struct Fiber {
   void* stack = nullptr;  // where to resume
   State state = State::done;
   uint3 thread;
-  int exchanges = 0;
+  int exchanges = 0, blockBarriers = 0, warpBarriers = 0;
   std::vector<std::vector<Copy>> groups;  // closed, oldest first
   std::vector<Copy> open;
 };
@@ -77,12 +77,14 @@ struct Fiber {
 struct Warp {
   int size = 0, arrived = 0;
   uint32_t words[2][kWarp][kWords];
+  SyncPoint barriers[2];
 };
 
 class Block {
  public:
   ~Block() {
     if (stacks_) munmap(stacks_, capacity_ * kStackBytes);
+    for (void* account : accounts_) __tsan_destroy_fiber(account);
   }
 
   void run(const dim3& size, const std::function<void()>& kernel, bool backwards) {
@@ -93,7 +95,7 @@ class Block {
       Fiber& fiber = fibers_[static_cast<size_t>(i)];
       const unsigned at = static_cast<unsigned>(i);
       fiber.thread = {at % size.x, at / size.x % size.y, at / size.x / size.y};
-      fiber.exchanges = 0;
+      fiber.exchanges = fiber.blockBarriers = fiber.warpBarriers = 0;
       fiber.groups.clear();
       fiber.open.clear();
       fiber.state = State::ready;
@@ -107,6 +109,9 @@ class Block {
     for (int i = 0; i < count; ++i) ++warps_[static_cast<size_t>(i / kWarp)].size;
     live_ = count;
     atBarrier_ = 0;
+    // blocks come one after the other: the shared memory is the same
+    start_.release();
+    void* const host = __tsan_get_current_fiber ? __tsan_get_current_fiber() : nullptr;
     while (live_ > 0) {
       bool moved = false;
       for (int k = 0; k < count; ++k) {
@@ -116,7 +121,9 @@ class Block {
         moved = true;
         currentThread = fiber.thread;
         running_ = this;
+        if (host) __tsan_switch_to_fiber(accounts_[static_cast<size_t>(now_)], kNoSync);
         letheSwitchStack(&scheduler_, fiber.stack);
+        if (host) __tsan_switch_to_fiber(host, kNoSync);
       }
       if (live_ > 0 && atBarrier_ == live_) {
         atBarrier_ = 0;
@@ -127,17 +134,27 @@ class Block {
       }
       if (!moved) throw GpuError("LETHE_GPU_FAILED", "a barrier or warp operation was not reached by all of its threads.");
     }
+    end_.acquire();
   }
 
-  // Not in ThreadSanitizer's books, as enter(): it keeps one call stack a host thread, whose entries and exits balance over the fibers.
-  __attribute__((no_sanitize("thread"))) void yield(State state) {
+  void yield(State state) {
     Fiber& fiber = fibers_[static_cast<size_t>(now_)];
     fiber.state = state;
     letheSwitchStack(&fiber.stack, scheduler_);
   }
   void blockBarrier() {
+    // two points in turn: at the next barrier some threads arrive before others have left this one
+    SyncPoint& point = barriers_[fiber().blockBarriers++ % 2];
+    point.release();
     ++atBarrier_;
     yield(State::atBlockBarrier);
+    point.acquire();
+  }
+  void warpSync() {
+    SyncPoint& point = warps_[static_cast<size_t>(now_ / kWarp)].barriers[fiber().warpBarriers++ % 2];
+    point.release();
+    warpBarrier();
+    point.acquire();
   }
   void warpBarrier() {
     Warp& warp = warps_[static_cast<size_t>(now_ / kWarp)];
@@ -164,9 +181,11 @@ class Block {
   static thread_local Block* running_;
 
  private:
-  __attribute__((no_sanitize("thread"))) static void enter() {
+  static void enter() {
     Block* block = running_;
+    block->start_.acquire();
     (*block->kernel_)();
+    block->end_.release();
     --block->live_;
     block->yield(State::done);
     std::abort();  // a finished fiber is not resumed
@@ -174,6 +193,7 @@ class Block {
 
   void prepare(int count) {
     fibers_.resize(static_cast<size_t>(count));
+    while (__tsan_create_fiber && accounts_.size() < fibers_.size()) accounts_.push_back(__tsan_create_fiber(0));
     if (static_cast<size_t>(count) <= capacity_) return;
     if (stacks_) munmap(stacks_, capacity_ * kStackBytes);
     capacity_ = static_cast<size_t>(count);
@@ -185,7 +205,11 @@ class Block {
     }
   }
 
+  static constexpr unsigned kNoSync = 1;  // __tsan_switch_to_fiber_no_sync
+
   const std::function<void()>* kernel_ = nullptr;
+  std::vector<void*> accounts_;  // ThreadSanitizer's, of each fiber
+  SyncPoint start_, end_, barriers_[2];
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   void* stacks_ = nullptr;
@@ -202,14 +226,18 @@ std::atomic<int64_t> memoryLimit{INT64_MAX}, allocated{0}, peak{0}, launchesLeft
 std::atomic<int> devices{1};
 
 void deliver(std::vector<Copy>& copies) {
-  for (const Copy& copy : copies) std::memcpy(copy.to, copy.bytes, sizeof copy.bytes);
+  for (const Copy& copy : copies) {
+    noteWrite(copy.to, sizeof copy.bytes);
+    std::memcpy(copy.to, copy.bytes, sizeof copy.bytes);
+  }
   copies.clear();
 }
 
 }  // namespace
 
 void blockBarrier() { Block::running_->blockBarrier(); }
-void warpBarrier() { Block::running_->warpBarrier(); }
+void warpBarrier() { Block::running_->warpSync(); }
+void waitForLanes() { Block::running_->warpBarrier(); }
 int lane() { return Block::running_->lane(); }
 uint32_t* exchange(const uint32_t* words, int count) { return Block::running_->exchange(words, count); }
 
@@ -218,7 +246,11 @@ void startCopy(void* to, const void* from, bool valid) {
     emulator::stop("copyAsync16: an address is not aligned to 16 bytes");
   }
   Copy copy{to, {}};
-  if (valid) std::memcpy(copy.bytes, from, sizeof copy.bytes);
+  if (valid) {
+    noteRead(from, sizeof copy.bytes);
+    std::memcpy(copy.bytes, from, sizeof copy.bytes);
+  }
+  noteWrite(to, sizeof copy.bytes);
   Block::running_->fiber().open.push_back(copy);
   std::memset(to, 0xFF, sizeof copy.bytes);
 }
@@ -289,63 +321,6 @@ int64_t peakBytes() { return peak.load(); }
 void resetPeak() { peak.store(allocated.load()); }
 
 }  // namespace emulator
-
-namespace {
-
-float upperHalf(uint32_t word) {
-  word &= 0xFFFF0000u;
-  float value;
-  std::memcpy(&value, &word, sizeof value);
-  return value;
-}
-float bf16At(uint32_t word, int half) { return upperHalf(half == 0 ? word << 16 : word); }
-int32_t int8At(uint32_t word, int byte) { return static_cast<int8_t>(word >> (8 * byte)); }
-
-template <typename Sum, typename At>
-void multiply(Sum (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], int perWord, At at) {
-  const uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  const uint32_t* all = emulator::exchange(words, 6);
-  const int g = emulator::lane() / 4, t = emulator::lane() % 4;
-  for (int i = 0; i < 4; ++i) {
-    const int column = 2 * t + i % 2;
-    Sum sum = d[i];
-    for (int half = 0; half < 2; ++half) {
-      for (int quad = 0; quad < 4; ++quad) {
-        const uint32_t left = all[(g * 4 + quad) * 8 + half * 2 + i / 2], right = all[(column * 4 + quad) * 8 + 4 + half];
-        for (int k = 0; k < perWord; ++k) sum += at(left, k) * at(right, k);
-      }
-    }
-    d[i] = sum;
-  }
-}
-
-void loadMatrix(uint32_t (&r)[4], const void* row, bool transposed) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(row);
-  if (address % 16 != 0) {
-    emulator::stop("loadMatrix4: an address is not aligned to 16 bytes");
-  }
-  const uint32_t words[2] = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
-  const uint32_t* all = emulator::exchange(words, 2);
-  const int lane = emulator::lane();
-  for (int matrix = 0; matrix < 4; ++matrix) {
-    uint16_t pair[2];
-    for (int k = 0; k < 2; ++k) {
-      const int from = transposed ? 2 * (lane % 4) + k : lane / 4, column = transposed ? lane / 4 : 2 * (lane % 4) + k;
-      const uint32_t* holder = all + (matrix * 8 + from) * 8;
-      const uintptr_t base = static_cast<uintptr_t>(holder[0]) | static_cast<uintptr_t>(holder[1]) << 32;
-      std::memcpy(&pair[k], reinterpret_cast<const uint16_t*>(base) + column, sizeof(uint16_t));
-    }
-    r[matrix] = static_cast<uint32_t>(pair[0]) | static_cast<uint32_t>(pair[1]) << 16;
-  }
-  emulator::warpBarrier();  // no lane goes on to overwrite what another one still reads
-}
-
-}  // namespace
-
-void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { multiply(d, a, b, 2, bf16At); }
-void mmaS8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { multiply(d, a, b, 4, int8At); }
-void loadMatrix4(uint32_t (&r)[4], const void* row) { loadMatrix(r, row, false); }
-void loadMatrix4Transposed(uint32_t (&r)[4], const void* row) { loadMatrix(r, row, true); }
 
 int64_t mostSharedBytes() { return emulator::toldShared.load(); }
 int deviceCount() { return emulator::devices.load(); }

@@ -57,8 +57,11 @@ extern thread_local dim3 currentBlockSize, currentGridSize;
 extern thread_local uint8_t* currentShared;
 
 void blockBarrier();
-// Waits until every lane of the warp has called it.
+// Waits until every lane of the warp has called it; waitForLanes() is no barrier for memory.
 void warpBarrier();
+void waitForLanes();
+// Fibers have no frame that could catch: what would be undefined behaviour on a GPU ends the program.
+[[noreturn]] void stop(const char* what);
 int lane();
 // Words that lanes of the warp hand to each other: slot(lane) of the present operation; exchange() starts one.
 uint32_t* exchange(const uint32_t* words, int count);  // returns (32, 8): the words of every lane
@@ -95,8 +98,11 @@ T* dynamicShared() {
 inline void __syncthreads() { emulator::blockBarrier(); }
 inline void __syncwarp() { emulator::warpBarrier(); }
 
+// A warp operation is no barrier for memory. ThreadSanitizer does not see the words that lanes hand to each other.
+#define LETHE_UNSEEN __attribute__((no_sanitize("thread")))
+
 template <typename T>
-T shuffle(T value, int source) {
+LETHE_UNSEEN T shuffle(T value, int source) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8);
   uint32_t words[2] = {0, 0};
   std::memcpy(words, &value, sizeof value);
@@ -118,7 +124,7 @@ T __shfl_down_sync(uint32_t, T value, int distance) {
   const int lane = emulator::lane();
   return shuffle(value, lane + distance < 32 ? lane + distance : lane);
 }
-inline uint32_t __ballot_sync(uint32_t, int predicate) {
+LETHE_UNSEEN inline uint32_t __ballot_sync(uint32_t, int predicate) {
   const uint32_t word = predicate != 0;
   const uint32_t* all = emulator::exchange(&word, 1);
   uint32_t result = 0;
@@ -126,23 +132,21 @@ inline uint32_t __ballot_sync(uint32_t, int predicate) {
   return result;
 }
 
+// Of integers; like a GPU's, they order no other access.
 template <typename T>
 T atomicAdd(T* at, T value) {
-  const T before = *at;
-  *at = before + value;
-  return before;
+  return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
 template <typename T>
 T atomicMax(T* at, T value) {
-  const T before = *at;
-  if (value > before) *at = value;
+  T before = __atomic_load_n(at, __ATOMIC_RELAXED);
+  while (value > before && !__atomic_compare_exchange_n(at, &before, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
   return before;
 }
 template <typename T>
 T atomicOr(T* at, T value) {
-  const T before = *at;
-  *at = before | value;
-  return before;
+  return __atomic_fetch_or(at, value, __ATOMIC_RELAXED);
 }
 inline int __popc(uint32_t value) { return __builtin_popcount(value); }
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }

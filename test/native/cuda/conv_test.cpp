@@ -103,7 +103,9 @@ void checkAlignment(const ImageKernels<Bf16>& kernels) {
   expect(std::memcmp(dWeight.data(), again.data(), static_cast<size_t>(weight.size()) * 4) == 0, "bf16 weight gradient at odd addresses");
 }
 
-#ifdef LETHE_EMULATE_CUDA
+#if defined(LETHE_EMULATE_CUDA) && defined(__SANITIZE_THREAD__)
+constexpr size_t kEvery = 40;
+#elif defined(LETHE_EMULATE_CUDA)
 constexpr size_t kEvery = 5;  // of the CPU's cases: emulation takes most of a second for some
 #else
 constexpr size_t kEvery = 1;

@@ -1,5 +1,10 @@
 // The building blocks of native/cuda/gpu.h against their definitions: operand layouts of the matrix instructions, transposed loads,
 // asynchronous copies, warp operations. On the emulated GPU also its own rules.
+#ifdef __SANITIZE_THREAD__
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include <random>
 #include <vector>
 
@@ -14,8 +19,8 @@ namespace {
 
 // a: (16, 16), b: (8, 16) with k contiguous, c: (16, 8)
 __global__ void multiplyBf16(const Bf16* a, const Bf16* b, float* c) {
-  __shared__ __align__(16) Bf16 rows[16 * 16];
-  __shared__ __align__(16) Bf16 columns[16 * 16];  // half of it used; the other half is loaded and dropped
+  __shared__ __align__(16) uint16_t rows[16 * 16];
+  __shared__ __align__(16) uint16_t columns[16 * 16];  // half of it used; the other half is loaded and dropped
   const int lane = static_cast<int>(threadIdx.x);
   copyAsync16(rows + lane * 8, a + lane * 8, true);
   copyAsync16(columns + lane * 8, b + (lane < 16 ? lane * 8 : 0), lane < 16);
@@ -136,7 +141,47 @@ __global__ void race(int* out) {
   out[64 + threadIdx.x] = out[(threadIdx.x + 1) % 64];
 }
 
+#ifdef __SANITIZE_THREAD__
+// A warp operation does not order what lanes write and read.
+__global__ void exchangeWithoutSync(int* out) {
+  __shared__ int shared[64];
+  shared[threadIdx.x] = static_cast<int>(__ballot_sync(0xFFFFFFFFu, 1));
+  out[threadIdx.x] = static_cast<int>(__ballot_sync(0xFFFFFFFFu, 1)) + shared[threadIdx.x ^ 1];
+}
+
+// Others may not have read what is overwritten.
+__global__ void reuseWithoutBarrier(int* out) {
+  __shared__ int shared[64];
+  shared[threadIdx.x] = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  const int value = shared[(threadIdx.x + 1) % 64];
+  shared[threadIdx.x] = value;
+  __syncthreads();
+  out[threadIdx.x] = shared[(threadIdx.x + 2) % 64];
+}
+
+// In a process of its own, since ThreadSanitizer may end it; to be called before anything is launched in this one.
+bool isReported(void (*kernel)(int*)) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!freopen("/dev/null", "w", stderr)) _exit(0);
+    DeviceMemory out(128 * 4);
+    launch(1, 64, 0, kernel, static_cast<int*>(out.data()));
+    exit(0);  // with a code of its own where there was a report
+  }
+  int status = 0;
+  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 66;
+}
+
+void checkRaces() {
+  expect(isReported(race), "ThreadSanitizer reports a race");
+  expect(isReported(exchangeWithoutSync), "ThreadSanitizer reports lanes that do not wait for each other");
+  expect(isReported(reuseWithoutBarrier), "ThreadSanitizer reports memory that is reused without a barrier");
+}
+#endif
+
 void checkRules() {
+#ifndef __SANITIZE_THREAD__
   std::vector<int> results[2];
   for (int backwards = 0; backwards < 2; ++backwards) {
     emulator::setThreadOrder(backwards == 1);
@@ -146,6 +191,7 @@ void checkRules() {
   }
   emulator::setThreadOrder(false);
   expect(results[0] != results[1], "a race shows in the order of threads");
+#endif
 
   emulator::setMemoryLimit(emulator::allocatedBytes() + 1000);
   std::string code;
@@ -206,6 +252,9 @@ int main() {
     skip("no GPU");
     return finish();
   }
+#ifdef __SANITIZE_THREAD__
+  checkRaces();
+#endif
   checkProducts();
   checkWarpOperations();
   checkRecording();
