@@ -89,10 +89,12 @@ __device__ void countPairs(const Target& target, int32_t counted, int32_t size) 
     }
     // halves of the sums change hands until every lane pair holds one: 16 shuffles instead of 80
     LETHE_UNROLL
-    for (int half = 8; half > 0; half /= 2) {
+    for (int level = 3; level >= 0; --level) {  // counted so that it is unrolled: else the sums lie in memory
+      const int half = 1 << level;
       const bool upper = lane & (2 * half);
       LETHE_UNROLL
-      for (int k = 0; k < half; ++k) {
+      for (int k = 0; k < 8; ++k) {
+        if (k >= half) continue;
         const int32_t give = upper ? sums[k] : sums[k + half], keep = upper ? sums[k + half] : sums[k];
         sums[k] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, 2 * half);
       }

@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads) pairsKernel(DesignView design, int32
     if (row < design.columns) {
       *reinterpret_cast<uint2*>(pairs + row * design.pairStride + firstOther + 4 * x) = packed(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
     }
-    if (other < design.columns) {
+    if (other < design.columns && blockIdx.x != blockIdx.y) {  // a tile on the diagonal has written it above
       *reinterpret_cast<uint2*>(pairs + other * design.pairStride + firstRow + 4 * y) = packed(sums[0][i], sums[1][i], sums[2][i], sums[3][i]);
     }
   }
