@@ -81,10 +81,13 @@ class Common {
     --working_;
     return true;
   }
-  // A worker that has no room for a single target ends when it has put it back, if others are left to do it. False: it is the last.
-  bool giveUp() {
+  // A worker that has no room for its only target puts it back, with the memory it held, and ends, if others are left to do it. False: it is the
+  // last, nothing has changed, and all memory but its own is free.
+  bool giveUp(int64_t target, int64_t offset, int64_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (working_ == 1) return false;
+    if (bytes > 0) arena_.give(offset, bytes);
+    again_.push_front(target);
     --working_;
     return true;
   }

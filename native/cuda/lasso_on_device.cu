@@ -53,19 +53,27 @@ class Worker {
       size_t slot = 0;
       for (size_t k = 0; k < targets.size(); ++k) {
         if (!fits_[k]) continue;
-        const int64_t offset = common_.take(setBytes(firstCapacity_));
-        if (offset < 0) {  // no room for this one and those after it
-          for (size_t later = targets.size(); later-- > k;) {
+        int64_t offset = common_.take(setBytes(firstCapacity_));
+        const bool crowded = offset < 0;
+        if (crowded) {
+          for (size_t later = targets.size(); --later > k;) {
             if (fits_[later]) common_.putBack(targets[later]);
           }
-          if (live_ == 0) giveUp(targets[k], 1, setBytes(firstCapacity_));
-          return live_ > 0;
+          if (live_ > 0) {
+            common_.putBack(targets[k]);
+            return true;
+          }
+          Flight only;
+          only.target = targets[k];
+          offset = takeOrEnd(only, 1, firstCapacity_);
+          if (offset < 0) return false;
         }
         while (flights_[slot].target >= 0) ++slot;
         flights_[slot] = Flight{targets[k], serial_++, offset, firstCapacity_, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets())};
         const int64_t rows = design_.view().rows();
         upload(slots_.view().raw + static_cast<int64_t>(slot) * rows, columns_.data() + static_cast<int64_t>(k) * rows, rows * 4);
         ++live_;
+        if (crowded) return true;
       }
     }
     return live_ > 0;
@@ -220,8 +228,14 @@ class Worker {
       for (size_t other = 0; other < flights_.size(); ++other) {
         if (flights_[other].target >= 0 && flights_[other].serial > flights_[youngest].serial) youngest = other;
       }
+      if (live_ == 1) {
+        offset = takeOrEnd(flight, size, capacity);
+        if (offset >= 0) break;
+        flight = Flight{};
+        live_ = 0;
+        return false;
+      }
       common_.putBack(flights_[youngest].target);
-      if (live_ == 1) giveUp(flight.target, size, setBytes(capacity) + setBytes(flight.capacity));
       release(youngest);
       limit_ = live_;
       if (youngest == slot) return false;
@@ -234,13 +248,17 @@ class Worker {
     return true;
   }
 
-  // There is no room for a single target, which was put back and needs so many bytes for a working set of `size` examples.
-  void giveUp(int64_t target, int64_t size, int64_t bytes) {
-    gaveUp_ = common_.giveUp();
-    if (gaveUp_) return;
-    throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(target) + " needs a working set of " + std::to_string(size) + " examples: expected " +
-                                                     std::to_string(bytes) + " bytes of GPU memory for it; there are " + std::to_string(common_.arenaBytes()) +
-                                                     ". Fit on the CPU, or give the fit more memory.");
+  // Room for the only target of this worker, which needs a working set of `size` examples. -1: other workers have the memory; this one ends, the target and
+  // what it held are given back.
+  int64_t takeOrEnd(const Flight& flight, int64_t size, int64_t capacity) {
+    const int64_t held = flight.capacity > 0 ? setBytes(flight.capacity) : 0;
+    gaveUp_ = common_.giveUp(flight.target, flight.offset, held);
+    if (gaveUp_) return -1;
+    const int64_t offset = common_.take(setBytes(capacity));
+    if (offset >= 0) return offset;
+    throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
+                                                     " examples: expected " + std::to_string(setBytes(capacity) + held) + " bytes of GPU memory for it; there are " +
+                                                     std::to_string(common_.arenaBytes()) + ". Fit on the CPU, or give the fit more memory.");
   }
 
   void release(size_t slot) {

@@ -267,7 +267,9 @@ void checkWorkers() {
   Common common(1024, 2);
   common.putBack(7);
   expect(!common.end() && common.takeAgain(5) == std::vector<int64_t>{7} && common.takeAgain(5).empty(), "a worker does not end while a target waits");
-  expect(common.take(1024) == 0 && common.take(1) == -1 && common.giveUp() && !common.giveUp(), "the last worker does not give up");
+  expect(common.take(1024) == 0 && common.take(1) == -1 && common.giveUp(8, 0, 1024), "a worker without room ends while another is left");
+  expect(common.takeAgain(5) == std::vector<int64_t>{8} && common.take(512) == 0, "who takes over its target and its memory");
+  expect(!common.giveUp(8, 0, 512) && common.takeAgain(5).empty() && common.take(1024) == -1, "the last worker does not give up");
   const Problem problem(31, 200, 140, 8);
   const FitOptions options = single(0.1);
   const std::vector<TargetFit> fits = fitAll(problem, options);
@@ -278,7 +280,10 @@ void checkWorkers() {
   }
   GpuOptions gpu;
   gpu.memoryBytes = 1600 << 10;
+  emulator::resetPeak();
+  const int64_t before = emulator::allocatedBytes();
   expect(allSame(fitAll(problem, options, gpu), fits), "nor on which of them found room");
+  expect(emulator::peakBytes() - before <= gpu.memoryBytes && emulator::allocatedBytes() == before, "all of them together keep to the memory they may use");
 }
 
 void checkMemory() {
