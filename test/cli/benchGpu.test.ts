@@ -15,7 +15,7 @@ it('says without a GPU that there is none, and what to do', async () => {
 });
 
 it('has a script for machines without Node that says what is wrong before it builds', () => {
-  const script = path.join(__dirname, '../../bench/gpu/run.sh');
+  const script = path.resolve(import.meta.dirname, '..', '..', 'bench', 'gpu', 'run.sh');
   const run = (...words: string[]) => spawnSync('bash', [script, ...words], { encoding: 'utf8' });
   const unknown = run('--steps', 'test,bnech');
   expect(unknown.status).toBe(2);
