@@ -1,30 +1,34 @@
 #!/usr/bin/env bash
 # Everything that needs a real GPU, from a checkout to one result file: builds, runs the GPU tests, the sanitizer, the benchmark and PyTorch.
 # Needs a CUDA toolkit (nvcc), CMake >= 3.22 and g++ >= 11; no Node, no network. PyTorch and compute-sanitizer are used where they are.
-#   bench/gpu/run.sh [--steps LIST] [--suites LIST] [--whole] [--data FOLDER] [--limit SECONDS] [--machine NAME] [--build FOLDER]
+#   bench/gpu/run.sh [--steps LIST] [--suites LIST] [--whole] [--data FOLDER] [--limit SECONDS] [--out FOLDER] [--build FOLDER]
 # --steps: of test,sanitize,bench,peer (default: all), for machines that are lent by the minute; the build is kept from one call to the next.
 # --suites: of the benchmark (evaluate,lasso,train). --whole: the Lasso of the paper's scale for all 60,000 targets. --data: the binary files of CIFAR-10,
-# to train whole models. --limit: of each test, sanitizer and benchmark (default: 300), so that one that hangs does not cost the others.
-# --machine: folder below bench/results (default: the GPU's name).
+# to train whole models. --limit: of each test, sanitizer and benchmark (default: 300, with --whole 1200), so that one that hangs does not cost the others.
+# --out: where the result goes (default: bench/results/<name of the GPU>).
 # Exit codes: 0; 1 a build, test or check failed; 2 usage; 4 a tool or the GPU is missing.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-build="$root/build-gpu" data="" machine="" suites="evaluate,lasso,train" whole="" steps="test,sanitize,bench,peer" limit=300
+build="$root/build-gpu" data="" out="" suites="evaluate,lasso,train" whole="" steps="test,sanitize,bench,peer" limit=""
 while [ $# -gt 0 ]; do
   case "$1" in
-    --data | --machine | --suites | --build | --steps | --limit)
+    --data | --out | --suites | --build | --steps | --limit)
       [ $# -ge 2 ] || { echo "run.sh: $1 needs a value" >&2; exit 2; }
-      case "$1" in --data) data=$2 ;; --machine) machine=$2 ;; --suites) suites=$2 ;; --build) build=$2 ;; --steps) steps=$2 ;; --limit) limit=$2 ;; esac
+      case "$1" in --data) data=$2 ;; --out) out=$2 ;; --suites) suites=$2 ;; --build) build=$2 ;; --steps) steps=$2 ;; --limit) limit=$2 ;; esac
       shift 2 ;;
     --whole) whole=--whole; shift ;;
-    *) echo "run.sh: unknown option $1. Options: --steps, --suites, --whole, --data, --limit, --machine, --build" >&2; exit 2 ;;
+    *) echo "run.sh: unknown option $1. Options: --steps, --suites, --whole, --data, --limit, --out, --build" >&2; exit 2 ;;
   esac
 done
 
+for suite in ${suites//,/ }; do
+  case "$suite" in evaluate | lasso | train) ;; *) echo "run.sh: unknown suite $suite. Suites: evaluate, lasso, train" >&2; exit 2 ;; esac
+done
 for step in ${steps//,/ }; do
   case "$step" in test | sanitize | bench | peer) ;; *) echo "run.sh: unknown step $step. Steps: test, sanitize, bench, peer" >&2; exit 2 ;; esac
 done
-case "$limit" in '' | *[!0-9]*) echo "run.sh: --limit expects whole seconds, received $limit" >&2; exit 2 ;; esac
+[ -n "$limit" ] || { limit=300; [ -z "$whole" ] || limit=1200; }
+case "$limit" in *[!0-9]*) echo "run.sh: --limit expects whole seconds, received $limit" >&2; exit 2 ;; esac
 
 say() { echo "== $(printf '%4d' $SECONDS) s: $*" >&2; }
 wanted() { case ",$steps," in *",$1,"*) ;; *) return 1 ;; esac; }
@@ -39,10 +43,10 @@ if command -v nvidia-smi > /dev/null; then
 else
   [ -e /dev/nvidia0 ] || missing "a GPU" "There is neither nvidia-smi nor /dev/nvidia0: run this where an NVIDIA driver is installed."
 fi
-if [ -z "$machine" ]; then
+if [ -z "$out" ]; then
   machine=$(nvidia-smi --query-gpu=name --format=csv,noheader 2> /dev/null | head -n 1 | tr '[:upper:] ' '[:lower:]-' || true)
+  out="$root/bench/results/${machine:-gpu}"
 fi
-[ -n "$machine" ] || machine=gpu
 
 say "building in $build"
 jobs=$(nproc)
@@ -65,7 +69,7 @@ run_test() { # name, command...
   output=$(timeout "$limit" "$@" 2>&1) || status=$?
   echo "$output" >&2
   [ "$status" -eq 0 ] || failures="$failures $name (exit code $status);"
-  rows="$rows${rows:+,}{\"test\":\"$name\",\"result\":\"$(echo "$output" | grep -E '[0-9]+ passed, [0-9]+ failed' | tail -n 1)\"}"
+  rows="$rows${rows:+,}{\"test\":\"$name\",\"result\":\"$(echo "$output" | grep -E '[0-9]+ passed, [0-9]+ failed' | tail -n 1 || true)\"}"
 }
 if wanted test; then
   for name in $tests; do run_test "$name" "$build/$name"; done
@@ -77,7 +81,8 @@ elif command -v compute-sanitizer > /dev/null; then
     for tool in memcheck racecheck synccheck; do run_test "$tool $name" compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/$name"; done
   done
 else
-  say "compute-sanitizer is not there: skipped"
+  say "compute-sanitizer is not there"
+  [ "$steps" != sanitize ] || missing compute-sanitizer "It comes with the CUDA toolkit; leave the step out where there is none."
 fi
 
 work=$(mktemp -d)
@@ -87,9 +92,12 @@ if wanted bench; then
   for suite in ${suites//,/ }; do  # each with its own time: what one has measured is not lost when another hangs
     say "benchmark of $suite"
     # shellcheck disable=SC2086
-    timeout "$limit" "$build/lethe_gpu_bench" --suites "$suite" $whole ${data:+--data "$data"} > "$work/$suite.json" ||
+    timeout "$limit" "$build/lethe_gpu_bench" --suites "$suite" $whole ${data:+--data "$data"} > "$work/$suite.json" 2> >(tee "$work/$suite.log" >&2) ||
       failures="$failures the benchmark of $suite (exit code $?);"
-    [ ! -s "$work/$suite.json" ] || bench="$bench${bench:+,}$(cat "$work/$suite.json")"
+    if [ ! -s "$work/$suite.json" ]; then  # it was stopped: the rows it had
+      echo "{\"document\":\"lethe.bench-gpu\",\"version\":1,\"incomplete\":true,\"results\":[$(grep '^{' "$work/$suite.log" | paste -sd, || true)]}" > "$work/$suite.json"
+    fi
+    bench="$bench${bench:+,}$(cat "$work/$suite.json")"
   done
 fi
 peer=null
@@ -101,11 +109,11 @@ elif python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' > /
 else
   say "PyTorch with a GPU is not there: skipped"
 fi
-folder="$root/bench/results/$machine"
 all="test,sanitize,bench,peer" part=""
 [ "$steps" = "$all" ] || part="-${steps//,/-}"
-result="$folder/$(date -u +%Y-%m-%d)-gpu$part.json"
-mkdir -p "$folder"
+[ "$suites" = "evaluate,lasso,train" ] || part="$part-${suites//,/-}"
+result="$out/$(date -u +%Y-%m-%d)-gpu$part.json"
+mkdir -p "$out"
 commit=$(git -C "$root" rev-parse HEAD 2> /dev/null || echo unknown)
 {
   printf '{"document":"lethe.bench-gpu-run","version":1,"commit":"%s","failures":"%s","tests":[%s],\n"bench":[%s],\n"peer":%s}\n' "$commit" "$failures" "$rows" "$bench" "$peer"

@@ -268,7 +268,8 @@ inline void clear(void* device, int64_t bytes) {
 
 template <typename... Parameters, typename... Arguments>
 void launch(dim3 grid, dim3 block, int64_t sharedBytes, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  if (sharedBytes > 48 * 1024) {  // always as much as there is: another thread may launch the same kernel with more
+  // More than 48 KiB, static and dynamic together, must be asked for; always as much as there is: another thread may launch the same kernel with more.
+  if (sharedBytes > 0) {
     const void* function = reinterpret_cast<const void*>(kernel);
     cudaFuncAttributes uses;
     checkGpu(cudaFuncGetAttributes(&uses, function), "cudaFuncGetAttributes");

@@ -1,5 +1,8 @@
 // Device memory of the batched Lasso, planned on the host.
 #pragma once
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -48,10 +51,16 @@ class Arena {
   std::map<int64_t, int64_t> free_;  // offset: bytes
 };
 
-// What the workers of a device have in common: room for working sets, and the targets that were put back for want of it.
+// A target that waits for room, and the members that its working set will be made for.
+struct Waiting {
+  int64_t target = 0, capacity = 0;
+};
+
+// What the workers of a device have in common: room for working sets, and the targets that were put back for want of it. Who puts targets back
+// stays until it finds none, so that none is forgotten.
 class Common {
  public:
-  Common(int64_t arenaBytes, int64_t workers) : arenaBytes_(arenaBytes), arena_(arenaBytes), working_(workers) {}
+  explicit Common(int64_t arenaBytes) : arenaBytes_(arenaBytes), arena_(arenaBytes) {}
 
   int64_t arenaBytes() const { return arenaBytes_; }
   // -1: no room.
@@ -62,42 +71,38 @@ class Common {
   void give(int64_t offset, int64_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     arena_.give(offset, bytes);
+    ++numGiven_;
+    given_.notify_all();
   }
-  void putBack(int64_t target) {
+  int64_t numGiven() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    again_.push_front(target);
+    return numGiven_;
+  }
+  // Until room has been given back once more than numGiven() said, or stopped().
+  template <typename Stopped>
+  void waitForRoom(int64_t numGiven, const Stopped& stopped) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (numGiven_ == numGiven && !stopped()) given_.wait_for(lock, std::chrono::milliseconds(20));
+  }
+  void putBack(Waiting one) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_.push_front(one);
   }
   // Up to `most` that were put back.
-  std::vector<int64_t> takeAgain(int64_t most) {
+  std::vector<Waiting> takeWaiting(int64_t most) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    std::vector<int64_t> targets;
-    for (; !again_.empty() && static_cast<int64_t>(targets.size()) < most; again_.pop_front()) targets.push_back(again_.front());
-    return targets;
-  }
-  // A worker that found no target ends, unless one has been put back since. False: it goes on.
-  bool end() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!again_.empty()) return false;
-    --working_;
-    return true;
-  }
-  // A worker that has no room for its only target puts it back, with the memory it held, and ends, if others are left to do it. False: it is the
-  // last, nothing has changed, and all memory but its own is free.
-  bool giveUp(int64_t target, int64_t offset, int64_t bytes) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (working_ == 1) return false;
-    if (bytes > 0) arena_.give(offset, bytes);
-    again_.push_front(target);
-    --working_;
-    return true;
+    std::vector<Waiting> taken;
+    for (; !waiting_.empty() && static_cast<int64_t>(taken.size()) < most; waiting_.pop_front()) taken.push_back(waiting_.front());
+    return taken;
   }
 
  private:
   int64_t arenaBytes_;
   std::mutex mutex_;
+  std::condition_variable given_;
   Arena arena_;
-  std::deque<int64_t> again_;
-  int64_t working_;
+  int64_t numGiven_ = 0;
+  std::deque<Waiting> waiting_;
 };
 
 // Members that a working set is made for when it needs `size`: powers of two from 64, so that a set moves seldom; never more than all columns.
@@ -113,13 +118,13 @@ struct MemoryPlan {
   int64_t neededBytes = 0;  // for one target; more than the budget: nothing fits
 };
 
-// Slots take at most a third of what the design leaves; the rest is for working sets.
+// Slots take at most a third of what the design leaves; the rest is for working sets, one of setBytes at least.
 inline MemoryPlan planMemory(int64_t budget, int64_t designBytes, int64_t slotBytes, int64_t setBytes, int64_t targets, int64_t mostSlots) {
   MemoryPlan plan;
   plan.neededBytes = designBytes + slotBytes + setBytes;
   if (plan.neededBytes > budget) return plan;
   const int64_t left = budget - designBytes, wanted = targets < mostSlots ? targets : mostSlots;
-  const int64_t third = left / 3 / slotBytes;
+  const int64_t third = std::min(left / 3 / slotBytes, (left - setBytes) / slotBytes);
   plan.slots = third < 1 ? 1 : third < wanted ? third : wanted;
   plan.arenaBytes = (left - plan.slots * slotBytes) / 256 * 256;
   return plan;

@@ -37,72 +37,63 @@ class Worker {
   }
 
   void run() {
-    while (!shared_.stopped() && !gaveUp_) {
-      if (refill()) round();
-      else if (!gaveUp_ && common_.end()) return;
-    }
+    while (!shared_.stopped() && refill()) round();
   }
 
  private:
-  // Starts targets in free slots. False: nothing is in flight.
+  // Starts targets in free slots; waits for room where it has no target at all. False: there are none left.
   bool refill() {
-    while (live_ < limit_) {
-      const std::vector<int64_t> targets = takeTargets(std::min(limit_ - live_, kBatch));
+    while (live_ < limit_ && !shared_.stopped()) {
+      const std::vector<Waiting> targets = takeTargets(std::min(limit_ - live_, kBatch));
       if (targets.empty()) break;
       readColumns(targets);
       size_t slot = 0;
       for (size_t k = 0; k < targets.size(); ++k) {
         if (!fits_[k]) continue;
-        int64_t offset = common_.take(setBytes(firstCapacity_));
-        const bool crowded = offset < 0;
-        if (crowded) {
-          for (size_t later = targets.size(); --later > k;) {
+        const auto [target, capacity] = targets[k];
+        const int64_t numGiven = common_.numGiven(), offset = common_.take(setBytes(capacity));
+        if (offset < 0) {  // no room for this one: nor, most likely, for those after it
+          for (size_t later = targets.size(); later-- > k;) {
             if (fits_[later]) common_.putBack(targets[later]);
           }
-          if (live_ > 0) {
-            common_.putBack(targets[k]);
-            return true;
-          }
-          Flight only;
-          only.target = targets[k];
-          offset = takeOrEnd(only, 1, firstCapacity_);
-          if (offset < 0) return false;
+          if (live_ == 0) common_.waitForRoom(numGiven, [&] { return shared_.stopped(); });
+          else limit_ = live_;
+          break;
         }
         while (flights_[slot].target >= 0) ++slot;
-        flights_[slot] = Flight{targets[k], serial_++, offset, firstCapacity_, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets())};
+        flights_[slot] = Flight{target, serial_++, offset, capacity, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets())};
         const int64_t rows = design_.view().rows();
         upload(slots_.view().raw + static_cast<int64_t>(slot) * rows, columns_.data() + static_cast<int64_t>(k) * rows, rows * 4);
         ++live_;
-        if (crowded) return true;
       }
     }
     return live_ > 0;
   }
 
   // Up to `most`; those that were put back come first.
-  std::vector<int64_t> takeTargets(int64_t most) {
-    std::vector<int64_t> targets = common_.takeAgain(most);
+  std::vector<Waiting> takeTargets(int64_t most) {
+    std::vector<Waiting> targets = common_.takeWaiting(most);
     const Span span = shared_.take(most - static_cast<int64_t>(targets.size()));
-    for (int64_t target = span.from; target < span.to; ++target) targets.push_back(target);
+    for (int64_t target = span.from; target < span.to; ++target) targets.push_back({target, firstCapacity_});
     return targets;
   }
 
   // columns_: (targets, rows); fits_: (targets) whether there is anything to fit. Results of the others are written.
-  void readColumns(const std::vector<int64_t>& targets) {
+  void readColumns(const std::vector<Waiting>& targets) {
     const int64_t rows = design_.view().rows();
     columns_.assign(targets.size() * static_cast<size_t>(rows), 0.0f);
     fits_.assign(targets.size(), 0);
     std::vector<Span> lines;  // positions in `targets` that are neighbours in memory
     for (int64_t k = 0; k < static_cast<int64_t>(targets.size()); ++k) {
-      const bool joins = !lines.empty() && lines.back().size() < kLine && targets[static_cast<size_t>(k)] == targets[static_cast<size_t>(k) - 1] + 1;
+      const bool joins = !lines.empty() && lines.back().size() < kLine && targets[static_cast<size_t>(k)].target == targets[static_cast<size_t>(k) - 1].target + 1;
       if (joins) lines.back().to = k + 1;
       else lines.push_back({k, k + 1});
     }
     parallelFor(static_cast<int64_t>(lines.size()), threads_, [&](int64_t line, int) {
       const Span span = lines[static_cast<size_t>(line)];
-      const int64_t first = targets[static_cast<size_t>(span.from)];
+      const int64_t first = targets[static_cast<size_t>(span.from)].target;
       shared_.readColumns({first, first + span.size()}, shared_.design.modelOfRow(), rows, columns_.data() + span.from * rows);
-      for (int64_t k = span.from; k < span.to; ++k) fits_[static_cast<size_t>(k)] = isToFit(targets[static_cast<size_t>(k)], columns_.data() + k * rows);
+      for (int64_t k = span.from; k < span.to; ++k) fits_[static_cast<size_t>(k)] = isToFit(targets[static_cast<size_t>(k)].target, columns_.data() + k * rows);
     });
   }
 
@@ -222,22 +213,21 @@ class Worker {
   bool grow(size_t slot, int64_t size) {
     Flight& flight = flights_[slot];
     const int64_t capacity = capacityFor(size, design_.view().columns);
+    if (setBytes(capacity) > common_.arenaBytes()) {
+      throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
+                                                       " examples: expected " + std::to_string(setBytes(capacity)) + " bytes of GPU memory for it; there are " +
+                                                       std::to_string(common_.arenaBytes()) + ". Fit on the CPU, or give the fit more memory.");
+    }
     int64_t offset;
     while ((offset = common_.take(setBytes(capacity))) < 0) {
       size_t youngest = slot;
       for (size_t other = 0; other < flights_.size(); ++other) {
         if (flights_[other].target >= 0 && flights_[other].serial > flights_[youngest].serial) youngest = other;
       }
-      if (live_ == 1) {
-        offset = takeOrEnd(flight, size, capacity);
-        if (offset >= 0) break;
-        flight = Flight{};
-        live_ = 0;
-        return false;
-      }
-      common_.putBack(flights_[youngest].target);
+      // it begins again, with room for what is known to be needed: at last it is alone and has all there is
+      common_.putBack({flights_[youngest].target, youngest == slot ? capacity : flights_[youngest].capacity});
       release(youngest);
-      limit_ = live_;
+      limit_ = std::max<int64_t>(live_, 1);
       if (youngest == slot) return false;
     }
     growSet(arena_ + flight.offset, flight.capacity, arena_ + offset, capacity, flight.size, flight.counted);
@@ -246,19 +236,6 @@ class Worker {
     flight.offset = offset;
     flight.capacity = capacity;
     return true;
-  }
-
-  // Room for the only target of this worker, which needs a working set of `size` examples. -1: other workers have the memory; this one ends, the target and
-  // what it held are given back.
-  int64_t takeOrEnd(const Flight& flight, int64_t size, int64_t capacity) {
-    const int64_t held = flight.capacity > 0 ? setBytes(flight.capacity) : 0;
-    gaveUp_ = common_.giveUp(flight.target, flight.offset, held);
-    if (gaveUp_) return -1;
-    const int64_t offset = common_.take(setBytes(capacity));
-    if (offset >= 0) return offset;
-    throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
-                                                     " examples: expected " + std::to_string(setBytes(capacity) + held) + " bytes of GPU memory for it; there are " +
-                                                     std::to_string(common_.arenaBytes()) + ". Fit on the CPU, or give the fit more memory.");
   }
 
   void release(size_t slot) {
@@ -325,7 +302,6 @@ class Worker {
   GpuSlots slots_;
   int threads_;  // of the host
   int64_t firstCapacity_, live_ = 0, limit_, serial_ = 0;
-  bool gaveUp_ = false;
   std::vector<Flight> flights_;
   std::vector<Outcome> outcomes_;  // by lane
   std::vector<int32_t> laneOf_;    // by slot
@@ -339,15 +315,15 @@ class Fit final : public DeviceFit {
     const GpuSlots slots(design.view(), design.heldCapacity());
     // working sets grow with the models, and begin small
     firstCapacity_ = capacityFor(std::min<int64_t>(256, shared.design.numModels() / 64), design.view().columns);
-    const MemoryPlan plan = planMemory(design.budget(), design.bytes() + slots.bytesOf(0), slots.bytesOf(1) - slots.bytesOf(0),
+    const MemoryPlan plan = planMemory(design.budget(), design.bytes() + kMostWorkers * slots.bytesOf(0), slots.bytesOf(1) - slots.bytesOf(0),
                                        setBytes(firstCapacity_) + 256, shared.targets.numTargets, kMostSlots);
     if (plan.slots == 0) throw outOfMemory(device, plan.neededBytes, design.budget());
     workers_ = std::clamp<int64_t>(plan.slots / kLeastSlots, 1, kMostWorkers);
     slotsEach_ = plan.slots / workers_;
     // no more than if every working set held all columns
     const int64_t most = plan.slots * (setBytes(capacityFor(design.view().columns, design.view().columns)) + 256) * 2;
-    arena_ = DeviceMemory(std::min(plan.arenaBytes - (workers_ - 1) * slots.bytesOf(0), most));
-    common_ = std::make_unique<Common>(arena_.bytes(), workers_);
+    arena_ = DeviceMemory(std::min(plan.arenaBytes, most));
+    common_ = std::make_unique<Common>(arena_.bytes());
   }
 
   int numWorkers() const override { return static_cast<int>(workers_); }

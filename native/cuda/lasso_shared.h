@@ -1,4 +1,4 @@
-// What the workers of a fit share, one a device.
+// What the workers of a fit share, several a device.
 #pragma once
 #include <algorithm>
 #include <atomic>

@@ -1,6 +1,7 @@
 // Whole fits on the GPU against the fit on the processor and a dense Lasso in double; independence of slots, memory, devices and the
 // order of threads; what happens when memory runs out, a launch fails, the task is stopped.
 #include <atomic>
+#include <thread>
 
 #include "cuda/gpu.h"
 #include "cuda/lasso_memory.h"
@@ -262,14 +263,23 @@ void checkIndependence() {
 }
 
 #ifdef LETHE_EMULATE_CUDA
-// Several workers of a device: with room for all, and where they put targets back; who ends when.
+// Several workers of a device: with room for all, and where they put targets back and wait for room.
 void checkWorkers() {
-  Common common(1024, 2);
-  common.putBack(7);
-  expect(!common.end() && common.takeAgain(5) == std::vector<int64_t>{7} && common.takeAgain(5).empty(), "a worker does not end while a target waits");
-  expect(common.take(1024) == 0 && common.take(1) == -1 && common.giveUp(8, 0, 1024), "a worker without room ends while another is left");
-  expect(common.takeAgain(5) == std::vector<int64_t>{8} && common.take(512) == 0, "who takes over its target and its memory");
-  expect(!common.giveUp(8, 0, 512) && common.takeAgain(5).empty() && common.take(1024) == -1, "the last worker does not give up");
+  Common common(1024);
+  const int64_t numGiven = common.numGiven();
+  expect(common.take(1024) == 0 && common.take(1) == -1, "memory that is all taken");
+  common.putBack({7, 64});
+  std::thread waiting([&] {
+    common.waitForRoom(numGiven, [] { return false; });
+    const std::vector<Waiting> again = common.takeWaiting(5);
+    expect(again.size() == 1 && again[0].target == 7 && again[0].capacity == 64 && common.take(512) == 0, "a worker that waited takes what was put back");
+  });
+  common.give(0, 1024);
+  waiting.join();
+  std::atomic<bool> stopped{false};
+  std::thread stopping([&] { common.waitForRoom(common.numGiven(), [&] { return stopped.load(); }); });
+  stopped = true;
+  stopping.join();
   const Problem problem(31, 200, 140, 8);
   const FitOptions options = single(0.1);
   const std::vector<TargetFit> fits = fitAll(problem, options);
