@@ -56,7 +56,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
-  const tasksReused = reuse ? await takeOver(context.run, reuse.run, reuse.reusable) : 0;
+  const tasksReused = reuse ? await takeOver(context.run, reuse.run, await reuse.reusable(context.run), signal) : 0;
   if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
   await sayWhatIsThere(plan.name, root, session.stages, context);
   const finishSession = await startSession(root, {

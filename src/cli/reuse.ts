@@ -16,7 +16,8 @@ import { type Session, viewRun } from './session.js';
 
 export interface Reuse {
   run: RunFolder;
-  reusable: Reusable[];
+  /** `into`: the folder of the changed plan, when there is one. What it has resolved already holds, whatever index files say today. */
+  reusable(into?: RunFolder): Promise<Reusable[]>;
 }
 
 /**
@@ -35,14 +36,22 @@ export async function openReuse(root: string, session: Session, data?: string): 
       action: 'Use the same --data, --engine, --precision and --device (LETHE_ISA caps the instruction set), or leave --reuse out.',
     });
   }
-  const ours = await withContents(plan, async (spec) => (await resolveForgetSet(spec, dataset)).indices);
-  const old = await withContents(before.plan, async ({ name }) => {
-    const file = layout.forgetSet(name);
-    return (await before.run.isDone(file)) ? decodeIndices(await before.run.read(file)) : undefined;
-  });
-  // only what tasks make of what is compared, not how much
-  const [stages, earlier] = [ours, old].map((resolved) => expandStages(resolved, dataset, 0)) as [Stage[], Stage[]];
-  return { run: before.run, reusable: await findReusable(stages, { run: before.run, stages: earlier }) };
+  return {
+    run: before.run,
+    reusable: async (into) => {
+      const today = async (spec: ForgetSetSpec): Promise<Int32Array> => (await resolveForgetSet(spec, dataset)).indices;
+      const ours = await withContents(plan, async (spec) => (await resolvedIn(into, spec)) ?? (await today(spec)));
+      const old = await withContents(before.plan, (spec) => resolvedIn(before.run, spec));
+      // only what tasks make of what is compared, not how much
+      const [stages, earlier] = [ours, old].map((resolved) => expandStages(resolved, dataset, 0)) as [Stage[], Stage[]];
+      return findReusable(stages, { run: before.run, stages: earlier });
+    },
+  };
+}
+
+async function resolvedIn(run: RunFolder | undefined, { name }: ForgetSetSpec): Promise<Int32Array | undefined> {
+  const file = layout.forgetSet(name);
+  return run && (await run.isDone(file)) ? decodeIndices(await run.read(file)) : undefined;
 }
 
 /** The plan with index files known by their content: another one may lie at the same path today. */

@@ -103,7 +103,7 @@ async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | un
   const session = await planSession(plan, options, options, onnx);
   await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
   const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
-  const reused = new Set(reuse?.reusable.map(({ task }) => task.id));
+  const reused = new Set((await reuse?.reusable())?.map(({ task }) => task.id));
   const stages = estimateStages(session.stages.map(({ name, tasks }) => ({ name, tasks: tasks.filter(({ id }) => !reused.has(id)) })));
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);
   const rate = await measureRate(session);

@@ -6,7 +6,7 @@ import type { Stage, TaskContext } from '../jobs/task.js';
 import { countParameters, expandStages, planNet, planStages } from '../pipeline.js';
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
-import { openRun, type RunFolder } from '../store/run.js';
+import { openRun, requireIdentity, type RunFolder } from '../store/run.js';
 import { readFacts, settleFacts } from '../store/runFacts.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from '../types.js';
 import { say } from './common.js';
@@ -63,7 +63,7 @@ export interface RunView {
 
 /**
  * Opens a run that exists as it was made: neither its data nor its engine need to be here. The data set of a run of an earlier version,
- * whose folder does not hold its facts, is loaded once more.
+ * whose folder does not hold its facts, is loaded; nothing is written.
  */
 export async function viewRun(root: string, data?: string): Promise<RunView> {
   const run = await openRun(path.resolve(root));
@@ -73,9 +73,11 @@ export async function viewRun(root: string, data?: string): Promise<RunView> {
     const { dataset, engine, numParameters } = facts;
     return { run, plan, dataset, engine: { describe: () => engine }, stages: expandStages(plan, dataset, numParameters) };
   }
-  say(`${run.root} does not say what its data were, as runs of earlier versions: loading them, this once`);
-  const { session, context } = await reopenSession(root, { threads: 0, ...(data === undefined ? {} : { data }) });
-  return { run: context.run, plan, dataset: session.dataset, engine: session.engine, stages: session.stages };
+  say(`${run.root} does not say what its data were, as runs of earlier versions: loading them`);
+  const { choice, onnx } = await runEngine(run);
+  const { dataset, engine, stages } = await planSession(plan, choice, { threads: 0, ...(data === undefined ? {} : { data }) }, onnx);
+  await requireIdentity(run, { dataset: dataset.sha256, ...engineIdentity(engine) });
+  return { run, plan, dataset, engine, stages };
 }
 
 /** The engine that made a run, or the default one, and the ONNX file of a plan that names one. */

@@ -22,10 +22,11 @@ export async function findReusable(stages: Stage[], before: { run: RunFolder; st
   return found;
 }
 
-/** Gives the run what it has not finished yet of these. Returns the number of tasks that were taken over. */
-export async function takeOver(run: RunFolder, before: RunFolder, reusable: Reusable[]): Promise<number> {
+/** Gives the run what it has not finished yet of these, until the signal aborts. Returns the number of tasks that were taken over. */
+export async function takeOver(run: RunFolder, before: RunFolder, reusable: Reusable[], signal?: AbortSignal): Promise<number> {
   let taken = 0;
   for (const { task, source } of reusable) {
+    if (signal?.aborted) break;
     const artefact = task.artefacts[0]!;
     if (!(await run.isDone(artefact)) && (await run.adopt(artefact, before, source))) taken++;
   }

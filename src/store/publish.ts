@@ -34,7 +34,7 @@ const active = new Set<string>();
  */
 export async function publishFile(file: string, content: Content, expectedBytes?: number): Promise<Published> {
   const folder = path.dirname(path.resolve(file));
-  const temporary = path.join(folder, `.${path.basename(file)}.${host}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
+  const temporary = temporaryOf(file);
   const need = content instanceof Uint8Array ? content.length : (expectedBytes ?? 0);
   active.add(temporary);
   try {
@@ -52,20 +52,32 @@ export async function publishFile(file: string, content: Content, expectedBytes?
   }
 }
 
+function temporaryOf(file: string): string {
+  return path.join(
+    path.dirname(path.resolve(file)),
+    `.${path.basename(file)}.${host}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`,
+  );
+}
+
 const cannotLink = ['EXDEV', 'EPERM', 'EMLINK', 'ENOSYS', 'EOPNOTSUPP', 'ENOTSUP'];
 
-/** Gives a published file a second name, durably. False where the file system cannot. @throws LETHE_FILE_UNWRITABLE, LETHE_DISK_FULL (4) */
+/** Gives a published file a second name, durably and at once, whatever was there. False where the file system cannot. @throws LETHE_FILE_UNWRITABLE, LETHE_DISK_FULL (4) */
 export async function linkFile(from: string, to: string): Promise<boolean> {
   const folder = path.dirname(to);
+  const temporary = temporaryOf(to);
+  active.add(temporary);
   try {
     await createFolder(folder);
-    await fs.rm(to, { force: true });
-    await fs.link(from, to);
+    await fs.link(from, temporary);
+    await fs.rename(temporary, to);
     await syncFolder(folder);
     return true;
   } catch (error) {
     if (cannotLink.includes(errorCode(error) ?? '')) return false;
     throw await explain(error, to, folder, 0);
+  } finally {
+    await fs.rm(temporary, { force: true }).catch(() => undefined); // renaming to another name of the same file leaves both
+    active.delete(temporary);
   }
 }
 

@@ -177,6 +177,11 @@ async function settleIdentity(run: Run, identity: Record<string, string>): Promi
     await run.publish([{ path: layout.identity, content: encodeJson(identity) }]);
     return;
   }
+  await requireIdentity(run, identity);
+}
+
+/** @throws the error of openRun where the run was made with other data, or by another engine */
+export async function requireIdentity(run: RunFolder, identity: Record<string, string>): Promise<void> {
   const stored = decodeJson(await run.read(layout.identity), layout.identity) as Record<string, string>;
   requireSame(path.join(run.root, layout.identity), stored, identity, changedIdentity);
 }

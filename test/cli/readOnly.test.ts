@@ -57,13 +57,16 @@ it('a run goes on with its own copy of its plan; given its folder, lethe run say
   expect(again.code).toBe(0);
 }, 120000);
 
-it('a run of an earlier version asks for its data once', async () => {
+it('verbs that read ask for the data of a run of an earlier version and write nothing; lethe run keeps the facts', async () => {
   fs.rmSync(at('run', 'facts.json'));
   fs.rmSync(at('run', 'manifest', 'facts.json.json'));
   const without = await lethe(['status', run]);
   expect(without).toMatchObject({ code: 2, stdout: '' });
   expect(without.stderr).toMatch(/does not say what its data were.*\n.*LETHE_DATA_DIRECTORY.*--data/);
+  const names = fs.readdirSync(run, { recursive: true });
   expect((await lethe(['status', run, '--data', at('moved')])).code).toBe(0);
+  expect(fs.readdirSync(run, { recursive: true })).toEqual(names);
+  expect((await lethe(['run', at('run', 'plan.json'), '--out', run, '--data', at('moved')])).code).toBe(0);
   expect((await lethe(['status', run])).code).toBe(0);
 }, 120000);
 

@@ -38,7 +38,7 @@ async function run(name: string, content: object, reuse?: string): Promise<{ fil
   const session = await planSession(await loadPlan(at(`${name}.json`)), { engine: 'native' }, { threads: 0 });
   const earlier = reuse === undefined ? undefined : await openReuse(reuse, session);
   const context = await openSession(at(name), session);
-  const reused = earlier ? await takeOver(context.run, earlier.run, earlier.reusable) : 0;
+  const reused = earlier ? await takeOver(context.run, earlier.run, await earlier.reusable(context.run)) : 0;
   const { failed, tasksSkipped } = await runStages(session.stages, context, { executor: 'inline', workers: 1 });
   expect([failed, tasksSkipped]).toEqual([[], reused]);
   return { files: hashes(at(name)), reused };
@@ -100,6 +100,23 @@ it('damaged artefacts and other index files at the same path are made anew', asy
   const other = await run('other list', plan, at('old'));
   expect(other.reused).toBe(50 - 13);
   expect(other.files).toEqual((await run('fresh other list', plan)).files);
+});
+
+it('forget sets that the new run has resolved already hold, whatever their files say later', async () => {
+  await writeNpy(at('listed.npy'), [2], Int32Array.of(2, 5));
+  const fresh = await run('fresh resolved', plan);
+  const session = await planSession(await loadPlan(at('fresh resolved.json')), { engine: 'native' }, { threads: 0 });
+  const context = await openSession(at('resolved'), session);
+  const first = session.stages.filter(({ tasks }) => tasks.some(({ artefacts }) => artefacts[0]!.startsWith('forget-sets')));
+  await runStages(first, context, { executor: 'inline', workers: 1 });
+  await writeNpy(at('listed.npy'), [2], Int32Array.of(3, 8)); // as 'old' knew it
+  const reuse = await openReuse(at('old'), session);
+  await takeOver(context.run, reuse.run, await reuse.reusable(context.run));
+  fs.rmSync(at('listed.npy'));
+  expect((await reuse.reusable(context.run)).length).toBe(50 - 13);
+  await runStages(session.stages, context, { executor: 'inline', workers: 1 });
+  expect(hashes(at('resolved'))).toEqual(fresh.files);
+  await writeNpy(at('listed.npy'), [2], Int32Array.of(3, 8));
 });
 
 it('lethe run --reuse: counted, estimated, refused for another engine', async () => {

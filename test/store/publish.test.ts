@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { publishFile, removeStaleTemporaries } from '../../src/store/publish.js';
+import { linkFile, publishFile, removeStaleTemporaries } from '../../src/store/publish.js';
 import { compiled } from '../helpers/compiled.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 
@@ -20,6 +20,20 @@ test('a failing writer leaves the old file and no temporary one', async () => {
   expect(fs.readFileSync(file, 'utf8')).toBe('old');
   expect(fs.readdirSync(path.dirname(file))).toEqual(['file.bin']);
   await expect(publishFile(path.join(file, 'below'), Buffer.of(1))).rejects.toMatchObject({ code: 'LETHE_FILE_UNWRITABLE', exitCode: 4 });
+});
+
+test('a file gets second names from many at once, also over an old file, and never is absent', async () => {
+  const [from, to] = ['from.bin', 'to.bin'].map((name) => path.join(folder, 'linked', name)) as [string, string];
+  await publishFile(from, Buffer.from('new'));
+  await publishFile(to, Buffer.from('old'));
+  let absent = 0;
+  const watch = setInterval(() => (absent += fs.existsSync(to) ? 0 : 1), 0);
+  const linked = await Promise.all(Array.from({ length: 20 }, () => linkFile(from, to)));
+  clearInterval(watch);
+  expect(new Set(linked)).toEqual(new Set([true]));
+  expect(absent).toBe(0);
+  expect(fs.readFileSync(to, 'utf8')).toBe('new');
+  expect(fs.readdirSync(path.dirname(to)).sort()).toEqual(['from.bin', 'to.bin']);
 });
 
 test('the free space is checked before work, and the message has path, need and free', async () => {
