@@ -63,13 +63,15 @@ cmake --build "$build" --parallel "$jobs" --target lethe_gpu_bench $tests > "$bu
 # a failure is told at the end: machines with a GPU are rare, and one run shall say all it can
 rows="" failures=""
 run_test() { # name, command...
-  local name=$1 output status=0
+  local name=$1 output result status=0
   shift
   say "$name"
   output=$(timeout "$limit" "$@" 2>&1) || status=$?
   echo "$output" >&2
   [ "$status" -eq 0 ] || failures="$failures $name (exit code $status);"
-  rows="$rows${rows:+,}{\"test\":\"$name\",\"result\":\"$(echo "$output" | grep -E '[0-9]+ passed, [0-9]+ failed' | tail -n 1 || true)\"}"
+  result=$(echo "$output" | grep -E '[0-9]+ passed, [0-9]+ failed' | tail -n 1 || true)
+  case "$result" in '' | *', 0 skipped') ;; *) failures="$failures $name (skipped: it saw no GPU);" ;; esac
+  rows="$rows${rows:+,}{\"test\":\"$name\",\"result\":\"$result\"}"
 }
 if wanted test; then
   for name in $tests; do run_test "$name" "$build/$name"; done
