@@ -129,8 +129,8 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
 }
 
 type Summary = FitCounts & { numModels: number; numTrain: number; numTargets: number; backend: string; threads: number };
-/** gram: where this session's Gram counts came from; the numbers do not depend on it. */
-type Outcome = Summary & Timing & { resumedTargets: number; found: 'nothing' | 'blocks' | 'finished'; gram?: string };
+/** foundFinished: an earlier session had done everything. gram: where this session's Gram counts came from; the numbers do not depend on it. */
+type Outcome = Summary & Timing & { resumedTargets: number; foundFinished: boolean; gram?: string };
 
 /** Of all targets, in whatever session they were fitted; NaN where an earlier version did not write it down. */
 interface Timing {
@@ -151,7 +151,7 @@ async function finishedBefore({ folder, design, inputs, exportNpy, signal }: Fit
   if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
   await folder.removeBlocks();
   const timed = timing(record.seconds ?? NaN, numTargets);
-  return { ...(record.summary as unknown as Summary), ...timed, resumedTargets: numTargets, found: 'finished' };
+  return { ...(record.summary as unknown as Summary), ...timed, resumedTargets: numTargets, foundFinished: true };
 }
 
 async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, backend: string): Promise<Outcome> {
@@ -183,8 +183,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
   });
   const gram = design.gram();
   const resumedTargets = numTargets - fitted;
-  const found = resumedTargets > 0 ? 'blocks' : 'nothing';
-  return { ...summary, ...timing(seconds, numTargets), resumedTargets, found, ...(gram === undefined ? {} : { gram }) };
+  return { ...summary, ...timing(seconds, numTargets), resumedTargets, foundFinished: false, ...(gram === undefined ? {} : { gram }) };
 }
 
 /** A target that is constant has an exact datamodel. @throws LETHE_FIT_FAILED (exit code 1) when no target has one; the folder stays */
@@ -245,13 +244,13 @@ export function oneOf<T extends string>(name: string, given: string, known: read
 }
 
 function report(folder: FitFolder, outcome: Outcome): void {
-  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend, found, seconds, secondsPerTarget } =
+  const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend, seconds, secondsPerTarget } =
     outcome;
   const time = Number.isNaN(seconds)
     ? 'in unknown time'
     : `in ${compact(seconds)} s (${(secondsPerTarget * 1000).toPrecision(3)} ms each, ${backend})`;
-  const before = { nothing: '', blocks: `, ${resumedTargets} of them by earlier sessions`, finished: ', found finished' }[found];
-  const work = `${time}${before}`;
+  const resumed = resumedTargets > 0 ? `, ${resumedTargets} of them by earlier sessions` : '';
+  const work = `${time}${outcome.foundFinished ? ', found finished' : resumed}`;
   say(
     `${numTargets} datamodels ${work}, ` +
       `${outcome.meanNonzero.toFixed(1)} weights each, largest relative gap ${outcome.maxRelativeGap.toExponential(1)}`,

@@ -116,8 +116,12 @@ describe('interruption', () => {
     const { code, stderr, stdout } = await lethe([...args, '--json']);
     expect(code).toBe(0);
     expect(stderr).toMatch(/resuming, \d+ of 400 targets are finished/);
-    const { resumedTargets, found, seconds } = JSON.parse(stdout) as { resumedTargets: number; found: string; seconds: number };
-    expect([found, seconds > 0]).toEqual(['blocks', true]);
+    const { resumedTargets, foundFinished, seconds } = JSON.parse(stdout) as {
+      resumedTargets: number;
+      foundFinished: boolean;
+      seconds: number;
+    };
+    expect([foundFinished, resumedTargets > 0, seconds > 0]).toEqual([false, true, true]);
     expect(resumedTargets % 10).toBe(0);
     expect(resumedTargets).toBeLessThanOrEqual(10 * (kept + 1));
     expect(hashes('stopped')).toEqual(clean);
@@ -128,14 +132,14 @@ describe('the same folder', () => {
   it('finished: nothing is done again, missing exports are made, damaged datamodels too', async () => {
     const out = file('again');
     const first = await fit([...inputs(), '--out', out]);
-    expect(first.document).toMatchObject({ resumedTargets: 0, found: 'nothing' });
+    expect(first.document).toMatchObject({ resumedTargets: 0, foundFinished: false });
     const { seconds, secondsPerTarget } = first.document;
     expect(secondsPerTarget).toBe((seconds as number) / 400);
     const before = fs.statSync(path.join(out, 'datamodels.arrow')).mtimeMs;
     const { document } = await fit([...inputs(), '--out', out, '--export', 'npy', '--threads', '2']);
     expect(document).toMatchObject({
       resumedTargets: 400,
-      found: 'finished',
+      foundFinished: true,
       seconds,
       secondsPerTarget,
       meanNonzero: expect.any(Number) as number,
