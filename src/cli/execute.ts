@@ -6,7 +6,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import { type RunOutcome, runStages } from '../jobs/execute.js';
 import { statusOf } from '../jobs/estimate.js';
 import type { ExecutorName } from '../jobs/executor.js';
-import { takeOver } from '../jobs/reuse.js';
+import { takeOver, type Watch } from '../jobs/reuse.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { collectReport } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
@@ -14,10 +14,11 @@ import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
 import { runningSession, startSession } from '../store/provenance.js';
+import type { RunFolder } from '../store/run.js';
 import type { Plan, ReportData } from '../types.js';
 import { createProgress, interruptSignal, say } from './common.js';
 import type { EngineFlags } from './engine.js';
-import { openReuse } from './reuse.js';
+import { openReuse, type Reuse } from './reuse.js';
 import { openSession, planSession } from './session.js';
 
 export interface ExecutePlanOptions extends EngineFlags {
@@ -56,7 +57,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
-  const tasksReused = reuse ? await takeOver(context.run, reuse.run, await reuse.reusable(context.run), signal) : 0;
+  const tasksReused = reuse ? await takeOverAll(plan.name, context.run, reuse, signal) : 0;
   if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
   await sayWhatIsThere(plan.name, root, session.stages, context);
   const finishSession = await startSession(root, {
@@ -92,6 +93,24 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   }
   const report = await collectReport(context.run, plan, dataset, engine);
   return { root, report, page: path.join(root, layout.report(reportPage)), tasksReused, ...outcome };
+}
+
+async function takeOverAll(name: string, run: RunFolder, reuse: Reuse, signal: AbortSignal): Promise<number> {
+  const shown = async <T>(what: string, work: (watch: Watch) => Promise<T>): Promise<T> => {
+    const display = createProgress(`${name}: ${what}`, 'tasks');
+    try {
+      return await work({
+        signal,
+        onProgress: (done, total) => {
+          display.update(done, total);
+        },
+      });
+    } finally {
+      display.stop();
+    }
+  };
+  const reusable = await shown(`looking at ${reuse.run.root}`, (watch) => reuse.reusable(run, watch));
+  return shown('taking over', (watch) => takeOver(run, reuse.run, reusable, watch));
 }
 
 async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run }: TaskContext): Promise<void> {

@@ -2,11 +2,11 @@
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { engineIdentity } from '../engines/index.js';
 import { LetheError } from '../errors.js';
-import { findReusable, type Reusable } from '../jobs/reuse.js';
+import { findReusable, type Reusable, type Watch } from '../jobs/reuse.js';
 import type { Stage } from '../jobs/task.js';
 import { expandStages } from '../pipeline.js';
 import { sha256 } from '../store/files.js';
-import { decodeJson } from '../store/json.js';
+import { readIdentity, requireMeaning } from '../store/identity.js';
 import { layout } from '../store/layout.js';
 import { decodeIndices } from '../store/npyArtefact.js';
 import { differenceText } from '../store/planIdentity.js';
@@ -17,18 +17,19 @@ import { type Session, viewRun } from './session.js';
 export interface Reuse {
   run: RunFolder;
   /** `into`: the folder of the changed plan, when there is one. What it has resolved already holds, whatever index files say today. */
-  reusable(into?: RunFolder): Promise<Reusable[]>;
+  reusable: (into?: RunFolder, watch?: Watch) => Promise<Reusable[]>;
 }
 
 /**
  * `session`: of the changed plan.
- * @throws LETHE_RUN_MISSING, LETHE_REUSE_FOREIGN (exit code 2): other data or another engine give other numbers everywhere
+ * @throws LETHE_RUN_MISSING, LETHE_RUN_VERSION, LETHE_REUSE_FOREIGN (exit code 2): other data or another engine give other numbers everywhere
  */
 export async function openReuse(root: string, session: Session, data?: string): Promise<Reuse> {
   const before = await viewRun(root, data);
   const { plan, dataset, engine } = session;
-  const theirs = decodeJson(await before.run.read(layout.identity), layout.identity) as object;
-  const difference = differenceText(theirs, { dataset: dataset.sha256, ...engineIdentity(engine) }, 'there');
+  const theirs = await readIdentity(before.run);
+  requireMeaning(before.run.root, theirs);
+  const difference = differenceText(theirs.facts, { dataset: dataset.sha256, ...engineIdentity(engine) }, 'there');
   if (difference !== undefined) {
     throw new LetheError('LETHE_REUSE_FOREIGN', `nothing of ${before.run.root} can be taken over`, {
       expected: 'a run of the same data, engine, precision and kind of processor',
@@ -38,13 +39,13 @@ export async function openReuse(root: string, session: Session, data?: string): 
   }
   return {
     run: before.run,
-    reusable: async (into) => {
+    reusable: async (into, watch) => {
       const today = async (spec: ForgetSetSpec): Promise<Int32Array> => (await resolveForgetSet(spec, dataset)).indices;
       const ours = await withContents(plan, async (spec) => (await resolvedIn(into, spec)) ?? (await today(spec)));
       const old = await withContents(before.plan, (spec) => resolvedIn(before.run, spec));
       // only what tasks make of what is compared, not how much
       const [stages, earlier] = [ours, old].map((resolved) => expandStages(resolved, dataset, 0)) as [Stage[], Stage[]];
-      return findReusable(stages, { run: before.run, stages: earlier });
+      return findReusable(stages, { run: before.run, stages: earlier }, watch);
     },
   };
 }

@@ -4,7 +4,7 @@ import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { choiceOf, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { countParameters, expandStages, planNet, planStages } from '../pipeline.js';
-import { decodeJson } from '../store/json.js';
+import { readIdentity } from '../store/identity.js';
 import { layout } from '../store/layout.js';
 import { openRun, requireIdentity, type RunFolder } from '../store/run.js';
 import { readFacts, settleFacts } from '../store/runFacts.js';
@@ -82,8 +82,7 @@ export async function viewRun(root: string, data?: string): Promise<RunView> {
 
 /** The engine that made a run, or the default one, and the ONNX file of a plan that names one. */
 export async function runEngine(run: RunFolder): Promise<{ choice: EngineChoice; onnx?: Uint8Array }> {
-  const identity = (await run.isDone(layout.identity)) ? decodeJson(await run.read(layout.identity), layout.identity) : undefined;
-  const choice = identity === undefined ? { engine: 'native' as const } : choiceOf(identity as Record<string, string>);
+  const choice = (await run.isDone(layout.identity)) ? choiceOf((await readIdentity(run)).facts) : { engine: 'native' as const };
   return { choice, ...('file' in run.plan.net ? { onnx: await run.read(layout.net) } : {}) };
 }
 

@@ -8,6 +8,7 @@ import { errorCode, ExitCode, LetheError } from '../errors.js';
 import type { Plan } from '../types.js';
 import { type Artefact, ArtefactFolder, readManifest } from './artefacts.js';
 import { readWhole, sha256 } from './files.js';
+import { encodeIdentity, readIdentity, requireMeaning } from './identity.js';
 import { decodeJson, encodeJson } from './json.js';
 import { isArtefactPath, layout, manifestPath } from './layout.js';
 import { decodeManifest, type Manifest } from './manifest.js';
@@ -48,7 +49,7 @@ export interface OpenOptions {
 
 /**
  * Opens or creates a run folder; plan.json is the first file in it.
- * @throws LETHE_PLAN_CHANGED, LETHE_RUN_MISSING, LETHE_RUN_FOREIGN (exit code 2), LETHE_PLAN_DAMAGED (exit code 3)
+ * @throws LETHE_PLAN_CHANGED, LETHE_RUN_VERSION, LETHE_RUN_MISSING, LETHE_RUN_FOREIGN (exit code 2), LETHE_PLAN_DAMAGED (exit code 3)
  */
 export async function openRun(root: string, options: OpenOptions = {}): Promise<RunFolder> {
   const folder = path.resolve(root);
@@ -174,14 +175,15 @@ function planDamaged(file: string, manifestHolds: boolean): LetheError {
 
 async function settleIdentity(run: Run, identity: Record<string, string>): Promise<void> {
   if (!(await run.isDone(layout.identity))) {
-    await run.publish([{ path: layout.identity, content: encodeJson(identity) }]);
+    await run.publish([{ path: layout.identity, content: encodeIdentity(identity) }]);
     return;
   }
+  requireMeaning(run.root, await readIdentity(run));
   await requireIdentity(run, identity);
 }
 
 /** @throws the error of openRun where the run was made with other data, or by another engine */
 export async function requireIdentity(run: RunFolder, identity: Record<string, string>): Promise<void> {
-  const stored = decodeJson(await run.read(layout.identity), layout.identity) as Record<string, string>;
-  requireSame(path.join(run.root, layout.identity), stored, identity, changedIdentity);
+  const { facts } = await readIdentity(run);
+  requireSame(path.join(run.root, layout.identity), facts, identity, changedIdentity);
 }

@@ -3,10 +3,13 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { openReuse } from '../../src/cli/reuse.js';
-import { openSession, planSession } from '../../src/cli/session.js';
+import { openSession, planSession, viewRun } from '../../src/cli/session.js';
 import { runStages } from '../../src/jobs/execute.js';
 import { loadPlan } from '../../src/jobs/plan.js';
 import { takeOver } from '../../src/jobs/reuse.js';
+import { meaningOfArtefacts } from '../../src/store/identity.js';
+import { decodeJson, encodeJson } from '../../src/store/json.js';
+import { layout } from '../../src/store/layout.js';
 import { writeNpy } from '../../src/store/npy.js';
 import { lethe } from '../helpers/lethe.js';
 import { tinyPlan } from '../helpers/plan.js';
@@ -117,6 +120,45 @@ it('forget sets that the new run has resolved already hold, whatever their files
   await runStages(session.stages, context, { executor: 'inline', workers: 1 });
   expect(hashes(at('resolved'))).toEqual(fresh.files);
   await writeNpy(at('listed.npy'), [2], Int32Array.of(3, 8));
+});
+
+it('an interrupt is looked at before each artefact, progress said of each; what was taken over is kept', async () => {
+  const session = await planSession(await loadPlan(at('old.json')), { engine: 'native' }, { threads: 0 });
+  const { run: earlier, reusable } = await openReuse(at('old'), session);
+  const { run: into } = await openSession(at('interrupted'), session);
+  const interruptAt = (last: number): { seen: number[]; signal: AbortSignal; onProgress: (done: number) => void } => {
+    const [seen, controller] = [[] as number[], new AbortController()];
+    const onProgress = (done: number): void => {
+      seen.push(done);
+      if (done === last) controller.abort();
+    };
+    return { seen, signal: controller.signal, onProgress };
+  };
+  const looking = interruptAt(3);
+  await expect(reusable(into, looking)).rejects.toMatchObject({ code: 'LETHE_RUN_INTERRUPTED', exitCode: 75 });
+  expect(looking.seen).toEqual([0, 1, 2, 3]);
+  const all = await reusable(into);
+  const taking = interruptAt(2);
+  await expect(takeOver(into, earlier, all, taking)).rejects.toMatchObject({ code: 'LETHE_RUN_INTERRUPTED', exitCode: 75 });
+  expect(taking.seen).toEqual([0, 1, 2]);
+  const taken = await Promise.all(all.map(({ task }) => into.isDone(task.artefacts[0]!)));
+  expect(taken).toEqual(all.map((_, index) => index < 3));
+  expect(await takeOver(into, earlier, all)).toBe(all.length - 3);
+});
+
+it('nothing is taken over from a run whose artefacts mean something else to this version; it can be read', async () => {
+  fs.cpSync(at('old'), at('other version'), { recursive: true });
+  const { run: other } = await viewRun(at('other version'));
+  const stored = decodeJson(await other.read(layout.identity), layout.identity) as object;
+  await other.publish([{ path: layout.identity, content: encodeJson({ ...stored, meaningOfArtefacts: meaningOfArtefacts + 1 }) }]);
+  const args = ['run', at('old.json'), '--out', at('from other version'), '--reuse', at('other version')];
+  const refused = await lethe(args);
+  expect(refused).toMatchObject({ code: 2, stdout: '' });
+  expect(refused.stderr).toMatch(/LETHE_RUN_VERSION/);
+  expect(fs.existsSync(at('from other version'))).toBe(false);
+  expect((await lethe(['run', at('old.json'), '--out', at('other version')])).stderr).toMatch(/LETHE_RUN_VERSION/);
+  for (const args of [['status'], ['report'], ['export', 'csv', '--out', at('csv'), '--run']])
+    expect(await lethe([...args, at('other version')])).toMatchObject({ code: 0 });
 });
 
 it('lethe run --reuse: counted, estimated, refused for another engine', async () => {

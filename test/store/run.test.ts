@@ -1,5 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { meaningOfArtefacts } from '../../src/store/identity.js';
+import { decodeJson, encodeJson } from '../../src/store/json.js';
 import { layout, manifestPath } from '../../src/store/layout.js';
 import { planHash } from '../../src/store/planIdentity.js';
 import { openRun } from '../../src/store/run.js';
@@ -144,6 +146,32 @@ test('another plan or identity is refused and every difference shown', async () 
   await expect(openRun(root, { plan: { ...plan, forgetSets: [] } })).rejects.toThrow(/forgetSets\[0\]\.name: "random-10" -> absent/);
   await expect(openRun(root, { plan, identity: { dataset: 'abd' } })).rejects.toThrow(/dataset: "abc" -> "abd"/);
   await openRun(root, { plan: samplePlan(), identity: { dataset: 'abc' } });
+});
+
+test('a run whose artefacts mean something else to this version is not resumed, but read; without a number they mean 1', async () => {
+  const identity = { dataset: 'abc' };
+  const stored = async (content: object): Promise<string> => {
+    const root = newRoot();
+    const run = await smallRun(root);
+    expect(decodeJson(await run.read(layout.identity), layout.identity)).toEqual({ ...identity, meaningOfArtefacts });
+    await run.publish([{ path: layout.identity, content: encodeJson(content) }]);
+    return root;
+  };
+  const root = await stored({ ...identity, meaningOfArtefacts: meaningOfArtefacts + 1 });
+  const before = fs.readFileSync(path.join(root, layout.identity));
+  await expect(openRun(root, { plan, identity })).rejects.toMatchObject({
+    code: 'LETHE_RUN_VERSION',
+    exitCode: 2,
+    expected: expect.stringContaining(`meaning ${meaningOfArtefacts},`) as string,
+    received: `meaning ${meaningOfArtefacts + 1}`,
+    action: expect.stringContaining('another folder') as string,
+  });
+  expect(fs.readFileSync(path.join(root, layout.identity))).toEqual(before);
+  expect(await (await openRun(root)).read(layout.oracles('random-10', 'scored', 0))).toEqual(bytesOf('oracles'));
+  const [unnumbered, first] = [await stored(identity), await stored({ ...identity, meaningOfArtefacts: 1 })];
+  const outcomes = await Promise.allSettled([unnumbered, first].map((old) => openRun(old, { plan, identity })));
+  const expected = (meaningOfArtefacts as number) === 1 ? 'fulfilled' : 'rejected';
+  expect(outcomes.map(({ status }) => status)).toEqual([expected, expected]);
 });
 
 test('a folder that cannot be made is an error of the environment', async () => {
