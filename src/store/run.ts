@@ -70,7 +70,8 @@ export async function openRun(root: string, options: OpenOptions = {}): Promise<
       action: 'Choose another folder for this run.',
     });
   }
-  if (names.length > 0) await removeStaleTemporaries(folder);
+  // who only reads may not be allowed to
+  if (options.plan && names.length > 0) await removeStaleTemporaries(folder);
   const plan = await settlePlan(folder, options.plan);
   const run = new Run(folder, plan);
   if (options.identity) await settleIdentity(run, options.identity);

@@ -63,10 +63,14 @@ it('verbs that read ask for the data of a run of an earlier version and write no
   const without = await lethe(['status', run]);
   expect(without).toMatchObject({ code: 2, stdout: '' });
   expect(without.stderr).toMatch(/does not say what its data were.*\n.*LETHE_DATA_DIRECTORY.*--data/);
+  const left = '.masks.arrow.elsewhere-6-0123456789ab.tmp'; // of a process killed long ago
+  fs.writeFileSync(at('run', left), '');
+  fs.utimesSync(at('run', left), 0, 0);
   const names = fs.readdirSync(run, { recursive: true });
   expect((await lethe(['status', run, '--data', at('moved')])).code).toBe(0);
   expect(fs.readdirSync(run, { recursive: true })).toEqual(names);
   expect((await lethe(['run', at('run', 'plan.json'), '--out', run, '--data', at('moved')])).code).toBe(0);
+  expect(fs.existsSync(at('run', left))).toBe(false);
   expect((await lethe(['status', run])).code).toBe(0);
 }, 120000);
 
