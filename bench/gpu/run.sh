@@ -68,9 +68,16 @@ run_test() { # name, command...
   say "$name"
   output=$(timeout "$limit" "$@" 2>&1) || status=$?
   echo "$output" >&2
-  [ "$status" -eq 0 ] || failures="$failures $name (exit code $status);"
   result=$(echo "$output" | grep -E '[0-9]+ passed, [0-9]+ failed' | tail -n 1 || true)
-  case "$result" in '' | *', 0 skipped') ;; *) failures="$failures $name (skipped: it saw no GPU);" ;; esac
+  if [ "$status" -ne 0 ]; then
+    failures="$failures $name (exit code $status);"
+  else
+    case "$result" in
+      *', 0 skipped') ;;
+      '') failures="$failures $name (it said no result);" ;;
+      *) failures="$failures $name (skipped: it saw no GPU);" ;;
+    esac
+  fi
   rows="$rows${rows:+,}{\"test\":\"$name\",\"result\":\"$result\"}"
 }
 if wanted test; then
@@ -94,7 +101,7 @@ if wanted bench; then
   for suite in ${suites//,/ }; do  # each with its own time: what one has measured is not lost when another hangs
     say "benchmark of $suite"
     # shellcheck disable=SC2086
-    timeout "$limit" "$build/lethe_gpu_bench" --suites "$suite" $whole ${data:+--data "$data"} > "$work/$suite.json" 2> >(tee "$work/$suite.log" >&2) ||
+    { timeout "$limit" "$build/lethe_gpu_bench" --suites "$suite" $whole ${data:+--data "$data"} 2>&1 > "$work/$suite.json"; } | tee "$work/$suite.log" >&2 ||
       failures="$failures the benchmark of $suite (exit code $?);"
     if [ ! -s "$work/$suite.json" ]; then  # it was stopped: the rows it had
       echo "{\"document\":\"lethe.bench-gpu\",\"version\":1,\"incomplete\":true,\"results\":[$(grep '^{' "$work/$suite.log" | paste -sd, || true)]}" > "$work/$suite.json"

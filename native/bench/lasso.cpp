@@ -198,7 +198,8 @@ Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, int trials, do
     row.numbers.insert(row.numbers.end(), {{"openSeconds", run.openSeconds}, {"fitSeconds", run.fitSeconds}, {"int8Tops", tops}});  // of the last trial
     if (int8Tops > 0) row.numbers.push_back({"shareOfPeak", tops / int8Tops});
   }
-  const std::pair<const char*, double> more[] = {{"secondsPerTarget", median / static_cast<double>(problem.numTargets)}, {"maxRelativeGap", reported}, {"maxCheckedGap", certified}, {"checkedTargets", static_cast<double>(checked)},
+  const std::pair<const char*, double> more[] = {{"secondsPerTarget", median / static_cast<double>(problem.numTargets)},
+                                                 {"maxRelativeGap", reported}, {"maxCheckedGap", certified}, {"checkedTargets", static_cast<double>(checked)},
                                                  {"numConverged", static_cast<double>(converged)}, {"meanNonzero", nonzero}};
   row.numbers.insert(row.numbers.end(), std::begin(more), std::end(more));
   if (converged != problem.numTargets) row.problem = "not every target converged";

@@ -9,8 +9,8 @@
 namespace lethe {
 inline namespace LETHE_ISA {
 
-// Four warps share a tile of 128 rows and `width` columns, each with 64 rows and half of the columns: with 64 x 64 numbers a warp, shared memory is read
-// for less time than the products take, with 64 x 32 it would be for more.
+// Four warps share a tile of 128 rows and `width` columns, each with 64 rows and half of the columns. Reckoned for Hopper, not measured: with 64 x 64
+// numbers a warp, shared memory is busy for less time than the products take, with 64 x 32 for more.
 constexpr int kSteps = 32, kThreads = 128, kStages = 4, kTall = 4;
 __device__ constexpr int warpRow(int warp) { return warp / 2 * 64; }
 __device__ constexpr int warpColumn(int warp, int width) { return warp % 2 * width / 2; }

@@ -327,7 +327,10 @@ class Fit final : public DeviceFit {
   }
 
   int numWorkers() const override { return static_cast<int>(workers_); }
-  void run() override { Worker(shared_, design_, *common_, pointer<uint8_t>(arena_), slotsEach_, firstCapacity_, std::max(1, shared_.threads / numWorkers())).run(); }
+  void run() override {
+    const int threads = std::max(1, shared_.threads / numWorkers());
+    Worker(shared_, design_, *common_, pointer<uint8_t>(arena_), slotsEach_, firstCapacity_, threads).run();
+  }
 
  private:
   Shared& shared_;
