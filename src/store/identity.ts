@@ -3,7 +3,6 @@ import path from 'node:path';
 import { LetheError } from '../errors.js';
 import { decodeJson, encodeJson } from './json.js';
 import { layout } from './layout.js';
-import type { RunFolder } from './run.js';
 
 /**
  * What the artefacts of this version mean. To be raised by one with every change of Lethe after which the same plan, data and engine give
@@ -14,6 +13,11 @@ export const meaningOfArtefacts = 1;
 
 /** Of versions that did not write the number down. */
 const firstMeaning = 1;
+
+/** What of a run folder is needed here. */
+interface Reader {
+  read(artefact: string): Promise<Uint8Array>;
+}
 
 export interface StoredIdentity {
   /** E.g. { dataset: sha256, engine: "native fp32 avx2" }. */
@@ -26,7 +30,7 @@ export function encodeIdentity(facts: Record<string, string>): Uint8Array {
 }
 
 /** @throws LETHE_ARTEFACT_MISSING, LETHE_ARTEFACT_DAMAGED (exit code 3) */
-export async function readIdentity(run: Pick<RunFolder, 'read'>): Promise<StoredIdentity> {
+export async function readIdentity(run: Reader): Promise<StoredIdentity> {
   const stored = decodeJson(await run.read(layout.identity), layout.identity) as Record<string, string> & { meaningOfArtefacts?: number };
   const { meaningOfArtefacts: meaning = firstMeaning, ...facts } = stored;
   return { facts, meaning };
