@@ -24,7 +24,9 @@ struct Shared {
   const TargetView& targets;
   const FitOptions& options;
   const TaskControl& control;
-  std::vector<TargetFit>& fits;
+  std::vector<TargetFit>* fits;              // or
+  const std::vector<double>* relaxations;    // of the scores
+  std::vector<PathScore>* scores;
   std::atomic<int64_t> nextChunk{0}, numDone{0};
 };
 
@@ -53,17 +55,14 @@ class Worker {
     while (live_ < kInFlight && takeColumn()) {
       if (live_ == static_cast<int64_t>(slots_.size())) {
         slots_.emplace_back();
-        slots_.back().solver = shared_.options.estimator == Estimator::lasso ? makeLassoSolver(shared_.design, shared_.options)
-                                                                             : makeMarginalSolver(shared_.design, shared_.options);
+        slots_.back().solver = makeSolver(shared_.design, shared_.options, shared_.relaxations);
       }
       Slot* slot = &slots_[0];
       while (slot->target >= 0) ++slot;
-      const TargetView& targets = shared_.targets;
-      const int64_t stride = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
-      const uint8_t* weights = targets.rowWeights ? targets.rowWeights + column_ / targets.targetsPerWeight : nullptr;
       slot->target = column_;
       ++live_;
-      proceed(*slot, slot->solver->begin(values_.data() + (column_ - chunkFrom_) * shared_.design.numModels(), weights, stride));
+      const float* values = values_.data() + (column_ - chunkFrom_) * shared_.design.numModels();
+      proceed(*slot, slot->solver->begin(inputOf(shared_.targets, shared_.options, column_, values)));
     }
     return live_ > 0;
   }
@@ -89,7 +88,8 @@ class Worker {
   void proceed(Slot& slot, Pass wants) {
     slot.wants = wants;
     if (wants != Pass::none) return;
-    shared_.fits[slot.target] = std::move(slot.solver->fit());
+    if (shared_.fits) (*shared_.fits)[slot.target] = std::move(slot.solver->fit());
+    else (*shared_.scores)[slot.target] = std::move(slot.solver->score());
     slot.target = -1;
     --live_;
     shared_.control.report(static_cast<double>(shared_.numDone.fetch_add(1) + 1), static_cast<double>(shared_.targets.numTargets));
@@ -162,6 +162,9 @@ Status checkFolds(const MaskView& masks, const FitOptions& options) {
 Status checkOptions(const MaskView& masks, const FitOptions& options) {
   if (masks.numModels < 1 || masks.numTrain < 1) return invalid("masks: expected at least one model and one example.");
   if (masks.numModels > 65536) return invalid("masks: expected at most 65536 models; received " + std::to_string(masks.numModels) + ".");
+  if (!(options.relaxation >= 0 && options.relaxation <= 1)) {
+    return invalid("relaxation: expected a number from 0 to 1; received " + std::to_string(options.relaxation) + ".");
+  }
   if (!(options.gapTolerance > 0)) return invalid("gapTolerance: expected a number > 0; received " + std::to_string(options.gapTolerance) + ".");
   if (options.fold.empty()) {
     if (!(options.lambda > 0) || std::isinf(options.lambda)) {
@@ -199,7 +202,7 @@ Status openDesign(const MaskView& masks, const FitOptions& options, int64_t numT
 }
 
 DesignInfo describeDesign(const LassoDesign& design) {
-  const int entryBytes = (design.numFolds() > 0 ? design.withoutFold(0) : design.all()).table.entryBytes;
+  const int entryBytes = std::max(design.numFolds() > 0 ? design.withoutFold(0).table.entryBytes : 0, design.all().table.entryBytes);
   DesignInfo info;
   info.numModels = design.numModels();
   info.isa = isaName(design.isa());
@@ -211,17 +214,54 @@ DesignInfo describeDesign(const LassoDesign& design) {
   return info;
 }
 
-Status fitDatamodels(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const TaskControl& control,
-                     std::vector<TargetFit>& fits) {
+namespace {
+
+Status run(Shared& shared) {
+  const int64_t chunks = (shared.targets.numTargets + kChunk - 1) / kChunk;
+  const int64_t threads = std::min<int64_t>(shared.options.threads > 0 ? shared.options.threads : allowedThreads(), chunks);
+  parallelFor(threads, static_cast<int>(threads), [&](int64_t, int) { Worker(shared).run(); });
+  return shared.control.aborted() ? Status::error("LETHE_TASK_ABORTED", "the fit was stopped before it was complete.") : Status::success();
+}
+
+}  // namespace
+
+Status checkTargets(const TargetView& targets, const FitOptions& options) {
   if (targets.rowStride < targets.numTargets) return invalid("targets: expected a row stride of at least the number of targets.");
   if (targets.targetsPerWeight < 1) return invalid("targetsPerWeight: expected an integer >= 1.");
-  fits.assign(targets.numTargets, TargetFit{});
-  Shared shared{design, targets, options, control, fits};
-  const int64_t chunks = (targets.numTargets + kChunk - 1) / kChunk;
-  const int64_t threads = std::min<int64_t>(options.threads > 0 ? options.threads : allowedThreads(), chunks);
-  parallelFor(threads, static_cast<int>(threads), [&](int64_t, int) { Worker(shared).run(); });
-  if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "the fit was stopped before it was complete.");
+  if (options.pooled && !targets.lambdaRatio) return invalid("lambdaRatio: expected one a target, since lambda is chosen for many together.");
+  for (int64_t t = 0; t < targets.numTargets; ++t) {
+    const double ratio = targets.lambdaRatio ? targets.lambdaRatio[t] : 1, relaxation = targets.relaxation ? targets.relaxation[t] : 0;
+    if (!(ratio > 0) || std::isinf(ratio)) return invalid("lambdaRatio: expected finite numbers > 0; received " + std::to_string(ratio) + ".");
+    if (!(relaxation >= 0 && relaxation <= 1)) return invalid("relaxation: expected numbers from 0 to 1; received " + std::to_string(relaxation) + ".");
+  }
   return Status::success();
+}
+
+Status fitDatamodels(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const TaskControl& control,
+                     std::vector<TargetFit>& fits) {
+  const Status status = checkTargets(targets, options);
+  if (!status.ok()) return status;
+  fits.assign(targets.numTargets, TargetFit{});
+  Shared shared{design, targets, options, control, &fits, nullptr, nullptr};
+  return run(shared);
+}
+
+Status scorePaths(const LassoDesign& design, const TargetView& targets, const FitOptions& options, const std::vector<double>& relaxations,
+                  const TaskControl& control, std::vector<PathScore>& scores) {
+  if (design.numFolds() != 1) return invalid("fold: expected one set of held-out models to score paths on.");
+  if (!options.lambdas.empty()) return invalid("lambdas: expected none; scores are of shares of lambda_max.");
+  for (double relaxation : relaxations) {
+    if (!(relaxation >= 0 && relaxation <= 1)) return invalid("relaxations: expected numbers from 0 to 1; received " + std::to_string(relaxation) + ".");
+  }
+  TargetView unchosen = targets;
+  unchosen.lambdaRatio = unchosen.relaxation = nullptr;
+  FitOptions each = options;
+  each.pooled = false;
+  const Status status = checkTargets(unchosen, each);
+  if (!status.ok()) return status;
+  scores.assign(targets.numTargets, PathScore{});
+  Shared shared{design, unchosen, each, control, nullptr, &relaxations, &scores};
+  return run(shared);
 }
 
 }  // namespace lethe

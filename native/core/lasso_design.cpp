@@ -38,7 +38,7 @@ HugeBytes allocateHuge(int64_t bytes) {
 }  // namespace
 
 LassoDesign::LassoDesign(const MaskView& masks, const FitOptions& options, Isa isa)
-    : isa_(isa), kernels_(lassoKernels(isa)), refit_(options.refit || options.fold.empty()), numModels_(masks.numModels) {
+    : isa_(isa), kernels_(lassoKernels(isa)), refit_(options.refit || options.fold.empty() || options.pooled), pooled_(options.pooled), numModels_(masks.numModels) {
   orderRows(masks, options.fold);
   packColumns(masks);
   all_.rowWeight.resize(columns_.rows);
@@ -157,7 +157,8 @@ RowSubset LassoDesign::weighted(const RowSubset& subset, const uint8_t* weights,
 void LassoDesign::fillTables(int64_t bytes, int threads, const TaskControl& control) {
   const int64_t n = columns_.columns;
   std::vector<RowSubset*> wanted;
-  for (RowSubset& subset : folds_) wanted.push_back(&subset);
+  // the paths of a few targets do not pay for a table of theirs
+  for (RowSubset& subset : folds_) if (!pooled_) wanted.push_back(&subset);
   if (refit_) wanted.push_back(&all_);
   for (RowSubset* subset : wanted) {
     if (n * n > bytes || control.aborted()) return;

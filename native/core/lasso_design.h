@@ -75,7 +75,7 @@ class LassoDesign {
 
   Isa isa_;
   const LassoKernels& kernels_;
-  bool refit_;
+  bool refit_, pooled_;
   int64_t numModels_;
   BitColumns columns_;
   std::vector<uint64_t> bits_, blocks_;

@@ -23,10 +23,12 @@ constexpr int64_t kPatience = 5;  // the path ends when the best held-out error 
 constexpr double kPreciseGap = 1e-5;  // gaps below it need correlations and gradients in double
 constexpr int64_t kFinalRounds = 100, kFloatRounds = 6;
 constexpr int64_t kPathSweeps = 200, kFinalSweeps = 1000;
+constexpr double kCrowded = 0.25;  // a scored path ends where this share of the number of models has weights: noise, and most of the time
 
 class LassoSolver final : public TargetSolver {
  public:
-  LassoSolver(const LassoDesign& design, const FitOptions& options) : TargetSolver(design, options), set_(design) {}
+  LassoSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored)
+      : TargetSolver(design, options, scored), set_(design) {}
 
   Pass advance(double largest, const TaskControl& control) override {
     if (phase_ == Phase::final) return certify(largest, control);
@@ -53,8 +55,6 @@ class LassoSolver final : public TargetSolver {
  private:
   enum class Phase { path, final };
 
-  bool selecting() const { return !options_.fold.empty(); }
-
   // The path without the next fold, or the end of all paths.
   Pass nextFold() {
     phase_ = Phase::path;
@@ -66,6 +66,7 @@ class LassoSolver final : public TargetSolver {
       setResidual(solution_);
       return Pass::exact;
     }
+    if (scoring()) return Pass::none;
     if (selecting()) return endPaths();
     useRows(rows(-1));
     set_.reset(subset(), false);
@@ -77,7 +78,7 @@ class LassoSolver final : public TargetSolver {
   Pass beginPath(double largest, const TaskControl& control) {
     grid_.clear();
     if (!selecting()) {
-      grid_.push_back(options_.lambda / scale_);
+      grid_.push_back(lambdaRatio_ > 0 ? lambdaRatio_ * largest : options_.lambda / scale_);
       if (grid_[0] >= largest * kAtMaximum) return beginFinal(grid_[0], solution_);
     } else if (lambdas_.empty()) {
       grid_ = lambdaGrid(largest);
@@ -92,6 +93,7 @@ class LassoSolver final : public TargetSolver {
     covered_ = best_ = 0;
     bestError_ = HUGE_VAL;
     bestSolution_.clear();
+    if (scoring()) beginScores(size());
     if (selecting()) {
       heldOutErrors(solution_, heldOut_);
       while (covered_ < size() && (covered_ == 0 || grid_[covered_] >= largest)) record(covered_++, square(heldOut_, heldOut_), 0.0);
@@ -134,8 +136,9 @@ class LassoSolver final : public TargetSolver {
     if (selecting()) {
       std::swap(previousHeldOut_, heldOut_);
       heldOutErrors(solution_, heldOut_);
+      if (scoring()) scoreStep();
       recordStep();
-      if (covered_ == size() || risen() || control.aborted()) return endPath(covered_);
+      if (covered_ == size() || (scoring() ? crowded() : risen()) || control.aborted()) return endPath(covered_);
     } else if (at_ <= grid_.back()) {
       return beginFinal(at_, solution_);
     }
@@ -174,7 +177,27 @@ class LassoSolver final : public TargetSolver {
     }
   }
 
+  // The same for scores, with least squares on the support beside it.
+  void scoreStep() {
+    std::vector<int32_t> positions;
+    std::vector<double> gradient, change;
+    for (int64_t p = 0; p < set_.size(); ++p) {
+      if (set_.weight(p) == 0) continue;
+      positions.push_back(static_cast<int32_t>(p));
+      gradient.push_back(static_cast<double>(set_.gradient(p)));
+    }
+    set_.solveLeastSquares(positions, gradient, change);
+    SparseWeights refitted = solution_;
+    for (size_t k = 0; k < change.size(); ++k) refitted.weights[k] += change[k];
+    heldOutErrors(refitted, refittedHeldOut_);
+    scorer_.add(heldOut_, refittedHeldOut_);
+  }
+
+  // Far beyond the support that a target's models can tell from noise.
+  bool crowded() const { return static_cast<double>(solution_.size()) > kCrowded * count(); }
+
   void record(int64_t k, double error, double shareOfPrevious) {
+    if (scoring()) return scorer_.record(k, shareOfPrevious);
     errors_[k] += error * scale_ * scale_;
     if (!(error < bestError_)) return;
     best_ = k;
@@ -249,7 +272,7 @@ class LassoSolver final : public TargetSolver {
     // a warm start that happens to pass is still solved once, so that zeros are exact
     const bool solved = round_ > 0 || largest * kAtMaximum <= lambda_ * count();
     if ((gap <= options_.gapTolerance && solved) || round_ == kFinalRounds || control.aborted()) {
-      finish(gap <= options_.gapTolerance ? FitStatus::converged : FitStatus::unconverged, lambda_, gap, solution_);
+      conclude(gap <= options_.gapTolerance ? FitStatus::converged : FitStatus::unconverged, lambda_, gap, solution_, set_);
       return Pass::none;
     }
     const int64_t before = set_.size();
@@ -277,15 +300,15 @@ class LassoSolver final : public TargetSolver {
   double bestError_ = 0;
   double before_ = 0, at_ = 0, next_ = 0;          // lambda of the previous solution, the present one, the next
   SparseWeights previous_, solution_, bestSolution_;  // bestSolution_ may list a column twice: shares of two solutions
-  std::vector<float> previousHeldOut_, heldOut_;
+  std::vector<float> previousHeldOut_, heldOut_, refittedHeldOut_;
   double lambda_ = 0, tighten_ = 1;  // of the final fit
   int64_t round_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<TargetSolver> makeLassoSolver(const LassoDesign& design, const FitOptions& options) {
-  return std::make_unique<LassoSolver>(design, options);
+std::unique_ptr<TargetSolver> makeLassoSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) {
+  return std::make_unique<LassoSolver>(design, options, scored);
 }
 
 }  // namespace lethe

@@ -7,20 +7,39 @@
 
 namespace lethe {
 
-TargetSolver::TargetSolver(const LassoDesign& design, const FitOptions& options)
-    : design_(design), kernels_(design.kernels()), options_(options), correlation_(design.columns().columns) {
+TargetInput inputOf(const TargetView& targets, const FitOptions& options, int64_t t, const float* column) {
+  TargetInput input;
+  input.column = column;
+  input.weightStride = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
+  if (targets.rowWeights) input.rowWeights = targets.rowWeights + t / targets.targetsPerWeight;
+  if (targets.lambdaRatio) input.lambdaRatio = targets.lambdaRatio[t];
+  input.relaxation = targets.relaxation ? targets.relaxation[t] : options.relaxation;
+  return input;
+}
+
+std::unique_ptr<TargetSolver> makeSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) {
+  return options.estimator == Estimator::lasso ? makeLassoSolver(design, options, scored) : makeMarginalSolver(design, options, scored);
+}
+
+TargetSolver::TargetSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored)
+    : design_(design), kernels_(design.kernels()), options_(options), scored_(scored), correlation_(design.columns().columns) {
   for (std::vector<double>* values : {&raw_, &target_, &rest_, &residual_}) values->resize(design.columns().rows);
   for (std::vector<float>* values : {&targetFloat_, &restFloat_}) values->resize(design.columns().rows);
 }
 
 Pass TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { return Pass::none; }
 
-Pass TargetSolver::begin(const float* column, const uint8_t* rowWeights, int64_t weightStride) {
+Pass TargetSolver::begin(const TargetInput& input) {
   fit_ = TargetFit{};
+  scorer_.score() = PathScore{};
+  lambdaRatio_ = input.lambdaRatio;
+  relaxation_ = input.relaxation;
   own_.clear();
-  if (rowWeights) {
-    own_.push_back(design_.weighted(design_.all(), rowWeights, weightStride));
-    for (int64_t k = 0; k < design_.numFolds(); ++k) own_.push_back(design_.weighted(design_.withoutFold(k), rowWeights, weightStride));
+  if (input.rowWeights) {
+    own_.push_back(design_.weighted(design_.all(), input.rowWeights, input.weightStride));
+    for (int64_t k = 0; k < design_.numFolds() && (selecting() || scoring()); ++k) {
+      own_.push_back(design_.weighted(design_.withoutFold(k), input.rowWeights, input.weightStride));
+    }
   }
   const std::vector<int32_t>& models = design_.modelOfRow();
   const std::vector<float>& weights = rows(-1).rowWeight;
@@ -29,7 +48,7 @@ Pass TargetSolver::begin(const float* column, const uint8_t* rowWeights, int64_t
   for (size_t row = 0; row < models.size(); ++row) {
     raw_[row] = 0;
     if (weights[row] == 0) continue;
-    const float value = column[models[row]];
+    const float value = input.column[models[row]];
     if (!any) first = value;
     any = true;
     raw_[row] = static_cast<double>(value);
@@ -46,7 +65,7 @@ Pass TargetSolver::begin(const float* column, const uint8_t* rowWeights, int64_t
   if (constant) {
     fit_.status = FitStatus::constant;
     fit_.bias = first;
-    fit_.lambda = options_.fold.empty() ? options_.lambda : 0;
+    fit_.lambda = options_.fold.empty() && lambdaRatio_ == 0 ? options_.lambda : 0;
     return Pass::none;
   }
   return start();
@@ -55,6 +74,10 @@ Pass TargetSolver::begin(const float* column, const uint8_t* rowWeights, int64_t
 const RowSubset& TargetSolver::rows(int64_t fold) {
   if (!own_.empty()) return own_[fold + 1];
   return fold < 0 ? design_.all() : design_.withoutFold(fold);
+}
+
+void TargetSolver::takeRows(const float* values) {
+  for (size_t row = 0; row < raw_.size(); ++row) raw_[row] = static_cast<double>(values[row]);
 }
 
 double TargetSolver::weightedMean(const std::vector<double>& values) const {
@@ -118,6 +141,13 @@ void TargetSolver::setScreenResidual(const SparseWeights& solution, double floor
   weighResidual(restFloat_);
   screenFloor_ = floor;
   screenBound_ = bound;
+}
+
+void TargetSolver::beginScores(int64_t lambdas) {
+  std::vector<float> rootWeight, errors;
+  for (int64_t i = subset_->heldFrom; i < subset_->heldTo; ++i) rootWeight.push_back(std::sqrt(rows(-1).rowWeight[i]));
+  heldOutErrors(SparseWeights{}, errors);
+  scorer_.begin(lambdas, *scored_, rootWeight, errors);
 }
 
 void TargetSolver::heldOutErrors(const SparseWeights& solution, std::vector<float>& errors) {

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/lasso_design.h"
+#include "core/lasso_scorer.h"
+#include "core/lasso_working_set.h"
 #include "lethe/lasso.h"
 #include "lethe/task.h"
 
@@ -34,14 +36,29 @@ struct SparseWeights {
   }
 };
 
+// One target of a fit. rowWeights: (numModels, weightStride) how often model i counts at [i * weightStride], or null.
+struct TargetInput {
+  const float* column = nullptr;  // (numModels)
+  const uint8_t* rowWeights = nullptr;
+  int64_t weightStride = 0;
+  double lambdaRatio = 0;  // 0: the options say how lambda is found
+  double relaxation = 0;
+};
+
+// LETHE_ARGUMENT_INVALID where the view says what cannot be.
+Status checkTargets(const TargetView& targets, const FitOptions& options);
+
+// column: (numModels) the values of target t.
+TargetInput inputOf(const TargetView& targets, const FitOptions& options, int64_t t, const float* column);
+
 class TargetSolver {
  public:
-  TargetSolver(const LassoDesign& design, const FitOptions& options);
+  // scored: relaxations of which a path only keeps scores (scorePaths), or null: it is a fit. All three outlive this.
+  TargetSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored);
   virtual ~TargetSolver() = default;
 
-  // column: (numModels) the target of each model; rowWeights: (numModels, weightStride) how often model i counts at [i * weightStride], or
-  // null. Pass::none: nothing to fit (constant or non-finite target).
-  Pass begin(const float* column, const uint8_t* rowWeights, int64_t weightStride);
+  // Pass::none: nothing to fit (constant or non-finite target).
+  Pass begin(const TargetInput& input);
   // After an exact pass; largest: max over columns of |correlation| / factor.
   virtual Pass advance(double largest, const TaskControl& control) = 0;
   // After a screening pass, with the columns it found.
@@ -55,10 +72,15 @@ class TargetSolver {
   std::vector<double>& correlation() { return correlation_; }  // (columns) written by the driver in an exact pass
   const float* factor() const { return factor_.empty() ? nullptr : factor_.data(); }  // (columns) penalty of a column, or null: 1
   TargetFit& fit() { return fit_; }
+  PathScore& score() { return scorer_.score(); }
 
  protected:
   virtual Pass start() = 0;
 
+  bool selecting() const { return !options_.fold.empty() && lambdaRatio_ == 0; }
+  bool scoring() const { return scored_ != nullptr; }
+  // values: (rows) of a target that is not begun here.
+  void takeRows(const float* values);
   // The models of fold k's complement, or all (k < 0), with the row weights of this target.
   const RowSubset& rows(int64_t fold);
   // Standardises the target on these models: inside a solver y has mean 0 and mean square 1. False: it is constant there.
@@ -67,11 +89,17 @@ class TargetSolver {
   void setResidual(const SparseWeights& solution);
   // The same by floats: for screening.
   void setScreenResidual(const SparseWeights& solution, double floor, double bound);
+  // Begins the scores of a path over so many lambdas.
+  void beginScores(int64_t lambdas);
   // Errors on the held-out models, each times the root of its row weight, in units of the fitted models' deviation.
   void heldOutErrors(const SparseWeights& solution, std::vector<float>& errors);
   // Relative duality gap at the residual; largest = max |x_j^T r| / factor_j, penalised = sum of factor_j |w_j|.
   double relativeGap(double largest, double lambda, double penalised) const;
   double penalised(const SparseWeights& solution) const;
+  // Least squares on the support of `solution`, which becomes it; `set` holds the support, complete. Returns its relative gap.
+  double refitSupport(WorkingSet& set, SparseWeights& solution);
+  // The end of a Lasso, solved to `gap`: relaxed, if that is wanted, and written.
+  void conclude(FitStatus status, double lambda, double gap, const SparseWeights& solution, WorkingSet& set);
   // Writes the result in the unit of the target; lambda and weights are given in the standardised unit.
   void finish(FitStatus status, double lambda, double gap, const SparseWeights& solution);
   // The lambdas to choose from, largest first, in the standardised unit.
@@ -82,14 +110,18 @@ class TargetSolver {
   const LassoDesign& design_;
   const LassoKernels& kernels_;
   const FitOptions& options_;
+  double lambdaRatio_ = 0, relaxation_ = 0;  // of this target
+  PathScorer scorer_;
   double mean_ = 0, scale_ = 1;  // of the target on the subset
   bool precise_ = false;
 
  private:
   double weightedMean(const std::vector<double>& values) const;
+  void correlateSupport(const std::vector<int32_t>& columns, std::vector<double>& gradient) const;
   template <typename Real>
   void weighResidual(const std::vector<Real>& unweighted);
 
+  const std::vector<double>* scored_;
   const RowSubset* subset_ = nullptr;
   std::vector<RowSubset> own_;  // of this target's row weights: all models, then without each fold
   std::vector<double> raw_, target_, rest_, residual_;  // (rows): as given, standardised on the subset, what a solution leaves
@@ -99,7 +131,9 @@ class TargetSolver {
   TargetFit fit_;
 };
 
-std::unique_ptr<TargetSolver> makeLassoSolver(const LassoDesign& design, const FitOptions& options);
-std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const FitOptions& options);
+std::unique_ptr<TargetSolver> makeLassoSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored);
+std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored);
+// Of the estimator that the options name.
+std::unique_ptr<TargetSolver> makeSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored = nullptr);
 
 }  // namespace lethe

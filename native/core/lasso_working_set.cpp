@@ -8,6 +8,15 @@ namespace lethe {
 
 namespace {
 
+constexpr double kLeastSquaresResidual = 1e-5;
+constexpr int64_t kLeastSquaresSteps = 200;
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
 // gram[p, q] = gram[q, p] for p < from <= q < to.
 void mirror(int16_t* gram, int64_t stride, int64_t from, int64_t to) {
   for (int64_t p = 0; p < from; ++p) {
@@ -226,6 +235,42 @@ bool WorkingSet::solve(double scale, const float* factor, double tolerance, int6
     }
   }
   return false;
+}
+
+// product = H x on the members at `positions`
+void WorkingSet::multiply(const std::vector<int32_t>& positions, const std::vector<double>& x, std::vector<double>& product) {
+  std::fill(weightFloat_.begin(), weightFloat_.end(), 0.0f);
+  for (size_t k = 0; k < positions.size(); ++k) weightFloat_[positions[k]] = static_cast<float>(x[k]);
+  if (wide_) kernels_.products16(view<int16_t>(), 0, size(), weightFloat_.data(), products_.data());
+  else kernels_.products8(view<int8_t>(), 0, size(), weightFloat_.data(), products_.data());
+  for (size_t k = 0; k < positions.size(); ++k) product[k] = static_cast<double>(products_[positions[k]]);
+}
+
+void WorkingSet::solveLeastSquares(const std::vector<int32_t>& positions, const std::vector<double>& rhs, std::vector<double>& x) {
+  const size_t count = positions.size();
+  std::vector<double> rest = rhs, scaled(count), direction(count), product(count);
+  const auto precondition = [&] {
+    for (size_t k = 0; k < count; ++k) scaled[k] = rest[k] * static_cast<double>(inverse_[positions[k]]);
+  };
+  x.assign(count, 0.0);
+  precondition();
+  direction = scaled;
+  double slope = dot(rest, scaled);
+  const double enough = slope * kLeastSquaresResidual * kLeastSquaresResidual;
+  for (int64_t step = 0; step < kLeastSquaresSteps && slope > enough; ++step) {
+    multiply(positions, direction, product);
+    const double curvature = dot(direction, product);
+    if (!(curvature > 0)) return;  // rounding noise in a null space
+    const double length = slope / curvature;
+    for (size_t k = 0; k < count; ++k) {
+      x[k] += length * direction[k];
+      rest[k] -= length * product[k];
+    }
+    precondition();
+    const double before = slope;
+    slope = dot(rest, scaled);
+    for (size_t k = 0; k < count; ++k) direction[k] = scaled[k] + slope / before * direction[k];
+  }
 }
 
 double WorkingSet::sweep(const std::vector<int32_t>& positions) {

@@ -40,6 +40,13 @@ class WorkingSet {
   // (factor null: 1). False when sweeps ran out or the task was aborted.
   bool solve(double scale, const float* factor, double tolerance, int64_t maxSweeps, const TaskControl& control);
 
+  // Least squares on some members: solves H x = rhs there by conjugate gradients, preconditioned by the diagonal of H, until the residual
+  // is 1e-5 of rhs. positions, rhs, x: same length. Products are in float: repeat with what is left of rhs for more digits.
+  // Where H is singular (columns that are alike) x is what conjugate gradients from zero give: the same for equal columns.
+  void solveLeastSquares(const std::vector<int32_t>& positions, const std::vector<double>& rhs, std::vector<double>& x);
+  int32_t positionOf(int32_t column) const { return position_[column]; }
+  float gradient(int64_t position) const { return gradient_[position]; }
+
   int64_t size() const { return static_cast<int64_t>(columns_.size()); }
   const std::vector<int32_t>& columns() const { return columns_; }  // (size) in order of entry
   double weight(int64_t position) const { return weight_[position]; }
@@ -55,6 +62,7 @@ class WorkingSet {
   template <typename Entry>
   void moveGradient(int64_t position, double change);
   double sweep(const std::vector<int32_t>& positions);
+  void multiply(const std::vector<int32_t>& positions, const std::vector<double>& x, std::vector<double>& product);
   void grow(int64_t count);
   void listActive();
 

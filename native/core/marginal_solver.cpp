@@ -19,7 +19,8 @@ class MarginalSolver final : public TargetSolver {
 
   Pass advance(double largest, const TaskControl& control) override {
     if (final_) {
-      if (lambda_ == HUGE_VAL) lambda_ = largest / count() * scale_;
+      if (lambdaRatio_ > 0) lambda_ = lambdaRatio_ * largest / count() * scale_;
+      else if (lambda_ == HUGE_VAL) lambda_ = largest / count() * scale_;
       return finishAt(lambda_ / scale_);
     }
     search(largest / count(), control);
@@ -37,12 +38,13 @@ class MarginalSolver final : public TargetSolver {
 
  private:
   Pass nextFold() {
-    while (++fold_ < design_.numFolds()) {
+    while (selecting() && ++fold_ < design_.numFolds()) {
       if (!useRows(rows(fold_))) continue;
       setResidual(SparseWeights{});
       return Pass::exact;
     }
-    if (options_.fold.empty()) {
+    if (scoring()) return Pass::none;
+    if (!selecting()) {
       lambda_ = options_.lambda;
     } else if (lambdas_.empty()) {
       lambda_ = HUGE_VAL;  // spread only among the held-out models: zero at lambda_max of all
@@ -81,6 +83,7 @@ class MarginalSolver final : public TargetSolver {
       errors_.assign(lambdas_.size(), 0.0);
       reached_ = static_cast<int64_t>(lambdas_.size());
     }
+    if (scoring()) return scorePath(control);
     double bestError = HUGE_VAL;
     int64_t best = 0, k = 0;
     while (k < reached_ && !control.aborted()) {
@@ -100,6 +103,17 @@ class MarginalSolver final : public TargetSolver {
     reached_ = std::min(reached_, std::max<int64_t>(k, 1));
   }
 
+  // There is no support to fit again on: all relaxations are the same.
+  void scorePath(const TaskControl& control) {
+    beginScores(static_cast<int64_t>(lambdas_.size()));
+    for (size_t k = 0; k < lambdas_.size() && !control.aborted(); ++k) {
+      threshold(lambdas_[k] / scale_);
+      heldOutErrors(solution_, heldOut_);
+      scorer_.add(heldOut_, heldOut_);
+      scorer_.record(static_cast<int64_t>(k), 0);
+    }
+  }
+
   bool final_ = false;
   int64_t fold_ = -1, reached_ = 0;
   double lambda_ = 0;  // in the unit of the target
@@ -110,8 +124,8 @@ class MarginalSolver final : public TargetSolver {
 
 }  // namespace
 
-std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const FitOptions& options) {
-  return std::make_unique<MarginalSolver>(design, options);
+std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) {
+  return std::make_unique<MarginalSolver>(design, options, scored);
 }
 
 }  // namespace lethe

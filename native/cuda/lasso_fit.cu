@@ -2,6 +2,7 @@
 #include <memory>
 #include <mutex>
 
+#include "core/lasso_target.h"
 #include "cuda/lasso_workers.h"
 #include "cuda/over_devices.h"
 
@@ -24,10 +25,8 @@ class Fit final : public GpuFit {
   }
 
   Status fit(const TargetView& targets, const TaskControl& control, std::vector<TargetFit>& fits) override {
-    if (targets.rowStride < targets.numTargets) {
-      return Status::error("LETHE_ARGUMENT_INVALID", "targets: expected a row stride of at least the number of targets.");
-    }
-    if (targets.targetsPerWeight < 1) return Status::error("LETHE_ARGUMENT_INVALID", "targetsPerWeight: expected an integer >= 1.");
+    Status status = checkTargets(targets, options_);
+    if (!status.ok()) return status;
     const std::lock_guard<std::mutex> one(busy_);  // a fit may take all the memory that is allowed
     fits.assign(static_cast<size_t>(targets.numTargets), TargetFit{});
     Shared shared{*design_, targets, options_, control, fits};
@@ -35,7 +34,7 @@ class Fit final : public GpuFit {
     shared.threads = static_cast<int>(std::max<int64_t>(1, threads / static_cast<int64_t>(devices_.size())));
     const auto open = options_.estimator == Estimator::marginal || targets.rowWeights ? fitOnHost : fitOnDevice;
     std::vector<std::unique_ptr<DeviceFit>> parts(devices_.size());
-    Status status = onDevices(devices_, [&](size_t k) { parts[k] = open(shared, *uploaded_[k], devices_[k]); }, [] {});
+    status = onDevices(devices_, [&](size_t k) { parts[k] = open(shared, *uploaded_[k], devices_[k]); }, [] {});
     if (!status.ok()) return status;
     std::vector<int> workers;  // the device of each
     std::vector<DeviceFit*> partOf;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 
+#include "core/lasso_refit.h"
 #include "cuda/lasso_memory.h"
 #include "cuda/lasso_path.h"
 #include "cuda/lasso_workers.h"
@@ -61,7 +62,7 @@ class Worker {
           break;
         }
         while (flights_[slot].target >= 0) ++slot;
-        flights_[slot] = Flight{target, serial_++, offset, capacity, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets())};
+        flights_[slot] = Flight{target, serial_++, offset, capacity, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets(), ratioOf(target))};
         const int64_t rows = design_.view().rows();
         upload(slots_.view().raw + static_cast<int64_t>(slot) * rows, columns_.data() + static_cast<int64_t>(k) * rows, rows * 4);
         ++live_;
@@ -97,6 +98,8 @@ class Worker {
     });
   }
 
+  double ratioOf(int64_t target) const { return shared_.targets.lambdaRatio ? shared_.targets.lambdaRatio[target] : 0.0; }
+
   // column: (rows). False: there is nothing to fit, and the result is written.
   bool isToFit(int64_t target, const float* column) {
     const std::vector<int32_t>& models = shared_.design.modelOfRow();
@@ -119,7 +122,7 @@ class Worker {
     } else {
       fit.status = FitStatus::constant;
       fit.bias = first;
-      fit.lambda = shared_.options.fold.empty() ? shared_.options.lambda : 0;
+      fit.lambda = shared_.options.fold.empty() && ratioOf(target) == 0 ? shared_.options.lambda : 0;
     }
     shared_.finishedOne();
     return false;
@@ -273,26 +276,14 @@ class Worker {
   // weights, columns: (members) in the unit of the path.
   void writeFit(const Flight& flight, const std::vector<double>& weights, const std::vector<int32_t>& columns) {
     const TargetPath& path = *flight.path;
-    std::vector<size_t> order;
-    for (size_t p = 0; p < weights.size(); ++p) {
-      if (weights[p] != 0) order.push_back(p);
-    }
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return columns[a] < columns[b]; });
-    const RowSubset& subset = path.subset() < shared_.design.numFolds() ? shared_.design.withoutFold(path.subset()) : shared_.design.all();
-    TargetFit fit;
-    fit.status = path.status();
-    fit.lambda = path.lambda();
-    fit.gap = path.gap();
-    double bias = path.mean();
-    for (size_t p : order) {
-      const float weight = static_cast<float>(weights[p] * path.scale());
-      if (weight == 0) continue;
-      fit.indices.push_back(columns[p]);
-      fit.weights.push_back(weight);
-      bias -= static_cast<double>(weight) * subset.seen[static_cast<size_t>(columns[p])] / static_cast<double>(subset.count);
-    }
-    fit.bias = static_cast<float>(bias);
-    shared_.fits[static_cast<size_t>(flight.target)] = std::move(fit);
+    const LassoDesign& design = shared_.design;
+    LassoResult lasso{path.status(), path.lambda(), path.gap(), {}};
+    for (size_t p = 0; p < weights.size(); ++p) lasso.weights.push(columns[p], weights[p] * path.scale());
+    std::vector<float> values(static_cast<size_t>(design_.view().rows()));
+    shared_.readColumns({flight.target, flight.target + 1}, design.modelOfRow(), design_.view().rows(), values.data());
+    const double relaxation = inputOf(shared_.targets, shared_.options, flight.target, nullptr).relaxation;
+    const RowSubset& models = path.subset() < design.numFolds() ? design.withoutFold(path.subset()) : design.all();
+    shared_.fits[static_cast<size_t>(flight.target)] = SolvedElsewhere(design, shared_.options).conclude(values.data(), relaxation, models, lasso);
   }
 
   Shared& shared_;

@@ -71,15 +71,9 @@ class Fit final : public DeviceFit {
   }
 
   void begin(Flight& flight, int64_t target, const float* values) {
-    const TargetView& targets = shared_.targets;
-    const int64_t stride = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
-    const uint8_t* weights = targets.rowWeights ? targets.rowWeights + target / targets.targetsPerWeight : nullptr;
-    if (!flight.solver) {
-      const auto make = shared_.options.estimator == Estimator::marginal ? makeMarginalSolver : makeLassoSolver;
-      flight.solver = make(shared_.design, shared_.options);
-    }
+    if (!flight.solver) flight.solver = makeSolver(shared_.design, shared_.options);
     flight.target = target;
-    proceed(flight, flight.solver->begin(values, weights, stride));
+    proceed(flight, flight.solver->begin(inputOf(shared_.targets, shared_.options, target, values)));
   }
 
   void proceed(Flight& flight, Pass wants) {

@@ -16,7 +16,10 @@ constexpr int32_t kPathSweeps = 200, kFinalSweeps = 1000;
 
 }  // namespace
 
-TargetPath::TargetPath(const FitOptions& options, const std::vector<Subset>& subsets) : options_(options), subsets_(subsets) { nextFold(); }
+TargetPath::TargetPath(const FitOptions& options, const std::vector<Subset>& subsets, double lambdaRatio)
+    : options_(options), subsets_(subsets), lambdaRatio_(lambdaRatio) {
+  nextFold();
+}
 
 void TargetPath::useSubset(int32_t subset) {
   command_.subset = subset;
@@ -57,7 +60,6 @@ TargetPath::Next TargetPath::correlated(const Outcome& outcome) {
     nextFold();
     return Next::correlate;
   }
-  mean_ = outcome.mean;
   scale_ = outcome.scale;
   if (final_) return certify(outcome);
   if (fresh_) return beginPath(outcome);
@@ -81,10 +83,10 @@ TargetPath::Next TargetPath::beginPath(const Outcome& outcome) {
   const double largest = outcome.largest / count();
   grid_.clear();
   if (!selecting()) {
-    grid_.push_back(options_.lambda / scale_);
+    bestLambda_ = lambdaRatio_ > 0 ? lambdaRatio_ * largest * scale_ : options_.lambda;
+    grid_.push_back(bestLambda_ / scale_);
     if (grid_[0] >= largest * kAtMaximum) {
       final_ = true;
-      bestLambda_ = options_.lambda;
       return Next::correlate;
     }
   } else if (lambdas_.empty()) {
@@ -144,7 +146,6 @@ void TargetPath::stepped(const Outcome& outcome) {
   if (!selecting()) {
     if (at_ <= grid_.back()) {
       final_ = fresh_ = true;
-      bestLambda_ = options_.lambda;
     } else {
       chooseNext();
     }

@@ -18,8 +18,8 @@ class TargetPath {
  public:
   enum class Next { correlate, step, done };
 
-  // subsets: (folds + 1) of the design; both outlive this.
-  TargetPath(const FitOptions& options, const std::vector<Subset>& subsets);
+  // subsets: (folds + 1) of the design; both outlive this. lambdaRatio: lambda as a share of lambda_max; 0: the options say how it is found.
+  TargetPath(const FitOptions& options, const std::vector<Subset>& subsets, double lambdaRatio);
 
   // Of the next residual, or after correlated() gave Next::step of the step. Slot, lane, set and capacity are the caller's.
   Command& command() { return command_; }
@@ -35,12 +35,11 @@ class TargetPath {
   FitStatus status() const { return status_; }
   double lambda() const { return lambda_ * scale_; }
   double gap() const { return gap_; }
-  double mean() const { return mean_; }
   double scale() const { return scale_; }
   int32_t subset() const { return command_.subset; }
 
  private:
-  bool selecting() const { return !options_.fold.empty(); }
+  bool selecting() const { return !options_.fold.empty() && lambdaRatio_ == 0; }
   int32_t folds() const { return static_cast<int32_t>(subsets_.size()) - 1; }
   int64_t size() const { return static_cast<int64_t>(grid_.size()); }
   double count() const { return command_.count; }
@@ -56,10 +55,11 @@ class TargetPath {
 
   const FitOptions& options_;
   const std::vector<Subset>& subsets_;
+  const double lambdaRatio_;
   Command command_;
   bool final_ = false, fresh_ = true;  // fresh: the next correlations are those of all weights zero, or of a warm start
   int32_t fold_ = -1;
-  double mean_ = 0, scale_ = 1;
+  double scale_ = 1;
   std::vector<double> lambdas_, errors_, grid_;  // in the unit of the target; summed over the folds; in that of the present models
   int64_t reached_ = 0, covered_ = 0, best_ = 0;
   double bestError_ = 0, before_ = 0, at_ = 0, next_ = 0;
