@@ -263,17 +263,45 @@ export interface Datamodels {
   weights: Float32Array;
 }
 
-export const fitSelections = ['holdout', 'kfold', 'none'] as const;
+export const fitSelections = ['pooled', 'holdout', 'kfold', 'none'] as const;
 /** Folds of 'kfold' unless given. */
 export const defaultFolds = 5;
 export type FitSelection = (typeof fitSelections)[number];
+export const choiceCriteria = ['correlation', 'error'] as const;
+export type ChoiceCriterion = (typeof choiceCriteria)[number];
+
+/** Targets that share one penalty, e.g. the margins of train and those of validation points. */
+export interface TargetGroups {
+  names: readonly string[];
+  of: Uint8Array; // (numTargets) position in names
+}
+
+/** What was chosen on held-out models for the targets of a group. */
+export interface PenaltyChoice {
+  group: string;
+  /** lambda as a share of each target's lambda_max. */
+  lambdaRatio: number;
+  /** 0: the Lasso's weights, 1: those of least squares on its support. */
+  relaxation: number;
+  criterion: ChoiceCriterion;
+  /** Targets of the sample that it was chosen on; 0: none of the group had anything to fit. */
+  numSampled: number;
+  /** Means over the sample, on the held-out models: Pearson correlation, squared error as a share of that of zero weights. */
+  correlation: number;
+  error: number;
+}
 
 export interface FitOptions {
   estimator: 'lasso' | 'marginal';
   pathLength: number;
   lambdaMinRatio: number;
-  /** 'holdout': lambda per target by error on randomly held-out models; 'kfold': by error over `folds` such splits; 'none': needs `lambda`. */
+  /**
+   * 'pooled': one lambda / lambda_max and one relaxation for all targets of a group, by `criterion` on randomly held-out models;
+   * 'holdout': lambda per target by squared error on such models; 'kfold': by that over `folds` such splits; 'none': `lambda` or `lambdaRatio`.
+   */
   select: FitSelection;
+  /** With 'pooled'; absent: defaultCriterion. */
+  criterion?: ChoiceCriterion;
   holdoutFraction: number;
   /** With 'kfold'; absent: defaultFolds. */
   folds?: number;
@@ -281,7 +309,15 @@ export interface FitOptions {
   lambdas?: number[];
   /** Fit again at the chosen lambda on all models, so that the reported gap is on all data. 'kfold' always does. */
   refit: boolean;
+  /** One lambda for all targets. */
   lambda?: number;
+  /** One share of each target's lambda_max. */
+  lambdaRatio?: number;
+  /**
+   * The relaxed Lasso: weights are (1 - relaxation) times the Lasso's plus relaxation times those of least squares on its support.
+   * Absent: 'pooled' chooses it, others take 0.
+   */
+  relaxation?: number;
   /** Penalise weights in units of the standard deviations of their mask columns, instead of all alike. Absent: false. */
   standardise?: boolean;
   gapTolerance: number;

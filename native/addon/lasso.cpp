@@ -1,6 +1,8 @@
 #include "lethe/lasso.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "task.h"
 
@@ -67,7 +69,9 @@ FitOptions readOptions(const Napi::Object& from) {
   options.pathLength = countProperty(from, "pathLength");
   options.lambdaMinRatio = numberProperty(from, "lambdaMinRatio");
   options.refit = booleanProperty(from, "refit");
+  options.pooled = booleanProperty(from, "pooled");
   options.lambda = numberProperty(from, "lambda");
+  options.relaxation = numberProperty(from, "relaxation");
   options.standardise = booleanProperty(from, "standardise");
   options.gapTolerance = numberProperty(from, "gapTolerance");
   options.gramBytes = countProperty(from, "gramBytes");
@@ -122,23 +126,69 @@ Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
       [=](Napi::Env env) { return toHandle(env, session); });
 }
 
+TargetView readTargets(const Napi::Object& request, const Session& session, std::vector<Napi::Value>& pins) {
+  const int64_t models = describeDesign(*session.design).numModels;
+  TargetView targets;
+  targets.numTargets = targets.rowStride = countProperty(request, "numTargets");
+  const Napi::Value outputs = property(request, "outputs"), rowWeights = property(request, "rowWeights");
+  targets.values = floats(outputs, "outputs", static_cast<size_t>(models * targets.rowStride));
+  targets.targetsPerWeight = countProperty(request, "targetsPerRowWeight");
+  pins.push_back(outputs);
+  if (!rowWeights.IsUndefined() && targets.targetsPerWeight > 0) {
+    const int64_t columns = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
+    targets.rowWeights = bytes(rowWeights, "rowWeights", static_cast<size_t>(models * columns));
+    pins.push_back(rowWeights);
+  }
+  return targets;
+}
+
+// C++: scorePaths(design, targets, options, relaxations, control, scores)
+// TS:  scorePaths(request: NativeScoreRequest, onProgress?, abortFlag?): Promise<void>; on the CPU, also where the design is on a GPU
+Napi::Value scorePathsBinding(const Napi::CallbackInfo& info) {
+  const Napi::Object request = info[0].As<Napi::Object>();
+  const SessionPointer session = sessionOf(request);
+  std::vector<Napi::Value> pins;
+  const TargetView targets = readTargets(request, *session, pins);
+  const Napi::Value relaxations = property(request, "relaxations"), error = property(request, "error"), correlation = property(request, "correlation");
+  const size_t count = relaxations.IsTypedArray() ? relaxations.As<Napi::TypedArray>().ElementLength() : 0;
+  const double* given = doubles(relaxations, "relaxations", count);
+  const std::vector<double> chosen(given, given + count);
+  const size_t each = static_cast<size_t>(session->options.pathLength) * count, all = static_cast<size_t>(targets.numTargets) * each;
+  float* errors = floats(error, "error", all);
+  float* correlations = floats(correlation, "correlation", all);
+  pins.insert(pins.end(), {error, correlation});
+  auto scores = std::make_shared<std::vector<PathScore>>();
+  return runTask(
+      info.Env(), TaskOptions{info[1], info[2], pins},
+      [=](const TaskControl& control) {
+        const Status status = scorePaths(*session->design, targets, session->options, chosen, control, *scores);
+        const float nan = std::numeric_limits<float>::quiet_NaN();
+        for (size_t t = 0; t < scores->size(); ++t) {
+          PathScore& score = (*scores)[t];
+          score.error.resize(each, nan);  // a target without a path has none
+          score.correlation.resize(each, nan);
+          std::copy(score.error.begin(), score.error.end(), errors + t * each);
+          std::copy(score.correlation.begin(), score.correlation.end(), correlations + t * each);
+        }
+        return status;
+      },
+      [](Napi::Env env) { return env.Undefined(); });
+}
+
 // C++: fitDatamodels(design, targets, options, control, fits)
 // TS:  fitDatamodels(request: NativeFitRequest, onProgress?, abortFlag?): Promise<NativeFits>
 Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const Napi::Object request = info[0].As<Napi::Object>();
   const SessionPointer session = sessionOf(request);
-  const int64_t models = describeDesign(*session->design).numModels;
-  TargetView targets;
-  targets.numTargets = targets.rowStride = countProperty(request, "numTargets");
-  const Napi::Value outputs = property(request, "outputs"), rowWeights = property(request, "rowWeights");
-  targets.values = floats(outputs, "outputs", static_cast<size_t>(models * targets.rowStride));
-  targets.targetsPerWeight = countProperty(request, "targetsPerRowWeight");
-  std::vector<Napi::Value> pins{outputs};
-  if (!rowWeights.IsUndefined() && targets.targetsPerWeight > 0) {
-    const int64_t columns = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
-    targets.rowWeights = bytes(rowWeights, "rowWeights", static_cast<size_t>(models * columns));
-    pins.push_back(rowWeights);
+  std::vector<Napi::Value> pins;
+  TargetView targets = readTargets(request, *session, pins);
+  const size_t count = static_cast<size_t>(targets.numTargets);
+  const Napi::Value ratios = property(request, "lambdaRatio"), relaxations = property(request, "relaxation");
+  if (!ratios.IsUndefined()) targets.lambdaRatio = doubles(ratios, "lambdaRatio", count);
+  if (!relaxations.IsUndefined()) targets.relaxation = doubles(relaxations, "relaxation", count);
+  for (const Napi::Value& value : {ratios, relaxations}) {
+    if (!value.IsUndefined()) pins.push_back(value);
   }
   auto fits = std::make_shared<std::vector<TargetFit>>();
   return runTask(
@@ -154,6 +204,7 @@ Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
 
 void registerLasso(Napi::Env env, Napi::Object exports) {
   exports.Set("openDesign", Napi::Function::New(env, openDesignBinding, "openDesign"));
+  exports.Set("scorePaths", Napi::Function::New(env, scorePathsBinding, "scorePaths"));
   exports.Set("fitDatamodels", Napi::Function::New(env, fitDatamodelsBinding, "fitDatamodels"));
 }
 

@@ -18,6 +18,7 @@ class SolvedElsewhere final : public TargetSolver {
   // values: (rows) of the target, 0 in padding. models: those of the fit.
   TargetFit conclude(const float* values, double relaxation, const RowSubset& models, const LassoResult& lasso);
 
+  using TargetSolver::advance;
   Pass advance(double, const TaskControl&) override { return Pass::none; }
 
  private:

@@ -1,8 +1,8 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
 import { LetheError, requireRunning } from '../errors.js';
-import type { Datamodels, RunOptions } from '../types.js';
+import type { Datamodels, Progress, RunOptions } from '../types.js';
 import { checkOutputs } from './check.js';
-import type { Design, DesignBlock } from './design.js';
+import type { Design, DesignBlock, Penalties } from './design.js';
 import { toDatamodels } from './fit.js';
 
 /** Outputs of all models, readable by columns. */
@@ -34,6 +34,8 @@ export interface BlockedInput {
   rowWeights?: RowWeightBlocks;
   /** What to fit, in this order: planBlocks(). */
   blocks: Span[];
+  /** What was chosen for the targets of a span; absent: the design's options say it. */
+  penalties?: (span: Span) => Penalties;
 }
 
 export interface FittedBlock extends Span {
@@ -49,7 +51,7 @@ export interface FittedBlock extends Span {
  */
 export async function fitBlocks(
   design: Design,
-  { outputs, rowWeights, blocks }: BlockedInput,
+  { outputs, rowWeights, blocks, penalties }: BlockedInput,
   { onBlock, onProgress, signal, threads = 0 }: RunOptions & { onBlock: (block: FittedBlock) => Promise<void> },
 ): Promise<void> {
   const total = blocks.reduce((sum, { first, end }) => sum + end - first, 0);
@@ -59,11 +61,8 @@ export async function fitBlocks(
     const block = await readBlock(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, { first, end });
     requireRunning(signal);
     const base = before;
-    const fits = await design.fit(block, {
-      threads,
-      ...(signal ? { signal } : {}),
-      onProgress: ({ done }) => onProgress?.({ done: base + done, total }),
-    });
+    const run = { threads, ...(signal ? { signal } : {}), onProgress: ({ done }: Progress) => onProgress?.({ done: base + done, total }) };
+    const fits = await design.fit(block, run, penalties?.({ first, end }));
     await onBlock({ first, end, input: block, datamodels: toDatamodels(fits, end - first, design.numTrain) });
     before += end - first;
   }

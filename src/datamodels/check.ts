@@ -1,6 +1,6 @@
 /** Arguments of a fit, checked before any work. */
 import { LetheError } from '../errors.js';
-import { fitSelections, type FitOptions, type Masks } from '../types.js';
+import { choiceCriteria, fitSelections, type FitOptions, type Masks } from '../types.js';
 
 /** @throws LETHE_SHAPE_MISMATCH (exit code 2) */
 export function checkMasks({ numModels, numTrain, bits }: Masks): void {
@@ -50,6 +50,7 @@ export function checkOptions(options: FitOptions, numModels: number): void {
     throw wrongOption('folds are for selection by k-fold only', 'no folds', `${folds} folds and select "${select}"`, action);
   }
   checkLambdas(options);
+  checkRelaxation(options);
 }
 
 function checkFolds({ folds, refit }: FitOptions, numModels: number): void {
@@ -63,28 +64,58 @@ function checkFolds({ folds, refit }: FitOptions, numModels: number): void {
   }
 }
 
-function checkLambdas({ select, lambda, lambdas }: FitOptions): void {
+function checkLambdas({ select, lambda, lambdaRatio, lambdas }: FitOptions): void {
   if (lambdas !== undefined) {
-    if (select === 'none') {
-      const action = 'Give one lambda (--lambda), or select among these (--select holdout or kfold).';
-      throw wrongOption('nothing chooses among the lambdas', 'select "holdout" or "kfold" beside lambdas', 'select "none"', action);
+    if (select !== 'holdout' && select !== 'kfold') {
+      const action = 'Give one lambda (--lambda), or select among these for each target (--select holdout or kfold).';
+      throw wrongOption('nothing chooses among the lambdas', 'select "holdout" or "kfold" beside lambdas', `select "${select}"`, action);
     }
     const good = lambdas.length > 0 && lambdas.every((value) => value > 0 && Number.isFinite(value));
     if (!good || new Set(lambdas).size !== lambdas.length) {
       throw wrongOption('lambdas are no grid', 'at least one, all different, finite and > 0', `[${lambdas.join(', ')}]`);
     }
   }
+  if (lambda !== undefined && lambdaRatio !== undefined) {
+    const action = 'Leave out one of --lambda and --lambda-ratio.';
+    throw wrongOption('lambda is given twice', 'lambda or lambdaRatio', `lambda ${lambda} and lambdaRatio ${lambdaRatio}`, action);
+  }
+  const given = lambda ?? lambdaRatio;
+  const [name, flag] = lambda === undefined ? ['lambdaRatio', '--lambda-ratio'] : ['lambda', '--lambda'];
   if (select === 'none') {
-    if (lambda === undefined) {
-      const action = 'Give a lambda (--lambda 0.002), or select it on held-out models (--select holdout).';
+    if (given === undefined) {
+      const action = 'Give a lambda (--lambda 0.002 or --lambda-ratio 0.4), or have it chosen on held-out models (--select pooled).';
       throw wrongOption('without held-out models nothing chooses lambda', 'a lambda beside select "none"', 'none', action);
     }
-    require(lambda > 0 && Number.isFinite(lambda), 'lambda', 'a finite number > 0', lambda);
-  } else if (lambda !== undefined) {
-    const received = `lambda ${lambda} and select "${select}"`;
-    const action = `Leave out one of --lambda and --select ${select}.`;
-    throw wrongOption('lambda is either given or chosen on held-out models, not both', 'select "none" beside a lambda', received, action);
+    require(given > 0 && Number.isFinite(given), name!, 'a finite number > 0', given);
+  } else if (given !== undefined) {
+    const action = `Leave out one of ${flag!} and --select ${select}.`;
+    throw wrongOption(
+      'lambda is either given or chosen on held-out models, not both',
+      `select "none" beside ${name!}`,
+      `${name!} ${given} and select "${select}"`,
+      action,
+    );
   }
+}
+
+function checkRelaxation({ estimator, select, criterion, relaxation, refit }: FitOptions): void {
+  if (relaxation !== undefined) {
+    require(relaxation >= 0 && relaxation <= 1, 'relaxation', 'a number from 0 to 1', relaxation);
+    if (estimator === 'marginal' && relaxation > 0) {
+      throw wrongOption('the marginal estimator has no relaxation', 'relaxation 0 beside estimator "marginal"', String(relaxation));
+    }
+  }
+  if (select === 'pooled') {
+    if (criterion !== undefined && !choiceCriteria.includes(criterion)) {
+      throw wrongOption('the criterion is unknown', choiceCriteria.join(', '), criterion);
+    }
+    if (refit) return;
+    const action = 'Leave out --no-refit, or select for each target (--select holdout).';
+    throw wrongOption('a pooled choice leaves no fits to keep', 'a refit on all models', 'refit false', action);
+  }
+  if (criterion === undefined) return;
+  const action = 'Leave out --criterion, or choose for all targets together (--select pooled).';
+  throw wrongOption('a criterion is for a pooled choice only', 'no criterion', `criterion "${criterion}" and select "${select}"`, action);
 }
 
 function wrongOption(summary: string, expected: string, received: string, action?: string): LetheError {

@@ -3,7 +3,7 @@ import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { NativeDesign, NativeFits } from '../native/types.js';
 import type { FitOptions, Masks, RunOptions } from '../types.js';
 import { checkMasks, checkOptions } from './check.js';
-import { foldsOf } from './selection.js';
+import { foldsOf, heldOutModels } from './selection.js';
 
 /** Targets of one call. */
 export interface DesignBlock {
@@ -15,11 +15,32 @@ export interface DesignBlock {
   targetsPerRowWeight: number;
 }
 
+/** What each target is solved at, where that was chosen for many together. */
+export interface Penalties {
+  /** (numTargets) lambda as a share of the target's lambda_max */
+  lambdaRatio: Float64Array;
+  /** (numTargets) */
+  relaxation: Float64Array;
+}
+
+/** (numTargets, pathLength, relaxations) on the held-out models; NaN where a path did not get to. */
+export interface PathScores {
+  error: Float32Array;
+  correlation: Float32Array;
+}
+
 export interface Design {
   numModels: number;
   numTrain: number;
-  /** A target's fit depends on its own column only. Progress counts targets. @throws LETHE_TASK_ABORTED */
-  fit(block: DesignBlock, run?: RunOptions): Promise<NativeFits>;
+  options: FitOptions;
+  /** Whether every fit must be given its penalties. */
+  pooled: boolean;
+  /** Models that choose lambda. */
+  numHeldOut: number;
+  /** A target's fit depends on its own column and penalties only. Progress counts targets. @throws LETHE_TASK_ABORTED */
+  fit(block: DesignBlock, run?: RunOptions, penalties?: Penalties): Promise<NativeFits>;
+  /** Held-out scores of every lambda of the path and relaxation (on the CPU). @throws LETHE_TASK_ABORTED */
+  score(block: DesignBlock, relaxations: readonly number[], run?: RunOptions): Promise<PathScores>;
   /** Upper bound of what the solver holds beside a block's outputs and results. */
   memoryBytes: number;
   /** Targets of a call that are worth it: one that is lost when the fit is stopped should not be hours of work. */
@@ -49,7 +70,8 @@ export function openDesign(
   checkOptions(options, masks.numModels);
   const { numModels, numTrain, bits } = masks;
   const fold = foldsOf(numModels, options);
-  const subsets = Math.max(...fold, -1) + 2;
+  const subsets = fold.reduce((most, k) => Math.max(most, k), -1) + 2;
+  const pooled = options.select === 'pooled';
   let opened: Promise<NativeDesign> | undefined;
   let gram: NativeDesign['gram'] | undefined;
   const open = (signal: AbortSignal | undefined): Promise<NativeDesign> =>
@@ -69,32 +91,52 @@ export function openDesign(
         pathLength: options.pathLength,
         lambdaMinRatio: options.lambdaMinRatio,
         refit: options.refit,
+        pooled,
         // one model leaves nothing to hold out: every target is constant, whatever lambda
         lambda: options.lambda ?? Number.MIN_VALUE,
+        relaxation: options.relaxation ?? 0,
         gapTolerance: options.gapTolerance,
         gramBytes: Math.floor(gramBytes),
       },
       undefined,
       abortFlag(signal),
     );
+  const ready = async (signal: AbortSignal | undefined): Promise<NativeDesign> => {
+    opened ??= open(signal);
+    const design = await opened;
+    gram = design.gram;
+    return design;
+  };
   return {
     numModels,
     numTrain,
+    options,
+    pooled,
+    numHeldOut: heldOutModels(fold).length,
     memoryBytes: device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, subsets, gramBytes, threads),
     // a GPU keeps thousands of targets in flight, and is not busy while the last of a call end
     mostTargets: device === 'cuda' ? 16384 : 4096,
     gram: () => gram,
-    async fit(block, { onProgress, signal } = {}) {
-      opened ??= open(signal);
-      const design = await opened;
-      gram = design.gram;
-      return nativeAddon().fitDatamodels(
-        { ...block, design: design.handle },
-        (done, total) => onProgress?.({ done, total }),
-        abortFlag(signal),
-      );
+    async fit(block, { onProgress, signal } = {}, penalties = samePenalties(options, block.numTargets)) {
+      const design = await ready(signal);
+      const request = { ...block, ...penalties, design: design.handle };
+      return nativeAddon().fitDatamodels(request, (done, total) => onProgress?.({ done, total }), abortFlag(signal));
+    },
+    async score(block, relaxations, { onProgress, signal } = {}) {
+      const design = await ready(signal);
+      const size = block.numTargets * options.pathLength * relaxations.length;
+      const scores = { error: new Float32Array(size), correlation: new Float32Array(size) };
+      const request = { ...block, ...scores, relaxations: Float64Array.from(relaxations), design: design.handle };
+      await nativeAddon().scorePaths(request, (done, total) => onProgress?.({ done, total }), abortFlag(signal));
+      return scores;
     },
   };
+}
+
+/** Of options that give lambda as a share of lambda_max. */
+function samePenalties({ lambdaRatio, relaxation = 0 }: FitOptions, numTargets: number): Penalties | undefined {
+  if (lambdaRatio === undefined) return undefined;
+  return { lambdaRatio: new Float64Array(numTargets).fill(lambdaRatio), relaxation: new Float64Array(numTargets).fill(relaxation) };
 }
 
 /** Targets of a worker (native/core/lasso.cpp), and a generous working set. */

@@ -1,15 +1,16 @@
 /** Datamodel estimation (Section 3, Appendix C): one sparse linear regression per target on the masks of the subset models. */
 import { LetheError } from '../errors.js';
 import type { NativeFits } from '../native/types.js';
-import { fitStatuses, type Datamodels, type FitOptions, type Masks, type RunOptions } from '../types.js';
+import { fitStatuses, type Datamodels, type FitOptions, type Masks, type RunOptions, type TargetGroups } from '../types.js';
 import { checkOutputs, targetsPerRowWeight } from './check.js';
+import { choosePenalties, columnsOf, penaltiesOf, sampleTargets } from './choice.js';
 import { openDesign } from './design.js';
 
 export const defaultFitOptions: FitOptions = {
   estimator: 'lasso',
   pathLength: 100,
   lambdaMinRatio: 0.01,
-  select: 'holdout',
+  select: 'pooled',
   holdoutFraction: 0.1,
   refit: true,
   gapTolerance: 1e-4,
@@ -25,28 +26,36 @@ export type FitInput = {
    * trained on it, say), k counts it k times.
    */
   rowWeights?: Uint8Array;
+  /** Targets whose lambda is chosen together (select 'pooled'); absent: all. */
+  groups?: TargetGroups;
 } & ({ numTargets: number } | { numPoints: number; numClasses: number });
 
 /**
  * Solves min over w, b of 1/(2m) ||y - X w - b||^2 + lambda ||w||_1 for every target: X the 0/1 masks, columns centred and not rescaled
- * (`standardise`: w in units of the columns' standard deviations), b unpenalised. With `select: 'holdout'` lambda is chosen per target
- * by squared error on the models of holdoutModels(), with 'kfold' by the sum of squared errors over the folds, then (`refit`) solved on
- * all models. `gap` is the relative duality gap, gap / (||y - mean||^2 / 2m), before weights are rounded to float32; `marginal` replaces
+ * (`standardise`: w in units of the columns' standard deviations), b unpenalised. With `select: 'pooled'` one lambda / lambda_max and one
+ * relaxation are chosen for all targets of a group (choosePenalties), with 'holdout' lambda is chosen per target by squared error on the
+ * models of holdoutModels(), with 'kfold' by the sum of squared errors over the folds, then (`refit`) solved on all models. `gap` is the
+ * relative duality gap, gap / (||y - mean||^2 / 2m), before weights are rounded to float32; `marginal` replaces
  * X^T X / m by its diagonal and solves that in closed form, at gap 0.
  *
  * Statuses are results, not errors: 'nonfinite' (a NaN or infinite output: zero weights, NaN bias, lambda and gap), 'constant' (zero
- * weights, bias is the value), 'unconverged' (the gap says how far). A target's numbers depend on its own column only: the same bytes
+ * weights, bias is the value), 'unconverged' (the gap says how far). A target's numbers depend on its own column (and what was chosen for
+ * its group) only: the same bytes
  * for any number of threads, any neighbours and any grouping. Progress counts targets.
  * @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2), LETHE_TASK_ABORTED (75)
  */
 export async function fitDatamodels(input: FitInput, options: FitOptions = defaultFitOptions, run: RunOptions = {}): Promise<Datamodels> {
-  const { masks, outputs, rowWeights } = input;
+  const { masks, outputs, rowWeights, groups } = input;
   const numClasses = 'numClasses' in input ? input.numClasses : 1;
   const numTargets = 'numClasses' in input ? input.numPoints * numClasses : input.numTargets;
   const design = openDesign(masks, options, { numTargets, ...(run.threads === undefined ? {} : { threads: run.threads }) });
   checkOutputs(outputs, masks.numModels, numTargets);
   const shared = rowWeights ? targetsPerRowWeight(rowWeights.length / masks.numModels, numTargets, numClasses) : 1;
-  const fits = await design.fit({ outputs, numTargets, ...(rowWeights ? { rowWeights } : {}), targetsPerRowWeight: shared }, run);
+  const block = { outputs, numTargets, ...(rowWeights ? { rowWeights } : {}), targetsPerRowWeight: shared };
+  if (!design.pooled) return toDatamodels(await design.fit(block, run), numTargets, masks.numTrain);
+  const sample = sampleTargets(numTargets, groups, options.seed);
+  const choices = await choosePenalties(design, { ...columnsOf(block, masks.numModels, sample), sample }, groups, run);
+  const fits = await design.fit(block, run, penaltiesOf(choices, groups, 0, numTargets));
   return toDatamodels(fits, numTargets, masks.numTrain);
 }
 

@@ -177,7 +177,10 @@ export interface NativeDesignRequest {
   pathLength: number;
   lambdaMinRatio: number;
   refit: boolean;
+  /** Held-out models serve scorePaths only; every fit brings lambdaRatio. */
+  pooled: boolean;
   lambda: number;
+  relaxation: number;
   standardise: boolean;
   gapTolerance: number;
   /** Memory for tables of Gram counts. */
@@ -194,7 +197,7 @@ export interface NativeDesign {
   bytesPerThread: number;
 }
 
-export interface NativeFitRequest {
+export interface NativeTargets {
   /** `handle` of a NativeDesign. */
   design: unknown;
   numTargets: number;
@@ -203,6 +206,20 @@ export interface NativeFitRequest {
   /** (numModels, ceil(numTargets / targetsPerRowWeight)): how often a model counts, 0 leaves it out. */
   rowWeights?: Uint8Array;
   targetsPerRowWeight: number;
+}
+
+export interface NativeFitRequest extends NativeTargets {
+  /** (numTargets) shares of each target's lambda_max; absent: as the design says. */
+  lambdaRatio?: Float64Array;
+  /** (numTargets); absent: as the design says. */
+  relaxation?: Float64Array;
+}
+
+/** error, correlation: (numTargets, pathLength, relaxations), filled; NaN where a path did not get to. */
+export interface NativeScoreRequest extends NativeTargets {
+  relaxations: Float64Array;
+  error: Float32Array;
+  correlation: Float32Array;
 }
 
 /** Columns of Datamodels; status is an index into fitStatuses. */
@@ -300,6 +317,7 @@ export interface NativeAddon {
   trainMany(request: NativeTrainRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeTrainOutcome[]>;
   forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   openDesign(request: NativeDesignRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeDesign>;
+  scorePaths(request: NativeScoreRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
   linearStudy(request: NativeLinearRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   measurePeaks(isa: IsaName | ''): Promise<NativePeaks>;

@@ -1,0 +1,140 @@
+/**
+ * The choice of lambda and relaxation for many targets together: held-out scores of one target are mostly noise, their mean over a hundred
+ * targets is not. What is shared is lambda as a share of each target's lambda_max.
+ */
+import { Purpose, Random } from '../native/random.js';
+import type { ChoiceCriterion, PenaltyChoice, RunOptions, TargetGroups } from '../types.js';
+import type { Design, DesignBlock, PathScores, Penalties } from './design.js';
+
+/** Targets of a group that the choice is made on: the mean of their scores hardly moves with more. */
+const sampleSize = 128;
+
+/** Shares of least squares to choose from. */
+export const relaxations: readonly number[] = [0, 0.25, 0.5, 0.75, 1];
+
+export const defaultCriterion: ChoiceCriterion = 'correlation';
+
+/** A correlation over fewer held-out models says nothing: then squared errors choose. */
+const fewestForCorrelation = 5;
+
+const everything = 'all targets';
+
+/** Up to `sampleSize` random targets of each group, ascending. */
+export function sampleTargets(numTargets: number, groups: TargetGroups | undefined, seed: number): Int32Array {
+  const members = (groups?.names ?? [everything]).map((): number[] => []);
+  for (let target = 0; target < numTargets; target++) members[groups?.of[target] ?? 0]!.push(target);
+  const chosen = members.flatMap((targets, group) => {
+    const random = new Random(seed, Purpose.holdout, 1 + group);
+    const count = Math.min(sampleSize, targets.length);
+    for (let drawn = 0; drawn < count; drawn++) {
+      const other = drawn + random.below(targets.length - drawn);
+      [targets[drawn], targets[other]] = [targets[other]!, targets[drawn]!];
+    }
+    return targets.slice(0, count);
+  });
+  return Int32Array.from(chosen).sort();
+}
+
+/** The columns of some targets of a block, each with its row weights. */
+export function columnsOf(block: DesignBlock, numModels: number, targets: Int32Array): DesignBlock {
+  const { outputs, rowWeights, numTargets, targetsPerRowWeight } = block;
+  const pick = <T extends Float32Array | Uint8Array>(from: T, to: T, width: number, column: (target: number) => number): T => {
+    for (let model = 0; model < numModels; model++) {
+      targets.forEach((target, k) => (to[model * targets.length + k] = from[model * width + column(target)]!));
+    }
+    return to;
+  };
+  const size = numModels * targets.length;
+  const weights = rowWeights && pick(rowWeights, new Uint8Array(size), numTargets / targetsPerRowWeight, (t) => Math.floor(t / targetsPerRowWeight));
+  return {
+    outputs: pick(outputs, new Float32Array(size), numTargets, (target) => target),
+    numTargets: targets.length,
+    ...(weights ? { rowWeights: weights } : {}),
+    targetsPerRowWeight: 1,
+  };
+}
+
+/** A block of sampled targets. */
+export interface SampleBlock extends DesignBlock {
+  /** Their numbers. */
+  sample: Int32Array;
+}
+
+/** One choice a group, in the order of their names. @throws LETHE_TASK_ABORTED (75) */
+export async function choosePenalties(
+  design: Design,
+  { sample, ...block }: SampleBlock,
+  groups: TargetGroups | undefined,
+  run: RunOptions = {},
+): Promise<PenaltyChoice[]> {
+  const { options, numHeldOut } = design;
+  const candidates = options.estimator === 'marginal' ? [0] : options.relaxation === undefined ? relaxations : [options.relaxation];
+  const criterion = numHeldOut < fewestForCorrelation ? 'error' : (options.criterion ?? defaultCriterion);
+  const { threads, signal } = run;
+  const scores = numHeldOut === 0 ? undefined : await design.score(block, candidates, { ...(threads === undefined ? {} : { threads }), ...(signal ? { signal } : {}) });
+  return (groups?.names ?? [everything]).map((group, index) => {
+    const members = [...sample.keys()].filter((k) => (groups?.of[sample[k]!] ?? 0) === index);
+    const pooled = scores && poolScores(scores, members, options.pathLength, candidates.length);
+    // nothing to learn from: all weights are zero
+    if (!pooled) return { group, lambdaRatio: 1, relaxation: 0, criterion, numSampled: 0, correlation: 0, error: 1 };
+    const best = bestOf(pooled, criterion);
+    const step = Math.floor(best / candidates.length) / Math.max(options.pathLength - 1, 1);
+    return {
+      group,
+      lambdaRatio: options.lambdaMinRatio ** step,
+      relaxation: candidates[best % candidates.length]!,
+      criterion,
+      numSampled: pooled.numSampled,
+      correlation: pooled.correlation[best]!,
+      error: pooled.error[best]!,
+    };
+  });
+}
+
+/** Means over the targets of a group. */
+interface Pooled {
+  numSampled: number;
+  correlation: Float64Array; // (reached lambdas, relaxations)
+  error: Float64Array; // (reached lambdas, relaxations)
+}
+
+/**
+ * Lambdas down to those that half of the targets have reached; a target whose path has ended before keeps its last scores, as what would
+ * come is no better. Targets without a path are left out.
+ */
+function poolScores(scores: PathScores, members: number[], pathLength: number, numRelaxations: number): Pooled | undefined {
+  const size = pathLength * numRelaxations;
+  const reached = (k: number): number => {
+    let lambdas = 0;
+    while (lambdas < pathLength && !Number.isNaN(scores.error[k * size + lambdas * numRelaxations]!)) lambdas++;
+    return lambdas;
+  };
+  const paths = members.map((k) => ({ from: k * size, lambdas: reached(k) })).filter(({ lambdas }) => lambdas > 0);
+  if (paths.length === 0) return undefined;
+  const lengths = paths.map(({ lambdas }) => lambdas).sort((a, b) => a - b);
+  const width = lengths[Math.floor(lengths.length / 2)]! * numRelaxations;
+  const mean = (values: Float32Array): Float64Array =>
+    Float64Array.from({ length: width }, (_, position) => {
+      const relaxation = position % numRelaxations;
+      const sum = paths.reduce((total, { from, lambdas }) => {
+        return total + values[from + Math.min(position, (lambdas - 1) * numRelaxations + relaxation)]!;
+      }, 0);
+      return sum / paths.length;
+    });
+  return { numSampled: paths.length, correlation: mean(scores.correlation), error: mean(scores.error) };
+}
+
+/** The first of equals: the largest lambda. */
+function bestOf({ correlation, error }: Pooled, criterion: ChoiceCriterion): number {
+  const score = criterion === 'error' ? error.map((value) => -value) : correlation;
+  return score.reduce((best, value, position) => (value > score[best]! ? position : best), 0);
+}
+
+/** Of targets [first, end). */
+export function penaltiesOf(choices: readonly PenaltyChoice[], groups: TargetGroups | undefined, first: number, end: number): Penalties {
+  const choiceOf = (k: number): PenaltyChoice => choices[groups?.of[first + k] ?? 0]!;
+  return {
+    lambdaRatio: Float64Array.from({ length: end - first }, (_, k) => choiceOf(k).lambdaRatio),
+    relaxation: Float64Array.from({ length: end - first }, (_, k) => choiceOf(k).relaxation),
+  };
+}
