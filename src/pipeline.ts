@@ -3,7 +3,7 @@
  * Read this file second.
  */
 import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
-import { fitStage, ldsFitStage, ldsSplit, logitBlocks } from './datamodels/tasks.js';
+import { fitStage, ldsFitStage, ldsSplit, logitBlocks, penaltyStage } from './datamodels/tasks.js';
 import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
 import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
@@ -47,6 +47,7 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
     maskStage(plan, numTrain),
     subsetStage(plan, { ...points, numParameters }),
     originalStage(plan, { ...points, numParameters }),
+    penaltyStage(plan, points),
     fitStage(plan, points),
     ldsFitStage(plan, points),
     ldsStage(plan, ldsSplit(plan)),

@@ -269,6 +269,7 @@ export const defaultFolds = 5;
 export type FitSelection = (typeof fitSelections)[number];
 export const choiceCriteria = ['correlation', 'error'] as const;
 export type ChoiceCriterion = (typeof choiceCriteria)[number];
+export const defaultCriterion: ChoiceCriterion = 'correlation';
 
 /** Targets that share one penalty, e.g. the margins of train and those of validation points. */
 export interface TargetGroups {

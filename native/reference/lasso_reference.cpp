@@ -101,4 +101,37 @@ LassoSolution lassoSolve(const LassoProblem& problem, double lambda) {
   return solution;
 }
 
+LassoSolution leastSquares(const LassoProblem& problem, const std::vector<int32_t>& columns) {
+  const size_t count = columns.size();
+  const std::vector<double> target = centredTarget(problem);
+  std::vector<std::vector<double>> rows(count, std::vector<double>(count + 1));
+  for (size_t p = 0; p < count; ++p) {
+    const std::vector<double> column = centredColumn(problem, columns[p]);
+    for (size_t q = 0; q < count; ++q) rows[p][q] = dot(column, centredColumn(problem, columns[q]));
+    rows[p][count] = dot(column, target);
+  }
+  for (size_t p = 0; p < count; ++p) {
+    size_t pivot = p;
+    for (size_t q = p + 1; q < count; ++q) {
+      if (std::fabs(rows[q][p]) > std::fabs(rows[pivot][p])) pivot = q;
+    }
+    std::swap(rows[p], rows[pivot]);
+    for (size_t q = 0; q < count; ++q) {
+      if (q == p) continue;
+      const double factor = rows[q][p] / rows[p][p];
+      for (size_t k = p; k <= count; ++k) rows[q][k] -= factor * rows[p][k];
+    }
+  }
+  LassoSolution solution;
+  solution.weight.assign(problem.examples, 0.0);
+  solution.bias = mean(problem.target);
+  for (size_t p = 0; p < count; ++p) {
+    solution.weight[columns[p]] = rows[p][count] / rows[p][p];
+    double seen = 0;
+    for (int64_t i = 0; i < problem.models; ++i) seen += problem.mask[i * problem.examples + columns[p]];
+    solution.bias -= solution.weight[columns[p]] * seen / static_cast<double>(problem.models);
+  }
+  return solution;
+}
+
 }  // namespace lethe::reference

@@ -28,4 +28,8 @@ double lassoRelativeGap(const LassoProblem& problem, double lambda, const std::v
 // Cyclic coordinate descent on dense centred columns until a sweep changes no weight by more than 1e-14 of the largest.
 LassoSolution lassoSolve(const LassoProblem& problem, double lambda);
 
+// Least squares with an intercept on these columns, by elimination with pivots on the centred normal equations; other weights are zero.
+// The columns must be independent.
+LassoSolution leastSquares(const LassoProblem& problem, const std::vector<int32_t>& columns);
+
 }  // namespace lethe::reference

@@ -9,7 +9,7 @@ import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder } from '../store/fitFolder.js';
-import { defaultFolds, fitSelections, type FitOptions } from '../types.js';
+import { choiceCriteria, defaultCriterion, defaultFolds, fitSelections, type FitOptions, type PenaltyChoice } from '../types.js';
 import {
   action,
   type Command,
@@ -40,6 +40,10 @@ interface FitVerbOptions {
   holdoutFraction: number;
   folds?: number;
   lambda?: number;
+  lambdaRatio?: number;
+  relaxation?: number;
+  criterion?: string;
+  groups?: string;
   refit: boolean;
   standardise?: boolean;
   rowWeights?: string;
@@ -67,11 +71,15 @@ export function registerFit(program: Command): void {
     .option('--estimator <name>', 'lasso, or marginal (soft-thresholded correlations: one pass)', defaults.estimator)
     .option('--path-length <count>', 'number of lambdas to choose from', integerAtLeast(1), defaults.pathLength)
     .option('--lambda-min-ratio <ratio>', 'smallest lambda as a share of lambda_max', finiteNumber, defaults.lambdaMinRatio)
-    .option('--lambdas <list>', 'lambdas to choose from for all targets, such as 0.1,0.05,0.02, instead of the two above', numberList)
+    .option('--lambdas <list>', 'lambdas to choose from for each target, such as 0.1,0.05,0.02, instead of the two above', numberList)
     .option(
       '--select <how>',
-      'holdout: lambda per target by error on held-out models; kfold: by error over --folds; none: needs --lambda (default: holdout)',
+      'pooled: one lambda / lambda_max and one relaxation for all targets (of a group), chosen on held-out models by their mean score; ' +
+        'holdout: lambda per target by error on held-out models; kfold: by error over --folds; none: needs --lambda or --lambda-ratio ' +
+        '(default: pooled)',
     )
+    .option('--criterion <name>', `score of a pooled choice: ${choiceCriteria.join(' or ')} (default: ${defaultCriterion})`)
+    .option('--groups <file>', '.npy of integers (targets) or (points): targets with the same number share a pooled choice')
     .option('--holdout-fraction <share>', 'share of the models that choose lambda', finiteNumber, defaults.holdoutFraction)
     .option(
       '--folds <count>',
@@ -79,6 +87,12 @@ export function registerFit(program: Command): void {
       integerAtLeast(2),
     )
     .option('--lambda <value>', 'one lambda for all targets', finiteNumber)
+    .option('--lambda-ratio <share>', "one share of each target's lambda_max", finiteNumber)
+    .option(
+      '--relaxation <share>',
+      "0: the Lasso's weights; 1: least squares on their support; between: a mixture (default: a pooled choice chooses, others take 0)",
+      finiteNumber,
+    )
     .option('--no-refit', 'keep the fit of the models that are not held out, instead of fitting again on all')
     .option('--standardise', 'penalise weights in units of the standard deviation of their mask column')
     .option(
@@ -128,7 +142,13 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   }
 }
 
-type Summary = FitCounts & { numModels: number; numTrain: number; numTargets: number; backend: string; threads: number };
+type Summary = FitCounts & { choices?: PenaltyChoice[] } & {
+  numModels: number;
+  numTrain: number;
+  numTargets: number;
+  backend: string;
+  threads: number;
+};
 /** foundFinished: an earlier session had done everything. gram: where this session's Gram counts came from; the numbers do not depend on it. */
 type Outcome = Summary & Timing & { resumedTargets: number; foundFinished: boolean; gram?: string };
 
@@ -158,7 +178,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
   const { folder, design, inputs, signal } = run;
   const { numModels, numTrain } = design;
   const { numTargets } = inputs.outputs;
-  const { blocks, fitted, seconds } = await fitTargets(run);
+  const { blocks, fitted, seconds, choices } = await fitTargets(run);
   const counts = new FitSummary();
   const datamodels = await folder.assemble(numTrain, blocks, (part) => {
     requireRunning(signal);
@@ -166,7 +186,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
   });
   if (run.exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain, signal });
   const threads = verb.threads || nativeAddon().systemInfo().threads;
-  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), backend, threads };
+  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...(choices ? { choices } : {}), backend, threads };
   await folder.finish({
     document: 'lethe.fit',
     version: 1,
@@ -209,17 +229,22 @@ function commandOf(options: FitOptions, backend: string, inputs: FitInputs): Rec
 }
 
 function fitOptions(verb: FitVerbOptions): FitOptions {
-  const { pathLength, lambdaMinRatio, holdoutFraction, refit, gapTolerance, seed, lambda, lambdas, folds, standardise } = verb;
+  const { pathLength, lambdaMinRatio, holdoutFraction, refit, gapTolerance, seed, lambda, lambdaRatio, lambdas, relaxation } = verb;
+  const { criterion, folds, standardise } = verb;
+  const given = lambda !== undefined || lambdaRatio !== undefined;
   return {
     estimator: oneOf('--estimator', verb.estimator, ['lasso', 'marginal']),
     pathLength,
     lambdaMinRatio,
-    select: oneOf('--select', verb.select ?? (lambda === undefined ? 'holdout' : 'none'), fitSelections),
+    select: oneOf('--select', verb.select ?? (given ? 'none' : lambdas ? 'holdout' : 'pooled'), fitSelections),
+    ...(criterion === undefined ? {} : { criterion: oneOf('--criterion', criterion, choiceCriteria) }),
     holdoutFraction,
     refit,
     gapTolerance,
     seed,
     ...(lambda === undefined ? {} : { lambda }),
+    ...(lambdaRatio === undefined ? {} : { lambdaRatio }),
+    ...(relaxation === undefined ? {} : { relaxation }),
     ...(lambdas === undefined ? {} : { lambdas: lambdas.sort((a, b) => b - a) }),
     ...(folds === undefined ? {} : { folds }),
     ...(standardise === true ? { standardise } : {}),

@@ -4,14 +4,16 @@ import type { OutputBlocks, RowWeightBlocks } from '../datamodels/blocks.js';
 import { targetsPerRowWeight } from '../datamodels/check.js';
 import { LetheError } from '../errors.js';
 import { sha256 } from '../store/files.js';
+import { readNpy } from '../store/npy.js';
 import { NpyFile } from '../store/npyFile.js';
-import type { Masks } from '../types.js';
+import type { Masks, TargetGroups } from '../types.js';
 
 export interface FitInputs {
   masks: Masks;
   outputs: OutputBlocks & { numClasses: number };
   outputShape: readonly number[];
   rowWeights?: RowWeightBlocks;
+  groups?: TargetGroups;
   /** Bytes that reading an output takes above the 4 of its value, and a byte for a row weight. */
   extraBytes: number;
   /** What tells these inputs from others, for the folder of the fit; not their paths and times. */
@@ -26,7 +28,7 @@ export interface FitInputs {
  * (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3)
  */
 export async function openFitInputs(
-  paths: { masks: string; outputs: string; rowWeights?: string },
+  paths: { masks: string; outputs: string; rowWeights?: string; groups?: string },
   signal: AbortSignal,
 ): Promise<FitInputs> {
   const masks = await readMaskFile(paths.masks, signal);
@@ -44,7 +46,10 @@ export async function openFitInputs(
       masks: { numModels, numTrain, sha256: sha256(masks.bits) },
       outputs: { dtype: outputs.dtype, shape: outputs.shape, fingerprint: await outputs.fingerprint() },
     };
-    const inputs = { masks, outputs: outputBlocks(outputs, numClasses), outputShape: outputs.shape, identity, close };
+    const groups = paths.groups === undefined ? undefined : await readGroups(paths.groups, outputs.columns, numClasses);
+    if (groups) identity['groups'] = { names: groups.names, sha256: sha256(groups.of) };
+    const blocks = outputBlocks(outputs, numClasses);
+    const inputs = { masks, outputs: blocks, outputShape: outputs.shape, identity, close, ...(groups ? { groups } : {}) };
     if (paths.rowWeights === undefined) return { ...inputs, extraBytes: outputs.extraBytes };
     const weights = await NpyFile.open(paths.rowWeights);
     files.push(weights);
@@ -64,6 +69,30 @@ function outputBlocks(file: NpyFile, numClasses: number): FitInputs['outputs'] {
     numClasses,
     read: async (first, end) => (await file.readColumns(first, end)) as Float32Array,
   };
+}
+
+/** Most groups a choice is made for: each needs targets enough for a mean. */
+const mostGroups = 256;
+
+/** @throws LETHE_FILE_MISSING, LETHE_GROUPS_SHAPE (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3) */
+async function readGroups(path: string, numTargets: number, numClasses: number): Promise<TargetGroups> {
+  const { dtype, shape, data } = await readNpy(path);
+  const perPoint = data.length !== numTargets && data.length * numClasses === numTargets;
+  const numbers = Array.from(data as ArrayLike<number | bigint>, Number);
+  const known = [...new Set(numbers)].sort((a, b) => a - b);
+  const whole = dtype === 'bool' || dtype.startsWith('int') || dtype.startsWith('uint');
+  if (!whole || (data.length !== numTargets && !perPoint) || known.length > mostGroups) {
+    throw new LetheError('LETHE_GROUPS_SHAPE', `${path} does not hold groups of targets`, {
+      expected: `integers (${numTargets}), one a target${numClasses > 1 ? `, or (${numTargets / numClasses}), one a point` : ''}; at most ${mostGroups} different ones`,
+      received: `${dtype} of shape (${shape.join(', ')}), ${known.length} different values`,
+      action: 'Write them with numpy.save(file, groups.astype(numpy.int32)).',
+    });
+  }
+  const position = new Map(known.map((value, index) => [value, index]));
+  const of = Uint8Array.from({ length: numTargets }, (_, target) =>
+    position.get(numbers[perPoint ? Math.floor(target / numClasses) : target]!)!,
+  );
+  return { names: known.map((value) => `group ${value}`), of };
 }
 
 function rowWeightBlocks(file: NpyFile, outputs: NpyFile, numClasses: number): RowWeightBlocks {

@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, type Span } from '../datamodels/blocks.js';
+import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, readSample, type Span } from '../datamodels/blocks.js';
+import { choosePenalties, penaltiesOf, sampleTargets } from '../datamodels/choice.js';
 import type { Design, DesignBlock } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { requireSpace } from '../store/publish.js';
 import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
-import type { Datamodels } from '../types.js';
+import type { Datamodels, PenaltyChoice } from '../types.js';
 import { compact, createProgress, duration, say } from './common.js';
 import type { FitInputs } from './fitInputs.js';
 import { formatBytes } from './memory.js';
@@ -32,6 +33,8 @@ export interface FittedTargets {
   fitted: number;
   /** What all targets took, over all sessions. */
   seconds: number;
+  /** With a pooled choice. */
+  choices?: PenaltyChoice[];
 }
 
 /**
@@ -49,13 +52,14 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const disk = new DiskNeed(run, finished);
   sayEstimate(run, plan, blocks, finished, disk.bytes());
   await disk.require();
+  const choices = design.pooled ? await choose(run) : undefined;
   const display = progressOf(numTargets, targetsIn(finished));
   let started = performance.now();
   const published = [...finished];
   try {
     await fitBlocks(
       design,
-      { ...inputs, blocks },
+      { ...inputs, blocks, ...(choices ? { penalties: ({ first, end }: Span) => penaltiesOf(choices, inputs.groups, first, end) } : {}) },
       {
         threads,
         signal,
@@ -76,7 +80,23 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
     display.stop();
   }
   published.sort((a, b) => a.first - b.first);
-  return { blocks: published, fitted: targetsIn(blocks), seconds: published.reduce((sum, { seconds }) => sum + seconds, 0) };
+  const seconds = published.reduce((sum, block) => sum + block.seconds, 0);
+  return { blocks: published, fitted: targetsIn(blocks), seconds, ...(choices ? { choices } : {}) };
+}
+
+/** The same in every session: it depends on the inputs only. */
+async function choose({ design, inputs, threads, signal }: FitRun): Promise<PenaltyChoice[]> {
+  const { outputs, rowWeights, groups } = inputs;
+  const sample = sampleTargets(outputs.numTargets, groups, design.options.seed);
+  const block = await readSample(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, sample);
+  const choices = await choosePenalties(design, { ...block, sample }, groups, { threads, signal });
+  for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices) {
+    say(
+      `fit: ${group}: lambda ${lambdaRatio.toPrecision(2)} of lambda_max, relaxation ${relaxation}, chosen on ${design.numHeldOut} held-out models ` +
+        `and ${numSampled} targets (correlation ${correlation.toFixed(3)}, error ${error.toFixed(3)} of no weights)`,
+    );
+  }
+  return choices;
 }
 
 /** Finished blocks, fitted on the columns that are in the files today. @throws LETHE_FIT_CHANGED (exit code 2) */

@@ -81,6 +81,27 @@ export async function readBlock(
   return { outputs: values, numTargets: end - first, ...(weights ? { rowWeights: weights } : {}), targetsPerRowWeight };
 }
 
+/** Single targets, ascending, each with its row weights. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+export async function readSample(
+  numModels: number,
+  inputs: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
+  targets: Int32Array,
+): Promise<DesignBlock> {
+  const values = new Float32Array(numModels * targets.length);
+  const weights = inputs.rowWeights && new Uint8Array(values.length);
+  const { targetsPerRowWeight = 1 } = inputs.rowWeights ?? {};
+  for (const [k, target] of targets.entries()) {
+    const column = await inputs.outputs.read(target, target + 1);
+    checkOutputs(column, numModels, 1);
+    for (let model = 0; model < numModels; model++) values[model * targets.length + k] = column[model]!;
+    if (!weights) continue;
+    const at = Math.floor(target / targetsPerRowWeight);
+    const own = await inputs.rowWeights!.read(at, at + 1);
+    for (let model = 0; model < numModels; model++) weights[model * targets.length + k] = own[model]!;
+  }
+  return { outputs: values, numTargets: targets.length, ...(weights ? { rowWeights: weights } : {}), targetsPerRowWeight: 1 };
+}
+
 /** What is left beside the finished spans (sorted, not overlapping), cut into blocks of at most `targetsPerBlock`. */
 export function planBlocks(numTargets: number, targetsPerBlock: number, finished: readonly Span[] = []): Span[] {
   const blocks: Span[] = [];

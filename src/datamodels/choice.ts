@@ -3,16 +3,14 @@
  * targets is not. What is shared is lambda as a share of each target's lambda_max.
  */
 import { Purpose, Random } from '../native/random.js';
-import type { ChoiceCriterion, PenaltyChoice, RunOptions, TargetGroups } from '../types.js';
+import { type ChoiceCriterion, defaultCriterion, type PenaltyChoice, type RunOptions, type TargetGroups } from '../types.js';
 import type { Design, DesignBlock, PathScores, Penalties } from './design.js';
 
 /** Targets of a group that the choice is made on: the mean of their scores hardly moves with more. */
-const sampleSize = 128;
+export const sampleSize = 128;
 
 /** Shares of least squares to choose from. */
 export const relaxations: readonly number[] = [0, 0.25, 0.5, 0.75, 1];
-
-export const defaultCriterion: ChoiceCriterion = 'correlation';
 
 /** A correlation over fewer held-out models says nothing: then squared errors choose. */
 const fewestForCorrelation = 5;
@@ -45,7 +43,8 @@ export function columnsOf(block: DesignBlock, numModels: number, targets: Int32A
     return to;
   };
   const size = numModels * targets.length;
-  const weights = rowWeights && pick(rowWeights, new Uint8Array(size), numTargets / targetsPerRowWeight, (t) => Math.floor(t / targetsPerRowWeight));
+  const weights =
+    rowWeights && pick(rowWeights, new Uint8Array(size), numTargets / targetsPerRowWeight, (t) => Math.floor(t / targetsPerRowWeight));
   return {
     outputs: pick(outputs, new Float32Array(size), numTargets, (target) => target),
     numTargets: targets.length,
@@ -70,8 +69,7 @@ export async function choosePenalties(
   const { options, numHeldOut } = design;
   const candidates = options.estimator === 'marginal' ? [0] : options.relaxation === undefined ? relaxations : [options.relaxation];
   const criterion = numHeldOut < fewestForCorrelation ? 'error' : (options.criterion ?? defaultCriterion);
-  const { threads, signal } = run;
-  const scores = numHeldOut === 0 ? undefined : await design.score(block, candidates, { ...(threads === undefined ? {} : { threads }), ...(signal ? { signal } : {}) });
+  const scores = numHeldOut === 0 ? undefined : await design.score(block, candidates, run);
   return (groups?.names ?? [everything]).map((group, index) => {
     const members = [...sample.keys()].filter((k) => (groups?.of[sample[k]!] ?? 0) === index);
     const pooled = scores && poolScores(scores, members, options.pathLength, candidates.length);

@@ -1,10 +1,18 @@
 /** Datamodel estimation (Section 3, Appendix C): one sparse linear regression per target on the masks of the subset models. */
 import { LetheError } from '../errors.js';
 import type { NativeFits } from '../native/types.js';
-import { fitStatuses, type Datamodels, type FitOptions, type Masks, type RunOptions, type TargetGroups } from '../types.js';
+import {
+  fitStatuses,
+  type Datamodels,
+  type FitOptions,
+  type Masks,
+  type PenaltyChoice,
+  type RunOptions,
+  type TargetGroups,
+} from '../types.js';
 import { checkOutputs, targetsPerRowWeight } from './check.js';
 import { choosePenalties, columnsOf, penaltiesOf, sampleTargets } from './choice.js';
-import { openDesign } from './design.js';
+import { type Design, type DesignBlock, openDesign } from './design.js';
 
 export const defaultFitOptions: FitOptions = {
   estimator: 'lasso',
@@ -28,6 +36,8 @@ export type FitInput = {
   rowWeights?: Uint8Array;
   /** Targets whose lambda is chosen together (select 'pooled'); absent: all. */
   groups?: TargetGroups;
+  /** What was chosen for these groups before, on targets of which these are a part; absent: it is chosen on these. */
+  choices?: readonly PenaltyChoice[];
 } & ({ numTargets: number } | { numPoints: number; numClasses: number });
 
 /**
@@ -53,10 +63,22 @@ export async function fitDatamodels(input: FitInput, options: FitOptions = defau
   const shared = rowWeights ? targetsPerRowWeight(rowWeights.length / masks.numModels, numTargets, numClasses) : 1;
   const block = { outputs, numTargets, ...(rowWeights ? { rowWeights } : {}), targetsPerRowWeight: shared };
   if (!design.pooled) return toDatamodels(await design.fit(block, run), numTargets, masks.numTrain);
-  const sample = sampleTargets(numTargets, groups, options.seed);
-  const choices = await choosePenalties(design, { ...columnsOf(block, masks.numModels, sample), sample }, groups, run);
+  const choices = input.choices ?? (await chooseAmong(design, block, groups, run));
   const fits = await design.fit(block, run, penaltiesOf(choices, groups, 0, numTargets));
   return toDatamodels(fits, numTargets, masks.numTrain);
+}
+
+/** Progress of a choice would count other targets: it has none. */
+async function chooseAmong(
+  design: Design,
+  block: DesignBlock,
+  groups: TargetGroups | undefined,
+  run: RunOptions,
+): Promise<PenaltyChoice[]> {
+  const sample = sampleTargets(block.numTargets, groups, design.options.seed);
+  const { threads, signal } = run;
+  const quiet = { ...(threads === undefined ? {} : { threads }), ...(signal ? { signal } : {}) };
+  return choosePenalties(design, { ...columnsOf(block, design.numModels, sample), sample }, groups, quiet);
 }
 
 export function toDatamodels(fits: NativeFits, numTargets: number, numTrain: number): Datamodels {

@@ -2,13 +2,16 @@
 import { selectRows } from '../data/masks.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { encodeDatamodels } from '../store/datamodels.js';
+import { decodeJson, encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { encodeNpy } from '../store/npy.js';
 import { datamodelInputs } from '../store/planInputs.js';
 import { readOutputColumns } from '../store/outputColumns.js';
-import type { FitOptions, Plan, RunOptions } from '../types.js';
-import { fitDatamodels } from './fit.js';
+import type { DatasetFacts, FitOptions, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
+import { choosePenalties, sampleSize, sampleTargets } from './choice.js';
+import { openDesign } from './design.js';
+import { fitDatamodels, type FitInput } from './fit.js';
 import { predict } from './predict.js';
 
 /** Targets of one fit task: bounds memory and is the unit of resuming. */
@@ -30,22 +33,73 @@ export function logitBlocks(sizes: FitSizes): { block: number; first: number; en
   return blocks;
 }
 
+/** What lambda and relaxation are chosen for together, for all blocks alike (`fit.select` "pooled"; otherwise there is nothing to do). */
+export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
+  const tasks = (['logits', 'margins'] as const).map((field): Task => {
+    const artefact = layout.penalties(field);
+    const numTargets = field === 'logits' ? sizes.numPoints * sizes.numClasses : sizes.numTrain;
+    return {
+      id: artefact,
+      label: `lambda of the ${field}`,
+      artefacts: [artefact],
+      cost: 4 * sampleSize * fitCostPerTarget(plan.fit, plan.subsetModels.count),
+      models: 0,
+      bytes: 4096,
+      inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
+      async produce(context) {
+        const { run, dataset } = context;
+        const masks = readMasks(await run.read(layout.masks));
+        const groups = field === 'logits' ? logitGroups(dataset, 0, sizes.numPoints) : undefined;
+        const sample = sampleTargets(numTargets, groups, plan.fit.seed);
+        const outputs = await readOutputColumns(run, allShards(plan), field, sample);
+        const design = openDesign(masks, plan.fit, { numTargets: sample.length, ...quiet(context) });
+        const block = { outputs, numTargets: sample.length, targetsPerRowWeight: 1, sample };
+        const choices = await choosePenalties(design, block, groups, unitProgress(context, this.cost));
+        return [{ path: artefact, content: encodeJson(choices) }];
+      },
+    };
+  });
+  return { name: 'lambda', tasks: plan.fit.select === 'pooled' ? tasks : [] };
+}
+
 /** One datamodel per point and class (logits), and one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
   const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
-    const artefact = layout.logitDatamodels(block);
-    return fitTask(plan, artefact, `logit datamodels of points ${first}-${end - 1}`, (end - first) * sizes.numClasses, async (context) => ({
-      values: await readOutputColumns(context.run, allShards(plan), 'logits', first * sizes.numClasses, end * sizes.numClasses),
-      numTargets: (end - first) * sizes.numClasses,
+    const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
+    const label = `logit datamodels of points ${first}-${end - 1}`;
+    return fitTask(plan, layout.logitDatamodels(block), label, columns.end - columns.first, async (context) => ({
+      outputs: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
+      groups: logitGroups(context.dataset, first, end),
+      ...(await chosen(context, 'logits')),
     }));
   });
   tasks.push(
     fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, async (context) => ({
-      values: await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numTrain),
-      numTargets: sizes.numTrain,
+      outputs: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
+      ...(await chosen(context, 'margins')),
     })),
   );
   return { name: 'datamodels', tasks };
+}
+
+async function chosen({ plan, run }: TaskContext, field: 'logits' | 'margins'): Promise<{ choices?: PenaltyChoice[] }> {
+  if (plan.fit.select !== 'pooled') return {};
+  return { choices: decodeJson(await run.read(layout.penalties(field)), layout.penalties(field)) as PenaltyChoice[] };
+}
+
+/** A point's own class and the others, train and validation: weights of the same kind. Of points [first, end). */
+function logitGroups({ labels, numTrain, numClasses }: DatasetFacts, first: number, end: number): TargetGroups {
+  const of = new Uint8Array((end - first) * numClasses);
+  for (let point = first; point < end; point++) {
+    const split = point < numTrain ? 0 : 2;
+    for (let c = 0; c < numClasses; c++) of[(point - first) * numClasses + c] = split + (labels[point] === c ? 0 : 1);
+  }
+  return { names: ['train, own class', 'train, other classes', 'validation, own class', 'validation, other classes'], of };
+}
+
+/** Of margins: train and validation points. */
+function marginGroups({ numTrain, numPoints }: FitSizes): TargetGroups {
+  return { names: ['train', 'validation'], of: new Uint8Array(numPoints).fill(1, numTrain) };
 }
 
 /**
@@ -57,7 +111,7 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
   const tasks = (['lasso', 'marginal'] as const).flatMap((estimator) =>
     split.numModels.map((numModels): Task => {
       const artefact = layout.ldsPredictions(estimator, numModels);
-      const options: FitOptions = { ...plan.fit, estimator };
+      const options = variantOf(plan.fit, estimator);
       return {
         id: artefact,
         label: `${estimator} on ${numModels} models for LDS`,
@@ -68,12 +122,13 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, options) },
         async produce(context) {
           const masks = readMasks(await context.run.read(layout.masks));
-          const margins = await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numPoints);
+          const margins = await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numPoints });
           const fitted = await fitDatamodels(
             {
               masks: selectRows(masks, span(0, numModels)),
               outputs: margins.subarray(0, numModels * sizes.numPoints),
               numTargets: sizes.numPoints,
+              groups: marginGroups(sizes),
             },
             options,
             unitProgress(context, this.cost),
@@ -88,6 +143,11 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
   return { name: 'LDS fits', tasks };
 }
 
+/** The same rules for another estimator; only the Lasso has a relaxation. */
+function variantOf({ relaxation, ...fit }: FitOptions, estimator: FitOptions['estimator']): FitOptions {
+  return { ...fit, estimator, ...(relaxation === undefined || estimator === 'marginal' ? {} : { relaxation }) };
+}
+
 /** The last subset models are held out; curve points larger than what is left are capped to it. */
 export function ldsSplit(plan: Plan): { firstHeldOut: number; heldOut: number; numModels: number[] } {
   const heldOut = Math.max(2, Math.round(plan.lds.heldOutFraction * plan.subsetModels.count));
@@ -96,11 +156,8 @@ export function ldsSplit(plan: Plan): { firstHeldOut: number; heldOut: number; n
   return { firstHeldOut, heldOut, numModels: numModels.sort((a, b) => a - b) };
 }
 
-interface Targets {
-  /** (numModels, numTargets) */
-  values: Float32Array;
-  numTargets: number;
-}
+/** What a block is fitted on, its masks apart. outputs: (numModels, numTargets) */
+type Targets = Pick<FitInput, 'outputs' | 'groups' | 'choices'>;
 
 function fitTask(
   plan: Plan,
@@ -119,8 +176,7 @@ function fitTask(
     inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
     async produce(context) {
       const masks = readMasks(await context.run.read(layout.masks));
-      const { values } = await targets(context);
-      const fitted = await fitDatamodels({ masks, outputs: values, numTargets }, plan.fit, unitProgress(context, this.cost));
+      const fitted = await fitDatamodels({ masks, numTargets, ...(await targets(context)) }, plan.fit, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
     },
   };

@@ -295,7 +295,7 @@ export function ldsStage(plan: Plan, split: { firstHeldOut: number; heldOut: num
       const { numTrain, numValidation } = context.dataset;
       const numPoints = numTrain + numValidation;
       const shards = Array.from({ length: Math.ceil(plan.subsetModels.count / plan.subsetModels.modelsPerShard) }, (_, shard) => shard);
-      const all = await readOutputColumns(context.run, shards, 'margins', 0, numPoints);
+      const all = await readOutputColumns(context.run, shards, 'margins', { first: 0, end: numPoints });
       const actual = all.subarray(split.firstHeldOut * numPoints, (split.firstHeldOut + split.heldOut) * numPoints);
       const points: LdsPoint[] = [];
       for (const estimator of ['lasso', 'marginal'] as const) {

@@ -21,7 +21,7 @@ export const planDefaults = {
     estimator: 'lasso',
     pathLength: 100,
     lambdaMinRatio: 0.01,
-    select: 'holdout',
+    select: 'pooled',
     holdoutFraction: 0.1,
     refit: true,
     gapTolerance: 1e-4,

@@ -48,11 +48,15 @@ function resolveSchedule(schedule: ParsedPlan['recipe']['schedule'], epochs: num
 }
 
 /** What was not asked for stays absent: plans of earlier versions keep their hashes. */
-function resolveFit({ lambda, lambdas, folds, standardise, ...fit }: ParsedPlan['fit'], seed: number): FitOptions {
+function resolveFit(parsed: ParsedPlan['fit'], seed: number): FitOptions {
+  const { criterion, lambda, lambdaRatio, lambdas, relaxation, folds, standardise, ...fit } = parsed;
   return {
     ...fit,
     seed: fit.seed ?? seed,
+    ...(criterion === undefined ? {} : { criterion }),
     ...(lambda === undefined ? {} : { lambda }),
+    ...(lambdaRatio === undefined ? {} : { lambdaRatio }),
+    ...(relaxation === undefined ? {} : { relaxation }),
     ...(lambdas === undefined ? {} : { lambdas }),
     ...(folds === undefined && fit.select !== 'kfold' ? {} : { folds: folds ?? defaultFolds }),
     ...(standardise === true ? { standardise } : {}),
@@ -127,15 +131,19 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
 
 /** numModels: of the smallest fit. */
 function* fitMistakes(fit: FitOptions, numModels: number): Generator<Mistake> {
-  if (fit.select === 'none' && fit.lambda === undefined) {
-    yield { keys: ['fit', 'lambda'], expected: 'a lambda, as select is none', received: 'nothing' };
+  const given = (['lambda', 'lambdaRatio'] as const).filter((key) => fit[key] !== undefined);
+  if (fit.select === 'none' && given.length !== 1) {
+    const received = given.length === 0 ? 'nothing' : 'both lambda and lambdaRatio';
+    yield { keys: ['fit', 'lambda'], expected: 'a lambda (or a lambdaRatio), as select is none', received };
   }
-  if (fit.select !== 'none' && fit.lambda !== undefined) {
-    const action = 'Set fit.select to none to use this lambda, or remove it.';
-    yield { keys: ['fit', 'lambda'], expected: `no lambda, as select is ${fit.select}`, received: String(fit.lambda), action };
+  for (const key of fit.select === 'none' ? [] : given) {
+    const action = `Set fit.select to none to use this ${key}, or remove it.`;
+    yield { keys: ['fit', key], expected: `no ${key}, as select is ${fit.select}`, received: String(fit[key]), action };
   }
-  if (fit.select === 'none' && fit.lambdas !== undefined) {
-    yield { keys: ['fit', 'lambdas'], expected: 'no lambdas to choose from, as select is none', received: `${fit.lambdas.length} of them` };
+  if (fit.lambdas !== undefined && fit.select !== 'holdout' && fit.select !== 'kfold') {
+    const action = 'Set fit.select to holdout or kfold to choose among them for each target, or remove them.';
+    const expected = `no lambdas to choose from, as select is ${fit.select}`;
+    yield { keys: ['fit', 'lambdas'], expected, received: `${fit.lambdas.length} of them`, action };
   }
   if (fit.lambdas !== undefined && new Set(fit.lambdas).size !== fit.lambdas.length) {
     yield { keys: ['fit', 'lambdas'], expected: 'no two alike', received: fit.lambdas.join(', ') };
@@ -147,8 +155,15 @@ function* fitMistakes(fit: FitOptions, numModels: number): Generator<Mistake> {
   if (fit.folds !== undefined && numModels > 0 && fit.folds > numModels) {
     yield { keys: ['fit', 'folds'], expected: `at most ${numModels}, the models of the smallest fit`, received: String(fit.folds) };
   }
-  if (fit.select === 'kfold' && !fit.refit) {
-    yield { keys: ['fit', 'refit'], expected: 'true, as k-fold leaves no single fit to keep', received: 'false' };
+  if ((fit.select === 'kfold' || fit.select === 'pooled') && !fit.refit) {
+    const what = fit.select === 'kfold' ? 'k-fold' : 'a pooled choice';
+    yield { keys: ['fit', 'refit'], expected: `true, as ${what} leaves no single fit to keep`, received: 'false' };
+  }
+  if (fit.select !== 'pooled' && fit.criterion !== undefined) {
+    yield { keys: ['fit', 'criterion'], expected: `no criterion, as select is ${fit.select}`, received: fit.criterion };
+  }
+  if (fit.estimator === 'marginal' && fit.relaxation !== undefined && fit.relaxation > 0) {
+    yield { keys: ['fit', 'relaxation'], expected: '0, as the estimator is marginal', received: String(fit.relaxation) };
   }
 }
 

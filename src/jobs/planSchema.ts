@@ -3,7 +3,7 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { fitSelections, klomVariants, methodNames } from '../types.js';
+import { choiceCriteria, fitSelections, klomVariants, methodNames } from '../types.js';
 import { isName } from '../store/layout.js';
 import { planDefaults as defaults } from './planDefaults.js';
 
@@ -21,6 +21,7 @@ const fraction = number('a fraction between 0 and 1, both excluded', (value) => 
 const belowOne = number('a number from 0 up to but not including 1', (value) => value >= 0 && value < 1);
 const positive = number('a number above 0', (value) => value > 0);
 const notNegative = number('a number from 0 on', (value) => value >= 0);
+const share = number('a number from 0 to 1', (value) => value >= 0 && value <= 1);
 const truth = z.custom<boolean>((value) => typeof value === 'boolean', { error: 'true or false' });
 const name = z.custom<string>((value) => typeof value === 'string' && isName(value), {
   error: 'a name of lower-case letters, digits, ".", "_" and "-", beginning with a letter or digit, at most 64',
@@ -109,11 +110,14 @@ export const planSchema = closed({
     pathLength: whole(1).default(defaults.fit.pathLength),
     lambdaMinRatio: fraction.default(defaults.fit.lambdaMinRatio),
     select: z.enum(fitSelections).default(defaults.fit.select),
+    criterion: z.enum(choiceCriteria).optional(),
     holdoutFraction: fraction.default(defaults.fit.holdoutFraction),
     folds: whole(2).optional(),
     lambdas: z.array(positive).min(1).optional(),
     refit: truth.default(defaults.fit.refit),
     lambda: positive.optional(),
+    lambdaRatio: positive.optional(),
+    relaxation: share.optional(),
     standardise: truth.optional(),
     gapTolerance: positive.default(defaults.fit.gapTolerance),
     seed: whole(0).optional(),

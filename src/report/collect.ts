@@ -2,7 +2,16 @@
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import type { RunFolder } from '../store/run.js';
-import type { DatasetFacts, Engine, FitOptions, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
+import {
+  type DatasetFacts,
+  defaultCriterion,
+  type Engine,
+  type FitOptions,
+  type ForgetSetScores,
+  type LdsScores,
+  type Plan,
+  type ReportData,
+} from '../types.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
 export async function collectReport(
@@ -35,9 +44,21 @@ function runtimeOf({ onnxruntime, device }: Record<string, string | number>): st
   return onnxruntime === undefined ? '' : `, ONNX Runtime ${onnxruntime} on ${device}`;
 }
 
-function lambdaChoice({ select, lambda, holdoutFraction, folds }: FitOptions): string {
-  if (select === 'none') return `lambda ${lambda}`;
-  return `lambda by held-out error ${select === 'kfold' ? `over ${folds} folds` : `on ${holdoutFraction * 100} %`} of the models`;
+function lambdaChoice({
+  select,
+  lambda,
+  lambdaRatio,
+  holdoutFraction,
+  folds,
+  criterion = defaultCriterion,
+  relaxation,
+}: FitOptions): string {
+  const relaxed = relaxation === undefined ? '' : `, relaxation ${relaxation}`;
+  if (select === 'none') return (lambda === undefined ? `lambda ${lambdaRatio} of lambda_max` : `lambda ${lambda}`) + relaxed;
+  if (select === 'kfold') return `lambda of each target by held-out error over ${folds} folds of the models${relaxed}`;
+  const heldOut = `on ${holdoutFraction * 100} % of the models`;
+  if (select === 'holdout') return `lambda of each target by held-out error ${heldOut}${relaxed}`;
+  return `lambda / lambda_max${relaxation === undefined ? ' and relaxation' : ''} of a kind of target by mean held-out ${criterion} ${heldOut}${relaxed}`;
 }
 
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */

@@ -49,6 +49,8 @@ export const layout = {
   originals: (shard: number): string => `originals/${shardFile(shard)}`,
   oracles: (forgetSet: string, role: 'scored' | 'matched', shard: number): string =>
     `oracles/${forgetSetName(forgetSet)}/${role}/${shardFile(shard)}`,
+  /** What was chosen for the targets of all blocks together. */
+  penalties: (targets: 'logits' | 'margins'): string => `datamodels/penalties-${targets}.json`,
   /** Datamodels of a block of logit targets. */
   logitDatamodels: (block: number): string => `datamodels/logits-${number5(block)}.arrow`,
   /** Datamodels of the margins of all train points. */
@@ -134,7 +136,7 @@ const artefactPattern = new RegExp(
     `outputs/\\d{2,}/${shardPattern}`,
     `originals/${shardPattern}`,
     `oracles/${segment}/(scored|matched)/${shardPattern}`,
-    `datamodels/${segment}\\.(arrow|npy)`,
+    `datamodels/${segment}\\.(arrow|npy|json)`,
     `forget-sets/${segment}\\.npy`,
     `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,
     `scores/${segment}\\.json`,

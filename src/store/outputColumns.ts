@@ -4,23 +4,26 @@ import { readOutputs } from './outputs.js';
 import type { RunFolder } from './run.js';
 
 /**
- * Columns [first, end) of the subset models' logits (points * classes columns) or margins (points columns), all shards stacked in order.
- * Returns (models, end - first) row-major.
+ * Columns [first, end), or those of a list, of the subset models' logits (points * classes columns) or margins (points columns), all
+ * shards stacked in order. Returns (models, columns) row-major.
  */
 export async function readOutputColumns(
   run: RunFolder,
   shards: readonly number[],
   field: 'logits' | 'margins',
-  first: number,
-  end: number,
+  columns: { first: number; end: number } | Int32Array,
 ): Promise<Float32Array> {
-  const width = end - first;
+  const width = 'first' in columns ? columns.end - columns.first : columns.length;
   const parts: Float32Array[] = [];
   for (const shard of shards) {
     const path = layout.subsetOutputs(shard);
     const outputs = readOutputs(await run.read(path), path);
     const part = new Float32Array(outputs.numRows * width);
-    for (let row = 0; row < outputs.numRows; row++) part.set(outputs[field]!.row(row).subarray(first, end), row * width);
+    for (let row = 0; row < outputs.numRows; row++) {
+      const values = outputs[field]!.row(row);
+      if ('first' in columns) part.set(values.subarray(columns.first, columns.end), row * width);
+      else columns.forEach((column, k) => (part[row * width + k] = values[column]!));
+    }
     parts.push(part);
   }
   const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
