@@ -268,7 +268,9 @@ export const fitSelections = ['pooled', 'holdout', 'kfold', 'none'] as const;
 export const defaultFolds = 5;
 export type FitSelection = (typeof fitSelections)[number];
 export const choiceCriteria = ['correlation', 'error'] as const;
+/** Means over the targets of a group, on held-out models: correlation of predicted and true outputs, or squared error. */
 export type ChoiceCriterion = (typeof choiceCriteria)[number];
+/** It has the higher LDS: the Lasso's shrinkage, which a squared error punishes, does not change the order of predictions. */
 export const defaultCriterion: ChoiceCriterion = 'correlation';
 
 /** Targets that share one penalty, e.g. the margins of train and those of validation points. */

@@ -162,13 +162,12 @@ Napi::Value scorePathsBinding(const Napi::CallbackInfo& info) {
       info.Env(), TaskOptions{info[1], info[2], pins},
       [=](const TaskControl& control) {
         const Status status = scorePaths(*session->design, targets, session->options, chosen, control, *scores);
-        const float nan = std::numeric_limits<float>::quiet_NaN();
+        const float nan = std::numeric_limits<float>::quiet_NaN();  // a target without a path has no scores
+        std::fill_n(errors, all, nan);
+        std::fill_n(correlations, all, nan);
         for (size_t t = 0; t < scores->size(); ++t) {
-          PathScore& score = (*scores)[t];
-          score.error.resize(each, nan);  // a target without a path has none
-          score.correlation.resize(each, nan);
-          std::copy(score.error.begin(), score.error.end(), errors + t * each);
-          std::copy(score.correlation.begin(), score.correlation.end(), correlations + t * each);
+          std::copy((*scores)[t].error.begin(), (*scores)[t].error.end(), errors + t * each);
+          std::copy((*scores)[t].correlation.begin(), (*scores)[t].correlation.end(), correlations + t * each);
         }
         return status;
       },

@@ -228,7 +228,7 @@ Status run(Shared& shared) {
 Status checkTargets(const TargetView& targets, const FitOptions& options) {
   if (targets.rowStride < targets.numTargets) return invalid("targets: expected a row stride of at least the number of targets.");
   if (targets.targetsPerWeight < 1) return invalid("targetsPerWeight: expected an integer >= 1.");
-  if (options.pooled && !targets.lambdaRatio) return invalid("lambdaRatio: expected one a target, since lambda is chosen for many together.");
+  if (options.pooled && !targets.lambdaRatio && targets.numTargets > 0) return invalid("lambdaRatio: expected one a target, since lambda is chosen for many together.");
   for (int64_t t = 0; t < targets.numTargets; ++t) {
     const double ratio = targets.lambdaRatio ? targets.lambdaRatio[t] : 1, relaxation = targets.relaxation ? targets.relaxation[t] : 0;
     if (!(ratio > 0) || std::isinf(ratio)) return invalid("lambdaRatio: expected finite numbers > 0; received " + std::to_string(ratio) + ".");

@@ -44,11 +44,11 @@ void PathScorer::record(int64_t k, double share) {
       squares += predicted * predicted;
       sum += static_cast<double>(rootWeight_[i]) * predicted;
     }
-    if (squares_ == 0) return;  // the held-out models all are at the mean: nothing to predict
+    if (!(spread_ > 1e-12 * squares_)) return;  // the held-out models are all alike: nothing to predict
     const size_t at = static_cast<size_t>(k) * relaxations_.size() + r;
     score_.error[at] = static_cast<float>(errors / squares_);
     const double spread = squares - sum * sum / weights_;
-    const bool constant = !(spread > 1e-12 * squares) || !(spread_ > 1e-12 * squares_);
+    const bool constant = !(spread > 1e-12 * squares);
     score_.correlation[at] = constant ? 0.0f : static_cast<float>((products - sum * sum_ / weights_) / std::sqrt(spread * spread_));
   }
 }

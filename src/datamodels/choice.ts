@@ -6,8 +6,8 @@ import { Purpose, Random } from '../native/random.js';
 import { type ChoiceCriterion, defaultCriterion, type PenaltyChoice, type RunOptions, type TargetGroups } from '../types.js';
 import type { Design, DesignBlock, PathScores, Penalties } from './design.js';
 
-/** Targets of a group that the choice is made on: the mean of their scores hardly moves with more. */
-export const sampleSize = 128;
+/** Targets of a group that the choice is made on: with half as many the lambda of validation points still moves from split to split. */
+export const sampleSize = 256;
 
 /** Shares of least squares to choose from. */
 export const relaxations: readonly number[] = [0, 0.25, 0.5, 0.75, 1];
@@ -89,11 +89,9 @@ export async function choosePenalties(
   });
 }
 
-/** Means over the targets of a group. */
-interface Pooled {
+/** Over the targets of a group, each (reached lambdas, relaxations). */
+interface Pooled extends Record<ChoiceCriterion, Float64Array> {
   numSampled: number;
-  correlation: Float64Array; // (reached lambdas, relaxations)
-  error: Float64Array; // (reached lambdas, relaxations)
 }
 
 /**
@@ -111,21 +109,27 @@ function poolScores(scores: PathScores, members: number[], pathLength: number, n
   if (paths.length === 0) return undefined;
   const lengths = paths.map(({ lambdas }) => lambdas).sort((a, b) => a - b);
   const width = lengths[Math.floor(lengths.length / 2)]! * numRelaxations;
-  const mean = (values: Float32Array): Float64Array =>
+  const mean = (score: Float32Array): Float64Array =>
     Float64Array.from({ length: width }, (_, position) => {
       const relaxation = position % numRelaxations;
-      const sum = paths.reduce((total, { from, lambdas }) => {
-        return total + values[from + Math.min(position, (lambdas - 1) * numRelaxations + relaxation)]!;
-      }, 0);
-      return sum / paths.length;
+      const last = ({ from, lambdas }: (typeof paths)[0]): number => from + Math.min(position, (lambdas - 1) * numRelaxations + relaxation);
+      return paths.reduce((total, path) => total + score[last(path)]!, 0) / paths.length;
     });
   return { numSampled: paths.length, correlation: mean(scores.correlation), error: mean(scores.error) };
 }
 
-/** The first of equals: the largest lambda. */
-function bestOf({ correlation, error }: Pooled, criterion: ChoiceCriterion): number {
-  const score = criterion === 'error' ? error.map((value) => -value) : correlation;
-  return score.reduce((best, value, position) => (value > score[best]! ? position : best), 0);
+/** Scores this close to the best are as good: among them the squared error decides, which sees the scale of the predictions. */
+const asGood = 0.98;
+
+/** Of equals the first: the largest lambda. */
+function bestOf(pooled: Pooled, criterion: ChoiceCriterion): number {
+  const least = (positions: number[]): number =>
+    positions.reduce((best, position) => (pooled.error[position]! < pooled.error[best]! ? position : best), positions[0]!);
+  const positions = [...pooled.error.keys()];
+  if (criterion === 'error') return least(positions);
+  const scores = pooled[criterion];
+  const most = scores.reduce((largest, score) => Math.max(largest, score), 0);
+  return least(positions.filter((position) => scores[position]! >= asGood * most));
 }
 
 /** Of targets [first, end). */

@@ -70,7 +70,7 @@ describe('lethe fit', () => {
     }
     const description = JSON.parse(fs.readFileSync(path.join(out, 'fit.json'), 'utf8')) as { holdoutModels: number[]; options: object };
     expect(description.holdoutModels.length).toBe(8);
-    expect(description.options).toMatchObject({ estimator: 'lasso', select: 'holdout', seed: 3, refit: true });
+    expect(description.options).toMatchObject({ estimator: 'lasso', select: 'pooled', seed: 3, refit: true });
   });
 
   it('reads logits (models, points, classes) in float64 and uint8 masks, and fits at one lambda', async () => {

@@ -1,8 +1,11 @@
 import fc from 'fast-check';
 import { fitBlocks, planBlocks, planMemory, type OutputBlocks, type Span } from '../../src/datamodels/blocks.js';
+import { penaltiesOf } from '../../src/datamodels/choice.js';
 import { openDesign } from '../../src/datamodels/design.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
+
 import { joinTargets } from '../../src/store/datamodelRows.js';
+import type { PenaltyChoice } from '../../src/types.js';
 import { randomProblem, type Problem } from './problem.js';
 
 function blocksOf({ masks, outputs, numTargets }: Problem): OutputBlocks {
@@ -67,16 +70,19 @@ describe('planMemory', () => {
 
 describe('fitBlocks', () => {
   const problem = randomProblem(90, 40, 23, 2);
+  const choices: PenaltyChoice[] = [
+    { group: 'all', lambdaRatio: 0.3, relaxation: 0.5, criterion: 'error', numSampled: 23, correlation: 0, error: 1 },
+  ];
 
   it.each([1, 5, 8, 23])('gives the bytes of one fit in blocks of %i', async (size) => {
-    const whole = await fitDatamodels(problem, defaultFitOptions, { threads: 1 });
+    const whole = await fitDatamodels({ ...problem, choices }, defaultFitOptions, { threads: 1 });
     const parts = new Map<number, Awaited<ReturnType<typeof fitDatamodels>>>();
     const seen: number[] = [];
     // backwards: the order does not matter either
     const blocks = planBlocks(23, size).reverse();
     await fitBlocks(
       openDesign(problem.masks, defaultFitOptions, { numTargets: 23 }),
-      { outputs: blocksOf(problem), blocks },
+      { outputs: blocksOf(problem), blocks, penalties: ({ first, end }) => penaltiesOf(choices, undefined, first, end) },
       {
         threads: 2,
         onProgress: ({ done, total }) => seen.push(done / total),
@@ -89,7 +95,7 @@ describe('fitBlocks', () => {
   });
 
   it('refuses a reader that gives too little, and stops when told to', async () => {
-    const design = openDesign(problem.masks, defaultFitOptions, { numTargets: 23 });
+    const design = openDesign(problem.masks, { ...defaultFitOptions, select: 'holdout' }, { numTargets: 23 });
     const onBlock = (): Promise<void> => Promise.resolve();
     const outputs = { ...blocksOf(problem), read: () => Promise.resolve(new Float32Array(7)) };
     await expect(fitBlocks(design, { outputs, blocks: [{ first: 0, end: 5 }] }, { onBlock })).rejects.toMatchObject({

@@ -94,7 +94,7 @@ describe('fitDatamodels with selection', () => {
 
   it('recovers predictions better than the mean, and refits on all models', async () => {
     const truth = randomProblem(1000, 30, 20, 12);
-    const fitted = await fitDatamodels(truth);
+    const fitted = await fitDatamodels(truth, { ...defaultFitOptions, select: 'holdout' });
     expect(fitted.status.every((status) => status === 'converged')).toBe(true);
     const predicted = await predict(fitted, truth.masks);
     let rest = 0;
@@ -112,8 +112,14 @@ describe('fitDatamodels with selection', () => {
     expect(rest).toBeLessThan(0.6 * spread);
   });
 
-  it.each(['lasso', 'marginal'] as const)('gives the same bytes for any threads and neighbours (%s)', async (estimator) => {
-    const options: FitOptions = { ...defaultFitOptions, estimator, seed: 5 };
+  it.each([
+    ['lasso', 'holdout'],
+    ['marginal', 'holdout'],
+    ['lasso', 'none'],
+    ['marginal', 'none'],
+  ] as const)('gives the same bytes for any threads and neighbours (%s, %s)', async (estimator, select) => {
+    const given = select === 'none' ? { lambdaRatio: 0.4, ...(estimator === 'lasso' ? { relaxation: 0.75 } : {}) } : {};
+    const options: FitOptions = { ...defaultFitOptions, estimator, select, ...given, seed: 5 };
     const clean = await fitDatamodels(problem, options, { threads: 1 });
     const outputs = problem.outputs.slice();
     outputs[3 * 40 + 7] = NaN;

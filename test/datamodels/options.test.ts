@@ -7,7 +7,7 @@ import type { Datamodels, FitOptions } from '../../src/types.js';
 import { heldOutErrors, largestLambda, penalisedObjective, type Regression, type Solution, solve } from './penalised.js';
 import { randomProblem, type Problem } from './problem.js';
 
-const tight: FitOptions = { ...defaultFitOptions, gapTolerance: 1e-7 };
+const tight: FitOptions = { ...defaultFitOptions, select: 'holdout', gapTolerance: 1e-7 };
 const single = (lambda: number, more: Partial<FitOptions> = {}): FitOptions => ({ ...tight, select: 'none', lambda, ...more });
 
 function regression(problem: Problem, target: number, more: Partial<Regression> = {}): Regression {

@@ -39,10 +39,16 @@ test('columns of all shards are stacked in the order asked for', async () => {
     Float32Array.from(models.flatMap((model) => columns.map((column) => value(model, column))));
   expect(await readOutputColumns(folder, [0, 1, 2], 'logits', { first: 1, end: 4 })).toEqual(expected([0, 1, 2, 3, 4], [1, 2, 3], logit));
   expect(await readOutputColumns(folder, [2, 0], 'margins', { first: 2, end: 3 })).toEqual(expected([2, 3, 4, 0, 1], [2], margin));
-  expect(await readOutputColumns(folder, [0, 2], 'logits', { first: 0, end: 6 })).toEqual(expected([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5], logit));
-  expect(await readOutputColumns(folder, [0, 2], 'logits', Int32Array.of(5, 1))).toEqual(expected([0, 1, 3, 4].length === 4 ? [0, 1, 2, 3, 4] : [], [5, 1], logit));
+  expect(await readOutputColumns(folder, [0, 2], 'logits', { first: 0, end: 6 })).toEqual(
+    expected([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5], logit),
+  );
+  expect(await readOutputColumns(folder, [0, 2], 'logits', Int32Array.of(5, 1))).toEqual(
+    expected([0, 1, 3, 4].length === 4 ? [0, 1, 2, 3, 4] : [], [5, 1], logit),
+  );
   expect(await readOutputColumns(folder, [], 'margins', { first: 0, end: 3 })).toEqual(new Float32Array(0));
   await expect(readOutputColumns(folder, [3], 'margins', { first: 0, end: 1 })).rejects.toMatchObject({ code: 'LETHE_ARTEFACT_MISSING' });
   fs.truncateSync(path.join(folder.root, layout.subsetOutputs(2)), 40);
-  await expect(readOutputColumns(folder, [0, 2], 'margins', { first: 0, end: 1 })).rejects.toMatchObject({ code: 'LETHE_ARTEFACT_DAMAGED' });
+  await expect(readOutputColumns(folder, [0, 2], 'margins', { first: 0, end: 1 })).rejects.toMatchObject({
+    code: 'LETHE_ARTEFACT_DAMAGED',
+  });
 });
