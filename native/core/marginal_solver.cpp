@@ -9,9 +9,7 @@ namespace lethe {
 
 namespace {
 
-// The search ends when the best held-out error is this many lambdas back and has risen by this share, or after three times as many.
-constexpr int64_t kPatience = 5;
-constexpr double kRise = 1.005;
+constexpr int64_t kPatience = 20;  // the search ends when the best held-out error is this many lambdas back
 
 class MarginalSolver final : public TargetSolver {
  public:
@@ -97,8 +95,7 @@ class MarginalSolver final : public TargetSolver {
         best = k;
       }
       ++k;
-      const int64_t past = k - 1 - best;
-      if ((past >= kPatience && error > bestError * kRise) || past >= 3 * kPatience) break;
+      if (k - 1 - best >= kPatience) break;
     }
     reached_ = std::min(reached_, std::max<int64_t>(k, 1));
   }

@@ -11,7 +11,7 @@ namespace {
 
 // As on the CPU, where they are explained (core/lasso_solver.cpp).
 constexpr double kAtMaximum = 1 - 1e-5, kStep = 0.865, kPathGap = 1e-2, kWarmStep = 0.65, kPathEntry = 1.04, kEntry = 0.98;
-constexpr int64_t kPatience = 5, kFinalRounds = 100;
+constexpr int64_t kPatience = 20, kFinalRounds = 100;
 constexpr int32_t kPathSweeps = 200, kFinalSweeps = 1000;
 
 }  // namespace
@@ -156,8 +156,7 @@ void TargetPath::stepped(const Outcome& outcome) {
     const double share = (grid_[static_cast<size_t>(covered_)] - at_) / (before_ - at_), rest = 1 - share;  // of the solution before
     record(covered_, share * share * outcome.heldBefore + 2 * share * rest * outcome.heldMixed + rest * rest * outcome.heldNow, share);
   }
-  // several folds are averaged: each goes on a little longer than its own optimum
-  const bool risen = covered_ - 1 - best_ >= (folds() > 1 ? 2 * kPatience : kPatience);
+  const bool risen = covered_ - 1 - best_ >= kPatience;
   if (covered_ == size() || risen) endPath();
   else chooseNext();
 }

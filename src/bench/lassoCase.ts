@@ -14,7 +14,7 @@ export const gapTolerance = 1e-4;
 const pathLength = 100;
 const lambdaMinRatio = 0.01;
 /** Peers walk so many lambdas past the one they are asked for: they could not know earlier that it is the best. */
-const patience = 5;
+const patience = 20;
 /** Ratio of the steps by which a known lambda is reached from lambda_max, when walking in is faster than a cold start. */
 const warmRatio = 0.65;
 
@@ -36,7 +36,7 @@ export async function makeCase(mode: BenchMode, problem: BenchProblem, folder: s
   const files = await writeFitFiles(own, scaled);
   const options: FitOptions =
     mode === 'path'
-      ? { ...defaultFitOptions, pathLength, lambdaMinRatio, gapTolerance, refit: false }
+      ? { ...defaultFitOptions, select: 'holdout', pathLength, lambdaMinRatio, gapTolerance, refit: false }
       : { ...defaultFitOptions, gapTolerance, select: 'none', lambda: mode === 'single' ? lambda : lambdaMinRatio };
   const heldOut = new Set(holdoutModels(problem.masks.numModels, options));
   const rows = Int32Array.from({ length: problem.masks.numModels }, (_, row) => row).filter((row) => !heldOut.has(row));
