@@ -9,6 +9,9 @@
 export const splitNames = ['forget', 'retain', 'validation'] as const;
 export type SplitName = (typeof splitNames)[number];
 
+/** Of a data set: predicted classes are stored in bytes, where 255 stands for none. */
+export const mostClasses = 255;
+
 /**
  * A data set without its images: what a run folder keeps of it.
  * Train points first, then validation points: "point" p < numTrain is train example p, else validation example p - numTrain.
@@ -58,6 +61,9 @@ export type ForgetSetSpec =
   | { name: string; kind: 'random'; size: number; seed: number }
   | { name: string; kind: 'file'; path: string }
   | { name: string; kind: 'principalComponent'; component: number; top: number; bottom: number };
+
+/** Of random sets: NumPy's legacy generator takes 32 bits. */
+export const largestForgetSeed = 2 ** 32 - 1;
 
 // ---------------------------------------------------------------- networks
 
@@ -203,6 +209,9 @@ export interface TrainOutputs {
 }
 
 export type JobStatus = 'trained' | 'diverged';
+
+/** Models of one kind in a plan (subset models, originals, oracles of a forget set): their random streams begin so far apart. */
+export const mostModels = 2 ** 24;
 
 export interface TrainResult {
   modelIndex: number;

@@ -182,7 +182,7 @@ async function findForgetSet(context: TaskContext, text: string): Promise<{ forg
   const names = plan.forgetSets.map(({ name }) => name);
   const forgetSetIndex = names.indexOf(text);
   if (forgetSetIndex >= 0) return { forget: decodeIndices(await run.read(layout.forgetSet(text))), forgetSetIndex };
-  const random = /^random:(\d{1,9}):(\d{1,9})$/.exec(text);
+  const random = /^random:(\d{1,9}):(\d{1,15})$/.exec(text);
   if (!random && !fs.existsSync(text)) {
     throw new LetheError('LETHE_FORGET_SET_UNKNOWN', `there is no forget set "${text}"`, {
       expected: `one of the run's (${names.join(', ')}), an index file, or random:SIZE:SEED`,

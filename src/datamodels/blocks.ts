@@ -1,6 +1,7 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
 import { LetheError, requireRunning } from '../errors.js';
 import type { Datamodels, RunOptions } from '../types.js';
+import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';
 import type { Design, DesignBlock } from './design.js';
 import { toDatamodels } from './fit.js';
@@ -12,7 +13,7 @@ export interface OutputBlocks {
   /** Targets are point * numClasses + class; absent: 1. */
   numClasses?: number;
   /** (numModels, end - first) targets [first, end) */
-  read(first: number, end: number): Promise<Float32Array>;
+  read(first: number, end: number): Promise<Float32Array | Float64Array>;
 }
 
 /** Row weights of a fit by blocks (see FitInput). */
@@ -36,10 +37,16 @@ export interface BlockedInput {
   blocks: Span[];
 }
 
+/** Outputs less what was taken off each target before they were rounded to float32; absent: nothing. */
+export interface InputBlock extends DesignBlock {
+  /** (numTargets) */
+  offsets?: Float64Array;
+}
+
 export interface FittedBlock extends Span {
   datamodels: Datamodels;
   /** What it was fitted on. */
-  input: DesignBlock;
+  input: InputBlock;
 }
 
 /**
@@ -59,27 +66,31 @@ export async function fitBlocks(
     const block = await readBlock(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, { first, end });
     requireRunning(signal);
     const base = before;
-    const fits = await design.fit(block, {
+    const { offsets, ...given } = block;
+    const fits = await design.fit(given, {
       threads,
       ...(signal ? { signal } : {}),
       onProgress: ({ done }) => onProgress?.({ done: base + done, total }),
     });
-    await onBlock({ first, end, input: block, datamodels: toDatamodels(fits, end - first, design.numTrain) });
+    const datamodels = toDatamodels(fits, end - first, design.numTrain);
+    await onBlock({ first, end, input: block, datamodels: offsets ? shiftBias(datamodels, offsets) : datamodels });
     before += end - first;
   }
 }
 
-/** What one block is fitted on. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+/** What one block is fitted on: of float64 outputs what is left without their offsets. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
 export async function readBlock(
   numModels: number,
   { outputs, rowWeights }: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
   { first, end }: Span,
-): Promise<DesignBlock> {
+): Promise<InputBlock> {
   const values = await outputs.read(first, end);
   checkOutputs(values, numModels, end - first);
   const targetsPerRowWeight = rowWeights?.targetsPerRowWeight ?? 1;
   const weights = await rowWeights?.read(first / targetsPerRowWeight, end / targetsPerRowWeight);
-  return { outputs: values, numTargets: end - first, ...(weights ? { rowWeights: weights } : {}), targetsPerRowWeight };
+  const counted = weights ? { rowWeights: weights, targetsPerRowWeight } : undefined;
+  const given = values instanceof Float64Array ? centreOutputs(values, end - first, counted) : { outputs: values };
+  return { ...given, numTargets: end - first, targetsPerRowWeight, ...counted };
 }
 
 /** What is left beside the finished spans (sorted, not overlapping), cut into blocks of at most `targetsPerBlock`. */

@@ -4,6 +4,7 @@ import {
   defaultFolds,
   type FitOptions,
   type ForgetSetSpec,
+  largestForgetSeed,
   type MethodName,
   type MethodPlan,
   type Plan,
@@ -197,6 +198,10 @@ function* forgetSetMistakes(plan: Plan): Generator<Mistake> {
       yield { keys: [...keys, 'name'], expected: 'a name that Lethe does not use itself', received: `"${set.name}"` };
     }
     seen.add(set.name);
+    if (set.kind === 'random' && set.seed > largestForgetSeed) {
+      const expected = `at most ${largestForgetSeed}, as numpy.random.seed takes`;
+      yield { keys: [...keys, 'seed'], expected, received: String(set.seed), action: 'Give the set a seed of its own.' };
+    }
     if (set.kind !== 'principalComponent') continue;
     if (set.top + set.bottom === 0) yield { keys, expected: 'examples at the top or the bottom', received: 'top 0 and bottom 0' };
     if (plan.subsetModels.count === 0) {

@@ -3,7 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { LetheError } from '../../src/errors.js';
 import { openForReading, readFully } from '../../src/store/files.js';
-import { encodeNpy, halfToFloat, readNpy, toFloat32, writeNpy } from '../../src/store/npy.js';
+import { encodeNpy, readNpy, toFloat32, writeNpy } from '../../src/store/npy.js';
+import { halfToFloat } from '../../src/store/npyValues.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 
 const folder = temporaryFolder();
