@@ -336,6 +336,8 @@ export interface MethodScore {
   /** Mean accuracy of the unlearned models on each split, 0..1. */
   accuracy: Record<SplitName, number>;
   numNonFinite: number;
+  /** Models that diverged, or whose original had: left out of the scores. Absent: none. */
+  numDiverged?: number;
   /** True for the setting this method is represented by in tables. */
   best: boolean;
 }
@@ -404,6 +406,17 @@ export interface LdsPoint {
   /** 95 % bootstrap interval of the mean over points. */
   low: number;
   high: number;
+  /** Why there is no score (NaN): too few models have trained. */
+  reason?: string;
+}
+
+/** Models of one kind that diverged in training, and are left out wherever models are used. */
+export interface DivergedModels {
+  /** "subset models", "originals", "scored oracles of random-10" */
+  group: string;
+  /** That were trained, these included. */
+  count: number;
+  models: number[];
 }
 
 /** KLOM of matched oracles against scored oracles: what a perfect method scores with this many models. */
@@ -441,6 +454,8 @@ export interface ReportData {
   floors: KlomFloor[];
   lds: LdsPoint[];
   marginSamples: MarginSample[];
+  /** Of every kind of which some diverged; absent: none. */
+  diverged?: DivergedModels[];
   /** Mean accuracy of originals, for the accuracy table. */
   originalAccuracy: { forgetSet: string; accuracy: Record<SplitName, number> }[];
 }
@@ -453,11 +468,15 @@ export interface ForgetSetScores {
   floor: KlomFloor;
   originalAccuracy: Record<SplitName, number>;
   marginSamples: MarginSample[];
+  /** Absent: none. */
+  diverged?: DivergedModels[];
 }
 
 /** Content of scores/lds.json. */
 export interface LdsScores {
   lds: LdsPoint[];
+  /** Subset models. Absent: none. */
+  diverged?: DivergedModels[];
 }
 
 // ---------------------------------------------------------------- linear study

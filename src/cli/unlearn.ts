@@ -261,7 +261,9 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
   };
   return async (first, end) => {
     const inputs = await readInputs(context, { ...shared, first, end });
-    return start ? inputs.map((input) => ({ ...input, originalParameters: start.parameters, originalLogits: start.logits })) : inputs;
+    if (!start) return inputs;
+    const { parameters: originalParameters, logits: originalLogits } = start;
+    return inputs.map((input) => ({ ...input, originalDiverged: false, originalParameters, originalLogits }));
   };
 }
 
@@ -276,6 +278,10 @@ async function directModels(request: Request, method: DirectMethod, splits: Reco
   inputs.forEach((input, row) => {
     logits.set(unlearnedLogits(method, input, setting), row * rowSize);
   });
-  const made = inputs.map(({ modelIndex }) => ({ model: modelIndex, status: 'trained' as const, gradientImages: 0 }));
+  const made = inputs.map(({ modelIndex, originalDiverged }) => ({
+    model: modelIndex,
+    status: originalDiverged ? ('diverged' as const) : ('trained' as const),
+    gradientImages: 0,
+  }));
   return writeOutputs({ dataset, out, splits }, made, logits);
 }

@@ -1,13 +1,14 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
 import { selectRows } from '../data/masks.js';
+import { ExitCode, LetheError } from '../errors.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { encodeDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { encodeNpy } from '../store/npy.js';
 import { datamodelInputs } from '../store/planInputs.js';
-import { readOutputColumns } from '../store/outputColumns.js';
-import type { FitOptions, Plan, RunOptions } from '../types.js';
+import { type OutputColumns, readOutputColumns } from '../store/outputColumns.js';
+import type { FitOptions, Masks, Plan, RunOptions } from '../types.js';
 import { fitDatamodels } from './fit.js';
 import { predict } from './predict.js';
 
@@ -34,16 +35,15 @@ export function logitBlocks(sizes: FitSizes): { block: number; first: number; en
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
   const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
     const artefact = layout.logitDatamodels(block);
-    return fitTask(plan, artefact, `logit datamodels of points ${first}-${end - 1}`, (end - first) * sizes.numClasses, async (context) => ({
-      values: await readOutputColumns(context.run, allShards(plan), 'logits', first * sizes.numClasses, end * sizes.numClasses),
-      numTargets: (end - first) * sizes.numClasses,
-    }));
+    const label = `logit datamodels of points ${first}-${end - 1}`;
+    return fitTask(plan, artefact, label, (end - first) * sizes.numClasses, ({ run }) =>
+      readOutputColumns(run, allShards(plan), 'logits', first * sizes.numClasses, end * sizes.numClasses),
+    );
   });
   tasks.push(
-    fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, async (context) => ({
-      values: await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numTrain),
-      numTargets: sizes.numTrain,
-    })),
+    fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, ({ run }) =>
+      readOutputColumns(run, allShards(plan), 'margins', 0, sizes.numTrain),
+    ),
   );
   return { name: 'datamodels', tasks };
 }
@@ -69,17 +69,17 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         async produce(context) {
           const masks = readMasks(await context.run.read(layout.masks));
           const margins = await readOutputColumns(context.run, allShards(plan), 'margins', 0, sizes.numPoints);
-          const fitted = await fitDatamodels(
-            {
-              masks: selectRows(masks, span(0, numModels)),
-              outputs: margins.subarray(0, numModels * sizes.numPoints),
-              numTargets: sizes.numPoints,
-            },
-            options,
-            unitProgress(context, this.cost),
-          );
+          const trained = margins.trained.filter((model) => model < numModels);
+          const columns = { ...margins, trained, values: margins.values.subarray(0, trained.length * sizes.numPoints) };
           const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
-          const predicted = await predict(fitted, heldOut, quiet(context));
+          const predicted =
+            trained.length === 0
+              ? new Float32Array(split.heldOut * sizes.numPoints).fill(NaN) // nothing to learn from
+              : await predict(
+                  await fitTrained(masks, columns, sizes.numPoints, options, unitProgress(context, this.cost)),
+                  heldOut,
+                  quiet(context),
+                );
           return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predicted), rows: split.heldOut }];
         },
       };
@@ -96,18 +96,12 @@ export function ldsSplit(plan: Plan): { firstHeldOut: number; heldOut: number; n
   return { firstHeldOut, heldOut, numModels: numModels.sort((a, b) => a - b) };
 }
 
-interface Targets {
-  /** (numModels, numTargets) */
-  values: Float32Array;
-  numTargets: number;
-}
-
 function fitTask(
   plan: Plan,
   artefact: string,
   label: string,
   numTargets: number,
-  targets: (context: TaskContext) => Promise<Targets>,
+  targets: (context: TaskContext) => Promise<OutputColumns>,
 ): Task {
   return {
     id: artefact,
@@ -119,11 +113,30 @@ function fitTask(
     inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
     async produce(context) {
       const masks = readMasks(await context.run.read(layout.masks));
-      const { values } = await targets(context);
-      const fitted = await fitDatamodels({ masks, outputs: values, numTargets }, plan.fit, unitProgress(context, this.cost));
+      const columns = await targets(context);
+      requireSomeTrained(columns, plan);
+      const fitted = await fitTrained(masks, columns, numTargets, plan.fit, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
     },
   };
+}
+
+/** Diverged models are left out of the design; where none has, this is the fit on all. `values`: (trained, numTargets). */
+function fitTrained(masks: Masks, { trained, values }: OutputColumns, numTargets: number, options: FitOptions, run: RunOptions) {
+  const all = trained.length === masks.numModels;
+  const folds = options.folds === undefined ? {} : { folds: Math.max(2, Math.min(options.folds, trained.length)) };
+  return fitDatamodels({ masks: all ? masks : selectRows(masks, trained), outputs: values, numTargets }, { ...options, ...folds }, run);
+}
+
+/** @throws LETHE_MODELS_DIVERGED (exit code 1) */
+function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: Plan): void {
+  if (trained.length > 0) return;
+  throw new LetheError('LETHE_MODELS_DIVERGED', `all ${numModels} subset models diverged`, {
+    expected: 'subset models that train',
+    received: 'losses, logits or parameters that became infinite or NaN',
+    action: `Lower recipe.schedule.learningRate (${recipe.schedule.learningRate}), and run the changed plan in another folder.`,
+    exitCode: ExitCode.taskFailed,
+  });
 }
 
 /** Shard indices of the subset models. */

@@ -84,6 +84,11 @@ function klomNotes(data: ReportData, forgetSet: string, scores: readonly MethodS
     notes.push(
       `Non-finite margins are counted and not scored: ${listed(nonFinite.map((score) => `${methodStyles[score.method].label} ${score.numNonFinite}`))}.`,
     );
+  const diverged = scores.filter((score) => score.numDiverged !== undefined);
+  if (diverged.length > 0)
+    notes.push(
+      `Models that diverged, or whose original had, are left out: ${listed(diverged.map((score) => `${methodStyles[score.method].label} ${score.numDiverged}`))}.`,
+    );
   const chosen = new Set(scores.map((score) => score.method));
   const unchosen = methodsIn(data, forgetSet).filter((method) => !chosen.has(method));
   if (unchosen.length > 0)

@@ -1,11 +1,20 @@
 /** Columns of model outputs across shards: what a block of targets needs, without holding everything. */
 import { layout } from './layout.js';
-import { readOutputs } from './outputs.js';
+import { isTrained, readOutputs } from './outputs.js';
 import type { RunFolder } from './run.js';
 
+export interface OutputColumns {
+  /** (trained.length, columns) row-major */
+  values: Float32Array;
+  /** Positions of the models that trained among those of all shards, ascending: a diverged one has no outputs. */
+  trained: Int32Array;
+  /** Trained and diverged. */
+  numModels: number;
+}
+
 /**
- * Columns [first, end) of the subset models' logits (points * classes columns) or margins (points columns), all shards stacked in order.
- * Returns (models, end - first) row-major.
+ * Columns [first, end) of the logits (points * classes columns) or margins (points columns) of the subset models that trained, all shards
+ * stacked in order.
  */
 export async function readOutputColumns(
   run: RunFolder,
@@ -13,15 +22,22 @@ export async function readOutputColumns(
   field: 'logits' | 'margins',
   first: number,
   end: number,
-): Promise<Float32Array> {
+): Promise<OutputColumns> {
   const width = end - first;
   const parts: Float32Array[] = [];
+  const trained: number[] = [];
+  let numModels = 0;
   for (const shard of shards) {
     const path = layout.subsetOutputs(shard);
     const outputs = readOutputs(await run.read(path), path);
-    const part = new Float32Array(outputs.numRows * width);
-    for (let row = 0; row < outputs.numRows; row++) part.set(outputs[field]!.row(row).subarray(first, end), row * width);
+    const rows = Array.from({ length: outputs.numRows }, (_, row) => row).filter((row) => isTrained(outputs, row));
+    const part = new Float32Array(rows.length * width);
+    rows.forEach((row, k) => {
+      part.set(outputs[field]!.row(row).subarray(first, end), k * width);
+      trained.push(numModels + row);
+    });
     parts.push(part);
+    numModels += outputs.numRows;
   }
   const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
   let offset = 0;
@@ -29,5 +45,5 @@ export async function readOutputColumns(
     all.set(part, offset);
     offset += part.length;
   }
-  return all;
+  return { values: all, trained: Int32Array.from(trained), numModels };
 }
