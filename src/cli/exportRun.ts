@@ -48,12 +48,12 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
   }
   await writeNpy(path.join(out, 'labels.npy'), [context.dataset.labels.length], context.dataset.labels);
   written.push('labels.npy');
-  for (const group of groups) written.push(...(await writeGroup(context, group, out)));
+  for (const group of groups) for (const file of await writeGroup(context, group, out)) written.push(file);
   if (part.includes('datamodels')) {
     const { numTrain, numClasses, labels } = context.dataset;
     const dense = { batches: datamodels(context), numTargets: labels.length * numClasses, numTrain, signal: interruptSignal() };
     await writeDenseDatamodels(path.join(out, 'datamodels'), dense);
-    written.push(...['weights', 'bias', 'lambda', 'gap'].map((name) => path.posix.join('datamodels', `${name}.npy`)));
+    for (const name of ['weights', 'bias', 'lambda', 'gap']) written.push(path.posix.join('datamodels', `${name}.npy`));
   }
   report(options, written);
 }

@@ -49,7 +49,7 @@ export function openDesign(
   checkOptions(options, masks.numModels);
   const { numModels, numTrain, bits } = masks;
   const fold = foldsOf(numModels, options);
-  const subsets = Math.max(...fold, -1) + 2;
+  const subsets = fold.reduce((last, k) => Math.max(last, k), -1) + 2;
   let opened: Promise<NativeDesign> | undefined;
   let gram: NativeDesign['gram'] | undefined;
   const open = (signal: AbortSignal | undefined): Promise<NativeDesign> =>

@@ -4,6 +4,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { encodeDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
+import { ldsSplit } from '../store/ldsSplit.js';
 import { readMasks } from '../store/masksFile.js';
 import { encodeNpy } from '../store/npy.js';
 import { datamodelInputs } from '../store/planInputs.js';
@@ -33,6 +34,7 @@ export function logitBlocks(sizes: FitSizes): { block: number; first: number; en
 
 /** One datamodel per point and class (logits), and one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
+  if (plan.subsetModels.count === 0) return { name: 'datamodels', tasks: [] };
   const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
     const artefact = layout.logitDatamodels(block);
     const label = `logit datamodels of points ${first}-${end - 1}`;
@@ -86,14 +88,6 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
     }),
   );
   return { name: 'LDS fits', tasks };
-}
-
-/** The last subset models are held out; curve points larger than what is left are capped to it. */
-export function ldsSplit(plan: Plan): { firstHeldOut: number; heldOut: number; numModels: number[] } {
-  const heldOut = Math.max(2, Math.round(plan.lds.heldOutFraction * plan.subsetModels.count));
-  const firstHeldOut = plan.subsetModels.count - heldOut;
-  const numModels = [...new Set([...plan.lds.numModels.map((count) => Math.min(count, firstHeldOut)), firstHeldOut])];
-  return { firstHeldOut, heldOut, numModels: numModels.sort((a, b) => a - b) };
 }
 
 function fitTask(

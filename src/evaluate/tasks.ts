@@ -116,7 +116,7 @@ async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: 
   const numPoints = dataset.numTrain + dataset.numValidation;
   const numOracles = oracle.length / numPoints;
   if (numOracles === 0) throw allDiverged(plan, `scored oracles of ${forgetSet}`);
-  const scores: MethodScore[] = [];
+  let scores: MethodScore[] = [];
   let dmDirect: Float32Array | undefined;
   for (const method of methods) {
     const rows: MethodScore[] = [];
@@ -139,7 +139,7 @@ async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: 
       if (method.method === 'dm-direct') dmDirect ??= candidate.margins;
     }
     markBest(rows);
-    scores.push(...rows);
+    scores = scores.concat(rows);
   }
   const originals = await groupOutputs(context, (shard) => layout.originals(shard), plan.originals.count, plan.recipe.epochs);
   return {

@@ -1,5 +1,6 @@
 /** Rules between the values of a plan, and the values that follow from others. */
 import { isName, reservedForgetSetNames } from '../store/layout.js';
+import { ldsSplit } from '../store/ldsSplit.js';
 import {
   defaultFolds,
   type FitOptions,
@@ -109,7 +110,11 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at least ${Math.ceil((2 * count) / allowed)}, for at most 50 files per 1,000 models`;
     yield { keys: ['subsetModels', 'modelsPerShard'], expected, received: String(modelsPerShard) };
   }
-  if (count === 1) yield { keys: ['subsetModels', 'count'], expected: '0 or at least 2 models', received: '1' };
+  const { firstHeldOut, heldOut, numModels: curve } = ldsSplit(plan);
+  if (count > 0 && firstHeldOut < 1) {
+    const expected = `0 or more than ${heldOut} models, as so many are held out for LDS (lds.heldOutFraction)`;
+    yield { keys: ['subsetModels', 'count'], expected, received: String(count) };
+  }
   const { heldOutFraction, numModels } = plan.lds;
   const fitted = Math.floor(count * (1 - heldOutFraction) + 1e-9);
   if (!isIncreasing(numModels)) {
@@ -123,7 +128,7 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at most the ${plan.originals.count} originals`;
     yield { keys: ['tuning', 'numModels'], expected, received: String(plan.tuning.numModels) };
   }
-  yield* fitMistakes(plan.fit, Math.min(count, ...plan.lds.numModels));
+  yield* fitMistakes(plan.fit, curve[0] ?? 0);
 }
 
 /** numModels: of the smallest fit. */

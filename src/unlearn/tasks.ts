@@ -50,9 +50,10 @@ export interface TuningChoice {
 
 /** sum_{i in F} beta_i for every logit, once per forget set (Algorithm C.2). */
 export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
+  const forgetSets = plan.subsetModels.count === 0 ? [] : plan.forgetSets; // without datamodels there is no shift
   return {
     name: 'datamodel shifts',
-    tasks: plan.forgetSets.map(({ name }, index): Task => {
+    tasks: forgetSets.map(({ name }, index): Task => {
       const artefact = layout.forgetShift(name);
       return {
         id: artefact,
