@@ -3,13 +3,14 @@
  * Read this file second.
  */
 import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
-import { fitStage, ldsFitStage, ldsSplit, logitBlocks, penaltyStage } from './datamodels/tasks.js';
+import { fitStage, ldsFitStage, logitBlocks, penaltyStage } from './datamodels/tasks.js';
 import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
 import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
 import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
+import { ldsSplit } from './store/ldsSplit.js';
 import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
 import type { DatasetFacts, Engine, NetSpec, Plan } from './types.js';
 import { snapshotSettings } from './unlearn/index.js';

@@ -9,6 +9,9 @@
 export const splitNames = ['forget', 'retain', 'validation'] as const;
 export type SplitName = (typeof splitNames)[number];
 
+/** Of a data set: predicted classes are stored in bytes, where 255 stands for none. */
+export const mostClasses = 255;
+
 /**
  * A data set without its images: what a run folder keeps of it.
  * Train points first, then validation points: "point" p < numTrain is train example p, else validation example p - numTrain.
@@ -58,6 +61,9 @@ export type ForgetSetSpec =
   | { name: string; kind: 'random'; size: number; seed: number }
   | { name: string; kind: 'file'; path: string }
   | { name: string; kind: 'principalComponent'; component: number; top: number; bottom: number };
+
+/** Of random sets: NumPy's legacy generator takes 32 bits. */
+export const largestForgetSeed = 2 ** 32 - 1;
 
 // ---------------------------------------------------------------- networks
 
@@ -203,6 +209,9 @@ export interface TrainOutputs {
 }
 
 export type JobStatus = 'trained' | 'diverged';
+
+/** Models of one kind in a plan (subset models, originals, oracles of a forget set): their random streams begin so far apart. */
+export const mostModels = 2 ** 24;
 
 export interface TrainResult {
   modelIndex: number;
@@ -366,6 +375,8 @@ export interface MethodScore {
   /** Mean accuracy of the unlearned models on each split, 0..1. */
   accuracy: Record<SplitName, number>;
   numNonFinite: number;
+  /** Models that diverged, or whose original had: left out of the scores. Absent: none. */
+  numDiverged?: number;
   /** True for the setting this method is represented by in tables. */
   best: boolean;
 }
@@ -434,6 +445,17 @@ export interface LdsPoint {
   /** 95 % bootstrap interval of the mean over points. */
   low: number;
   high: number;
+  /** Why there is no score (NaN): too few models have trained. */
+  reason?: string;
+}
+
+/** Models of one kind that diverged in training, and are left out wherever models are used. */
+export interface DivergedModels {
+  /** "subset models", "originals", "scored oracles of random-10" */
+  group: string;
+  /** That were trained, these included. */
+  count: number;
+  models: number[];
 }
 
 /** KLOM of matched oracles against scored oracles: what a perfect method scores with this many models. */
@@ -471,6 +493,8 @@ export interface ReportData {
   floors: KlomFloor[];
   lds: LdsPoint[];
   marginSamples: MarginSample[];
+  /** Of every kind of which some diverged; absent: none. */
+  diverged?: DivergedModels[];
   /** Mean accuracy of originals, for the accuracy table. */
   originalAccuracy: { forgetSet: string; accuracy: Record<SplitName, number> }[];
 }
@@ -483,11 +507,15 @@ export interface ForgetSetScores {
   floor: KlomFloor;
   originalAccuracy: Record<SplitName, number>;
   marginSamples: MarginSample[];
+  /** Absent: none. */
+  diverged?: DivergedModels[];
 }
 
 /** Content of scores/lds.json. */
 export interface LdsScores {
   lds: LdsPoint[];
+  /** Subset models. Absent: none. */
+  diverged?: DivergedModels[];
 }
 
 // ---------------------------------------------------------------- linear study

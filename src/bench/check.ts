@@ -25,7 +25,7 @@ export function judge(of: LassoCase, targets: readonly number[], solutions: read
   const certificates = solutions.map((solution, k) => certify(of.rowMasks, targetOf(of, targets[k]!), solution));
   const gaps = certificates.map(({ relativeGap }) => relativeGap);
   // Math.max gives NaN when one of them is
-  return { maxGap: gaps.length === 0 ? 0 : Math.max(...gaps), objectives: certificates.map(({ objective }) => objective) };
+  return { maxGap: gaps.reduce((most, gap) => Math.max(most, gap), 0), objectives: certificates.map(({ objective }) => objective) };
 }
 
 /** @throws LETHE_BENCH_GAP (exit code 1) when a result of ours is not what it claims to be */
@@ -52,7 +52,7 @@ export function maxReportedGap({ gap, status }: Datamodels): number {
 /** @throws LETHE_BENCH_DISAGREES (exit code 1) */
 export function compareObjectives(peer: string, mode: string, ours: readonly number[], theirs: readonly number[]): number {
   const differences = ours.map((objective, k) => Math.abs(objective - theirs[k]!) / Math.abs(objective));
-  const largest = Math.max(0, ...differences);
+  const largest = differences.reduce((most, difference) => Math.max(most, difference), 0);
   if (largest <= objectiveTolerance) return largest;
   throw new LetheError('LETHE_BENCH_DISAGREES', `${peer} and Lethe do not find the same optimum in mode ${mode}`, {
     expected: `objectives that differ by at most ${objectiveTolerance} of their value at tight tolerances`,

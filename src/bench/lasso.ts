@@ -68,7 +68,7 @@ export async function benchLasso(options: LassoBenchOptions): Promise<LassoBench
   for (const make of options.problems) {
     const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'lethe-bench-'));
     try {
-      results.push(...(await benchProblem(make(), folder, session)));
+      for (const result of await benchProblem(make(), folder, session)) results.push(result);
     } finally {
       await fs.rm(folder, { recursive: true, force: true });
     }
@@ -84,7 +84,7 @@ async function benchProblem(problem: BenchProblem, folder: string, session: Sess
     const of = await makeCase(mode, problem, folder, lambda);
     const { fitted, results: more } = await benchCase(of, session);
     if (mode === 'path') lambda = medianLambda(fitted);
-    results.push(...more);
+    for (const result of more) results.push(result);
     await fs.rm(of.files.folder, { recursive: true });
   }
   return results;

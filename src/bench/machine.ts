@@ -46,7 +46,7 @@ export async function kernelRates(isas: readonly IsaName[]): Promise<RatedKernel
           cause: error,
         });
       });
-    rates.push(...measured.map((rate) => ({ ...rate, backend: `cpu-${isa}` })));
+    for (const rate of measured) rates.push({ ...rate, backend: `cpu-${isa}` });
   }
   return rates;
 }

@@ -97,7 +97,7 @@ export async function writePeerFiles(
   await writeNpy(path.join(folder, 'masks.npy'), [numModels, numTrain], unpackMasks(masks), { bool: true });
   await writeNpy(path.join(folder, 'outputs.npy'), [numModels, numTargets], outputs);
   for (const [name, walks] of grids) {
-    const length = Math.max(...walks.map(({ lambdas }) => lambdas.length));
+    const length = walks.reduce((most, { lambdas }) => Math.max(most, lambdas.length), 0);
     const padded = new Float64Array(numTargets * length);
     walks.forEach(({ lambdas }, target) => {
       padded.set(lambdas, target * length);

@@ -56,7 +56,7 @@ export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseS
       maxRelativeGap: facts.gaps.get(isa) ?? NaN,
       checkedTargets: facts.checkedTargets,
       meanNonzero: facts.fitted.rowStart[numTargets]! / numTargets,
-      maxRssBytes: Math.max(...sample.full.map(({ maxRssBytes }) => maxRssBytes)),
+      maxRssBytes: sample.full.reduce((most, { maxRssBytes }) => Math.max(most, maxRssBytes), 0),
       peers: threads === 1 ? peers.flatMap((peer) => peerRows(peer, facts.checkedTargets, secondsPerTarget)) : [],
     };
   });

@@ -70,7 +70,7 @@ const gap = (value: number): string => value.toExponential(1);
 
 /** Columns as wide as their widest cell, two spaces apart. */
 export function table(head: string[], body: string[][]): string {
-  const widths = head.map((title, column) => Math.max(title.length, ...body.map((row) => row[column]!.length)));
+  const widths = head.map((title, column) => body.reduce((widest, row) => Math.max(widest, row[column]!.length), title.length));
   return [head, ...body]
     .map(
       (row) =>

@@ -5,6 +5,7 @@ import { knownPeers } from '../bench/peers.js';
 import { syntheticProblem } from '../bench/problem.js';
 import { renderReport } from '../bench/table.js';
 import { benchModes, type BenchProblem } from '../bench/types.js';
+import { readBlock } from '../datamodels/blocks.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
@@ -100,7 +101,7 @@ async function problems({ sizes, targets, masks, outputs }: LassoVerbOptions): P
   const inputs = await openFitInputs({ masks, outputs }, interruptSignal());
   try {
     const numTargets = Math.min(targets ?? defaultTargets(0), inputs.outputs.numTargets);
-    const chosen = await inputs.outputs.read(0, numTargets);
+    const { outputs: chosen } = await readBlock(inputs.masks.numModels, inputs, { first: 0, end: numTargets });
     return [() => ({ source: `${masks}, ${outputs}`, masks: inputs.masks, outputs: chosen, numTargets })];
   } finally {
     await inputs.close();

@@ -1,14 +1,17 @@
 /** lethe evaluate klom|lds|accuracy on files. */
 import { Option } from 'commander';
 import { LetheError } from '../errors.js';
+import { centreLogits, centreMargins } from '../evaluate/centre.js';
 import { klomFloor } from '../evaluate/floor.js';
 import { defaultKlomOptions, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
-import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
-import { type KlomVariant, klomVariants } from '../types.js';
-import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, threadsHelp, processorCount } from './common.js';
+import { type NpyArray, readNpy, writeNpy } from '../store/npy.js';
+import { readWholeNumbers } from '../store/npyIntegers.js';
+import type { NpyValues } from '../store/npyValues.js';
+import { type KlomVariant, klomVariants, mostClasses } from '../types.js';
+import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { deviceOption } from './device.js';
 import { registerLds } from './evaluateLds.js';
 
@@ -64,10 +67,10 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
   }
   const sizes = { numOracles: oracle.rows, numUnlearned: unlearned.rows, numPoints: oracle.columns };
   const klomOptions = { variant, bins, clip, epsilon };
-  const result = await klom({ oracleMargins: oracle.values, unlearnedMargins: unlearned.values, ...sizes }, klomOptions, {
-    threads,
-    device,
-  });
+  const { numRounded, ...margins } = centreMargins(oracle.values, unlearned.values, sizes.numPoints, klomOptions);
+  if (numRounded > 0)
+    say(`klom: the margins of ${numRounded} points lost digits on their way to float32, as they reach beyond --clip ${clip}`);
+  const result = await klom({ ...margins, ...sizes }, klomOptions, { threads, device });
   const floor = await klomFloor(sizes, klomOptions);
   if (options.out !== undefined) await writeNpy(options.out, [sizes.numPoints], result.scores);
   const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
@@ -86,20 +89,33 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
 }
 
 async function accuracyVerb(options: { logits: string; labels: string; json?: boolean }): Promise<void> {
-  const { shape, ...array } = await readNpy(options.logits);
-  const labels = Int32Array.from((await readNpy(options.labels)).data, Number);
-  if (shape.length !== 3 || shape[1] !== labels.length) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', 'logits and labels do not fit', {
-      expected: `logits (models, ${labels.length}, classes)`,
+  const { shape, data } = await readNpy(options.logits);
+  if (shape.length !== 3 || shape.includes(0)) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.logits} holds no logits`, {
+      expected: '(models, points, classes), none of them 0',
       received: `(${shape.join(', ')})`,
     });
   }
   const [numModels, numPoints, numClasses] = shape as [number, number, number];
-  const wrong = labels.find((label) => label < 0 || label >= numClasses);
-  if (wrong !== undefined) {
-    throw new LetheError('LETHE_LABEL_RANGE', 'a label is out of range', { expected: `0 to ${numClasses - 1}`, received: String(wrong) });
+  if (numClasses < 2 || numClasses > mostClasses) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.logits} has a number of classes that cannot be told apart here`, {
+      expected: `2 to ${mostClasses} classes`,
+      received: `(${shape.join(', ')})`,
+    });
   }
-  const { predicted } = await nativeMargins({ logits: toFloat32({ ...array, shape }), labels, numClasses });
+  const labels = await readWholeNumbers(options.labels, numClasses, (received, action) => {
+    const advice = action === undefined ? {} : { action };
+    const expected = `(points) whole numbers from 0 to ${numClasses - 1}`;
+    return new LetheError('LETHE_LABEL_RANGE', `${options.labels} holds no labels of these logits`, { expected, received, ...advice });
+  });
+  if (labels.length !== numPoints) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', 'logits and labels do not fit', {
+      expected: `${numPoints} labels, as logits are (${shape.join(', ')})`,
+      received: `${labels.length} labels`,
+    });
+  }
+  const logits = data instanceof Float64Array ? centreLogits(data, numClasses) : new Float32Array(data);
+  const { predicted } = await nativeMargins({ logits, labels, numClasses });
   const perModel = Array.from({ length: numModels }, (_, model) => {
     let right = 0;
     for (let p = 0; p < numPoints; p++) if (predicted[model * numPoints + p] === labels[p]) right++;
@@ -108,13 +124,14 @@ async function accuracyVerb(options: { logits: string; labels: string; json?: bo
   const accuracy = perModel.reduce((sum, value) => sum + value, 0) / numModels;
   if (options.json) emitJson('accuracy', { accuracy, numModels, numPoints, perModel });
   else {
-    const spread = `${Math.min(...perModel).toFixed(4)} to ${Math.max(...perModel).toFixed(4)}`;
+    const ascending = Float64Array.from(perModel).sort();
+    const spread = `${ascending[0]!.toFixed(4)} to ${ascending.at(-1)!.toFixed(4)}`;
     process.stdout.write(`accuracy ${accuracy.toFixed(4)} over ${numModels} models (${spread}), ${numPoints} points\n`);
   }
 }
 
 interface Matrix {
-  values: Float32Array;
+  values: NpyValues;
   rows: number;
   columns: number;
 }
@@ -127,5 +144,5 @@ function matrix(array: NpyArray, file: string): Matrix {
       received: `shape (${array.shape.join(', ')})`,
     });
   }
-  return { values: toFloat32(array), rows, columns };
+  return { values: array.data, rows, columns };
 }

@@ -1,5 +1,6 @@
 /** lethe evaluate lds: by blocks of targets, so that neither weights nor outputs need fit in memory. */
 import { readMaskFile } from '../data/maskFile.js';
+import { centreOutputs } from '../datamodels/centre.js';
 import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
@@ -8,6 +9,7 @@ import { readDatamodelBatches } from '../store/datamodels.js';
 import { sliceTargets } from '../store/datamodelRows.js';
 import { NpyFile } from '../store/npyFile.js';
 import { readNpy, toFloat32 } from '../store/npy.js';
+import type { NpyValues } from '../store/npyValues.js';
 import type { Datamodels, Masks } from '../types.js';
 import {
   action,
@@ -17,10 +19,12 @@ import {
   integerAtLeast,
   interruptSignal,
   jsonHelp,
+  say,
   threadsHelp,
   processorCount,
 } from './common.js';
 import { deviceOption } from './device.js';
+import { namedRows } from './fitNotes.js';
 import { byteSize, defaultMemory, formatBytes } from './memory.js';
 
 interface LdsVerbOptions {
@@ -67,12 +71,14 @@ async function ldsVerb(options: LdsVerbOptions): Promise<void> {
   try {
     checkOutputs(outputs, masks);
     const parts: PointCorrelations[] = [];
+    const leftOut = new Set<number>();
     let first = 0;
     for await (const datamodels of datamodelBlocks(options, masks, outputs)) {
       const end = first + datamodels.numTargets;
       requireEqual(Math.max(end, numTargets), numTargets, `targets in the datamodels, as in ${options.outputs}`);
-      const actual = (await outputs.readColumns(first, end)) as Float32Array;
-      const predicted = await predict(datamodels, masks, { signal, threads });
+      const actual = varyingPart(await outputs.readColumns(first, end), end - first);
+      for (let at = 0; at < actual.length; at++) if (!Number.isFinite(actual[at]!)) leftOut.add(Math.floor(at / (end - first)));
+      const predicted = await predict(withoutBias(datamodels), masks, { signal, threads });
       parts.push(await correlatePoints({ predicted, actual, numModels, numPoints: end - first }, {}, { signal, threads, device }));
       first = end;
       progress.update(first, numTargets);
@@ -80,6 +86,7 @@ async function ldsVerb(options: LdsVerbOptions): Promise<void> {
     requireEqual(first, numTargets, `targets in the datamodels, as in ${options.outputs}`);
     const score = await summariseLds(parts, options.seed, { signal, threads });
     progress.stop();
+    if (leftOut.size > 0) say(`lds: NaN or infinite: ${namedRows([...leftOut].sort((a, b) => a - b))}; left out where they are`);
     report(score, numModels, device, options.json ?? false);
   } finally {
     progress.stop();
@@ -87,10 +94,24 @@ async function ldsVerb(options: LdsVerbOptions): Promise<void> {
   }
 }
 
+/** Ranks do not depend on what is taken off every output of a target: float64 keeps the digits that float32 would spend on an offset. */
+function varyingPart(values: NpyValues, numTargets: number): Float32Array {
+  return values instanceof Float64Array ? centreOutputs(values, numTargets).outputs : (values as Float32Array);
+}
+
+/** For the same reason. The NaN of a target without a fit stays. */
+function withoutBias<Models extends Datamodels | DenseDatamodels>(datamodels: Models): Models {
+  return { ...datamodels, bias: datamodels.bias.map((value) => (Number.isNaN(value) ? NaN : 0)) };
+}
+
 function report(score: Awaited<ReturnType<typeof summariseLds>>, numModels: number, device: string, json: boolean): void {
-  const { mean, median, low, high, numPoints: numTargets, numUndefined } = score;
+  const { mean, median, low, high, numPoints: numTargets, numUndefined, numNonFinite } = score;
   if (json) {
-    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, device });
+    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, numNonFinite, device });
+    return;
+  }
+  if (Number.isNaN(mean)) {
+    process.stdout.write(`LDS of ${numTargets} targets: none, as no target has finite predictions and two models with finite outputs\n`);
     return;
   }
   process.stdout.write(
@@ -157,7 +178,8 @@ async function* denseBlocks(
     const step = blockOf(file.extraBytes);
     for (let first = 0; first < file.rows; first += step) {
       const end = Math.min(first + step, file.rows);
-      const weights = (await file.readRows(first, end)) as Float32Array;
+      const read = await file.readRows(first, end);
+      const weights = read instanceof Float32Array ? read : new Float32Array(read);
       yield { numTargets: end - first, numTrain, bias: bias.subarray(first, end), weights };
     }
   } finally {

@@ -8,7 +8,7 @@ import { statusOf } from '../jobs/estimate.js';
 import type { ExecutorName } from '../jobs/executor.js';
 import { takeOver, type Watch } from '../jobs/reuse.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
-import { collectReport } from '../report/collect.js';
+import { collectReport, describeDiverged } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
 import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/failures.js';
@@ -92,6 +92,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
     throw tasksFailed(outcome, root);
   }
   const report = await collectReport(context.run, plan, dataset, engine);
+  for (const models of report.diverged ?? []) say(`${plan.name}: ${describeDiverged(models)}`);
   return { root, report, page: path.join(root, layout.report(reportPage)), tasksReused, ...outcome };
 }
 

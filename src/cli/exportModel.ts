@@ -8,7 +8,7 @@ import { Purpose, Random } from '../native/random.js';
 import { planNet } from '../pipeline.js';
 import { factsMetadata, type ModelFacts, readModel, writeCheckpoint } from '../store/checkpoint.js';
 import { layout } from '../store/layout.js';
-import { readOutputs } from '../store/outputs.js';
+import { isTrained, readOutputs } from '../store/outputs.js';
 import { publishFile } from '../store/publish.js';
 import type { Dataset, Engine } from '../types.js';
 import { emitJson, say } from './common.js';
@@ -96,6 +96,14 @@ async function originalOf(options: RunModelOptions) {
   const [engine, net] = [engineOf(choice), planNet(plan, dataset, onnx)];
   const perShard = plan.subsetModels.modelsPerShard;
   const outputs = readOutputs(await run.read(layout.originals(Math.floor(model / perShard))));
+  if (!isTrained(outputs, model % perShard)) {
+    throw new LetheError('LETHE_MODELS_DIVERGED', `original ${model} of the run diverged`, {
+      expected: 'an original that trained',
+      received: 'NaN parameters',
+      action: 'Choose another --model.',
+      exitCode: ExitCode.taskFailed,
+    });
+  }
   return { net, dataset, engine, model, parameters: outputs.parameters!.row(model % perShard) };
 }
 

@@ -9,11 +9,11 @@ import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { writeNpy, writeNpyParts } from '../store/npy.js';
-import { readOutputs } from '../store/outputs.js';
+import { isTrained, readOutputs } from '../store/outputs.js';
 import { publishFile } from '../store/publish.js';
 import { shardRanges } from '../train/jobs.js';
 import type { Datamodels } from '../types.js';
-import { emitJson, interruptSignal } from './common.js';
+import { emitJson, interruptSignal, say } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type RunView, viewRun } from './session.js';
 
@@ -48,12 +48,12 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
   }
   await writeNpy(path.join(out, 'labels.npy'), [context.dataset.labels.length], context.dataset.labels);
   written.push('labels.npy');
-  for (const group of groups) written.push(...(await writeGroup(context, group, out)));
+  for (const group of groups) for (const file of await writeGroup(context, group, out)) written.push(file);
   if (part.includes('datamodels')) {
     const { numTrain, numClasses, labels } = context.dataset;
     const dense = { batches: datamodels(context), numTargets: labels.length * numClasses, numTrain, signal: interruptSignal() };
     await writeDenseDatamodels(path.join(out, 'datamodels'), dense);
-    written.push(...['weights', 'bias', 'lambda', 'gap'].map((name) => path.posix.join('datamodels', `${name}.npy`)));
+    for (const name of ['weights', 'bias', 'lambda', 'gap']) written.push(path.posix.join('datamodels', `${name}.npy`));
   }
   report(options, written);
 }
@@ -111,17 +111,22 @@ async function unlearnedRuns({ run }: Pick<RunView, 'run'>, forgetSet: string, m
 }
 
 /**
- * Writes models.npy (rows) and, where models were looked at several times, snapshots.npy (rows); margins.npy (rows, points) and, where
+ * Writes models.npy (rows) and, where models were looked at several times, snapshots.npy (rows), where some diverged diverged.npy
+ * (rows, bool); margins.npy (rows, points) and, where
  * the run keeps them, logits.npy (rows, points, classes); one shard in memory at a time.
  */
 async function writeGroup({ run }: RunView, { folder, shards }: ModelGroup, out: string): Promise<string[]> {
   const models: number[] = [];
   const snapshots: number[] = [];
+  const diverged: number[] = [];
   let sizes = { numPoints: 0, numClasses: 0, hasLogits: false };
   for (const shard of shards) {
     const outputs = readOutputs(await run.read(shard), shard);
-    models.push(...outputs.models);
-    snapshots.push(...(outputs.snapshots ?? []));
+    outputs.models.forEach((model, row) => {
+      models.push(model);
+      if (outputs.snapshots) snapshots.push(outputs.snapshots[row]!);
+      diverged.push(isTrained(outputs, row) ? 0 : 1);
+    });
     sizes = { numPoints: outputs.numPoints, numClasses: outputs.numClasses, hasLogits: outputs.logits !== undefined };
   }
   const { numPoints, numClasses, hasLogits } = sizes;
@@ -132,9 +137,17 @@ async function writeGroup({ run }: RunView, { folder, shards }: ModelGroup, out:
   await writeNpy(file('models'), [models.length], Int32Array.from(models));
   const several = snapshots.length === models.length && new Set(snapshots).size > 1;
   if (several) await writeNpy(file('snapshots'), [models.length], Int32Array.from(snapshots));
+  const some = diverged.includes(1);
+  if (some) {
+    await writeNpy(file('diverged'), [models.length], Uint8Array.from(diverged), { bool: true });
+    const of = `${diverged.reduce((sum, flag) => sum + flag, 0)} of ${models.length}`;
+    say(`${folder}: ${of} rows are of models that diverged, and NaN; diverged.npy tells which`);
+  }
   if (hasLogits) await writeNpyParts(file('logits'), [models.length, numPoints, numClasses], rows('logits'));
   await writeNpyParts(file('margins'), [models.length, numPoints], rows('margins'));
-  return ['models', ...(several ? ['snapshots'] : []), ...(hasLogits ? ['logits'] : []), 'margins'].map((name) => `${folder}/${name}.npy`);
+  return ['models', ...(several ? ['snapshots'] : []), ...(some ? ['diverged'] : []), ...(hasLogits ? ['logits'] : []), 'margins'].map(
+    (name) => `${folder}/${name}.npy`,
+  );
 }
 
 /** Datamodels of all logits, in the order of targets: point * classes + class. */

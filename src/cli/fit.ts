@@ -25,6 +25,7 @@ import {
 } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
+import { namedRows } from './fitNotes.js';
 import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
 import { byteSize, defaultMemory } from './memory.js';
 
@@ -65,7 +66,7 @@ export function registerFit(program: Command): void {
       'datamodels: one sparse linear regression per output on the subset masks, with a certified duality gap each; ' +
         'works in blocks of targets that fit in memory, and the same command resumes after an interruption',
     )
-    .requiredOption('--masks <file>', '.npy (models, train examples), bool or uint8: 1 where the model was trained on the example')
+    .requiredOption('--masks <file>', '.npy (models, train examples), bool or integers: 1 where the model was trained on the example')
     .requiredOption('--outputs <file>', '.npy (models, targets) or (models, points, classes), float16, float32 or float64, of any size')
     .requiredOption('--out <dir>', 'folder for datamodels.arrow and fit.json; unfinished, it holds the finished blocks')
     .option('--estimator <name>', 'lasso, or marginal (soft-thresholded correlations: one pass)', defaults.estimator)
@@ -97,7 +98,7 @@ export function registerFit(program: Command): void {
     .option('--standardise', 'penalise weights in units of the standard deviation of their mask column')
     .option(
       '--row-weights <file>',
-      '.npy uint8 (models, targets) or (models, points): 0 leaves the model out for the target, k counts it k times',
+      '.npy integers (models, targets) or (models, points), up to 255: 0 leaves the model out for the target, k counts it k times',
     )
     .option('--gap-tolerance <gap>', 'relative duality gap at which a target is solved', finiteNumber, defaults.gapTolerance)
     .option('--memory <size>', 'memory to use, such as 4GiB; sets the size of the blocks (default: half of what is free)', byteSize)
@@ -142,10 +143,14 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
   }
 }
 
-type Summary = FitCounts & { choices?: PenaltyChoice[] } & {
+type Summary = FitCounts & {
+  /** With a pooled choice. */
+  choices?: PenaltyChoice[];
   numModels: number;
   numTrain: number;
   numTargets: number;
+  /** Rows of the outputs that are not finite everywhere; absent: none, or not written down by an earlier version. */
+  nonFiniteModels?: number[];
   backend: string;
   threads: number;
 };
@@ -178,7 +183,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
   const { folder, design, inputs, signal } = run;
   const { numModels, numTrain } = design;
   const { numTargets } = inputs.outputs;
-  const { blocks, fitted, seconds, choices } = await fitTargets(run);
+  const { blocks, fitted, seconds, choices, nonFiniteModels } = await fitTargets(run);
   const counts = new FitSummary();
   const datamodels = await folder.assemble(numTrain, blocks, (part) => {
     requireRunning(signal);
@@ -186,7 +191,8 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
   });
   if (run.exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain, signal });
   const threads = verb.threads || nativeAddon().systemInfo().threads;
-  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...(choices ? { choices } : {}), backend, threads };
+  const facts = { ...(choices ? { choices } : {}), ...(nonFiniteModels.length > 0 ? { nonFiniteModels } : {}) };
+  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...facts, backend, threads };
   await folder.finish({
     document: 'lethe.fit',
     version: 1,
@@ -208,7 +214,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
 
 /** A target that is constant has an exact datamodel. @throws LETHE_FIT_FAILED (exit code 1) when no target has one; the folder stays */
 function requireSomeFitted(
-  { numTargets, numConverged, numConstant, numUnconverged, numNonFinite, maxRelativeGap }: Outcome,
+  { numTargets, numConverged, numConstant, numUnconverged, numNonFinite, nonFiniteModels = [], maxRelativeGap }: Outcome,
   folder: FitFolder,
 ): void {
   if (numTargets === 0 || numConverged + numConstant > 0) return;
@@ -217,10 +223,18 @@ function requireSomeFitted(
     expected: 'outputs that are finite numbers, and a duality gap within --gap-tolerance',
     received: `${numNonFinite} targets with NaN or infinite outputs, ${numUnconverged} unconverged${gap}`,
     action:
-      (numNonFinite > 0 ? 'Have the models of these outputs diverged? ' : 'Try a larger --gap-tolerance or --lambda-min-ratio. ') +
+      (numNonFinite > 0 ? `${leaveOut(nonFiniteModels)} ` : 'Try a larger --gap-tolerance or --lambda-min-ratio. ') +
       `What was made is in ${folder.root}.`,
     exitCode: ExitCode.taskFailed,
   });
+}
+
+function leaveOut(rows: readonly number[]): string {
+  const where = rows.length > 0 ? namedRows(rows) : 'some rows of the outputs';
+  return (
+    `NaN or infinite: ${where}. Have these models diverged? Leave them out with --row-weights FILE, numpy.ones(outputs.shape, numpy.uint8) ` +
+    'with 0 in these rows, in another --out; or take these rows out of masks and outputs.'
+  );
 }
 
 /** What decides the numbers. Not the threads, the memory or the blocks: results do not depend on them. */
@@ -285,5 +299,6 @@ function report(folder: FitFolder, outcome: Outcome): void {
       `${numConverged} converged, ${numUnconverged} unconverged, ${numConstant} constant, ${numNonFinite} non-finite: see column "status"`,
     );
   }
+  if (numNonFinite > 0) say(leaveOut(outcome.nonFiniteModels ?? []));
   say(`written to ${folder.datamodelsPath}`);
 }

@@ -6,6 +6,8 @@ import { LetheError } from '../errors.js';
 import { sha256 } from '../store/files.js';
 import { readNpy } from '../store/npy.js';
 import { NpyFile } from '../store/npyFile.js';
+import { firstOutside } from '../store/npyIntegers.js';
+import type { NpyValues } from '../store/npyValues.js';
 import type { Masks, TargetGroups } from '../types.js';
 
 export interface FitInputs {
@@ -67,7 +69,7 @@ function outputBlocks(file: NpyFile, numClasses: number): FitInputs['outputs'] {
     numModels: file.rows,
     numTargets: file.columns,
     numClasses,
-    read: async (first, end) => (await file.readColumns(first, end)) as Float32Array,
+    read: async (first, end) => (await file.readColumns(first, end)) as Float32Array | Float64Array,
   };
 }
 
@@ -97,18 +99,29 @@ async function readGroups(path: string, numTargets: number, numClasses: number):
 
 function rowWeightBlocks(file: NpyFile, outputs: NpyFile, numClasses: number): RowWeightBlocks {
   const { dtype, shape, rows, columns, path } = file;
-  if (dtype !== 'uint8' && dtype !== 'bool') {
+  if (dtype.startsWith('float')) {
     throw new LetheError('LETHE_ROW_WEIGHTS_SHAPE', `${path} does not hold row weights`, {
-      expected: 'uint8 or bool of shape (models, targets) or (models, points)',
+      expected: 'integers or bool of shape (models, targets) or (models, points)',
       received: `${dtype} of shape (${shape.join(', ')})`,
-      action: 'Write them with numpy.save(file, weights.astype(numpy.uint8)).',
+      action: 'Row weights count models: if they are whole numbers up to 255, save weights.astype(numpy.uint8).',
     });
   }
   requireModels(rows, outputs.rows, 'row weights', shape);
   return {
     targetsPerRowWeight: targetsPerRowWeight(columns, outputs.columns, numClasses),
-    read: async (first, end) => (await file.readColumns(first, end)) as Uint8Array,
+    read: async (first, end) => toCounts(await file.readColumns(first, end), { first, width: end - first }, path),
   };
+}
+
+/** @throws LETHE_ROW_WEIGHTS_VALUE (exit code 2) */
+function toCounts(values: NpyValues, { first, width }: { first: number; width: number }, path: string): Uint8Array {
+  if (values instanceof Uint8Array) return values;
+  const wrong = firstOutside(values, 256);
+  if (wrong < 0) return Uint8Array.from(values);
+  throw new LetheError('LETHE_ROW_WEIGHTS_VALUE', `${path} holds a row weight that is out of range`, {
+    expected: 'whole numbers from 0 to 255',
+    received: `${values[wrong]!} of model ${Math.floor(wrong / width)}, column ${first + (wrong % width)}`,
+  });
 }
 
 function checkOutputs({ dtype, shape, rows, columns, path }: NpyFile, { numModels }: Masks): void {

@@ -2,15 +2,25 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, readSample, type Span } from '../datamodels/blocks.js';
+import {
+  fitBlocks,
+  type InputBlock,
+  type MemoryPlan,
+  planBlocks,
+  planMemory,
+  readBlock,
+  readSample,
+  type Span,
+} from '../datamodels/blocks.js';
 import { choosePenalties, penaltiesOf, sampleTargets } from '../datamodels/choice.js';
-import type { Design, DesignBlock } from '../datamodels/design.js';
+import type { Design } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { requireSpace } from '../store/publish.js';
 import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
 import type { Datamodels, PenaltyChoice } from '../types.js';
 import { compact, createProgress, duration, say } from './common.js';
 import type { FitInputs } from './fitInputs.js';
+import { FitNotes } from './fitNotes.js';
 import { formatBytes } from './memory.js';
 
 export interface FitRun {
@@ -35,6 +45,8 @@ export interface FittedTargets {
   seconds: number;
   /** With a pooled choice. */
   choices?: PenaltyChoice[];
+  /** Rows of the outputs that are not finite everywhere. */
+  nonFiniteModels: number[];
 }
 
 /**
@@ -47,7 +59,8 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const sizes = { numModels: design.numModels, numTrain: design.numTrain, numTargets, numClasses };
   const { memoryBytes: designBytes, mostTargets } = design;
   const plan = planMemory({ ...sizes, designBytes, mostTargets, extraBytes: inputs.extraBytes }, run.memory, run.targetsPerBlock);
-  const finished = await verifiedBlocks(run);
+  const notes = new FitNotes();
+  const finished = await verifiedBlocks(run, notes);
   const blocks = planBlocks(numTargets, plan.targetsPerBlock, finished);
   const disk = new DiskNeed(run, finished);
   sayEstimate(run, plan, blocks, finished, disk.bytes());
@@ -67,6 +80,8 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
           display.update(done);
         },
         async onBlock({ first, end, datamodels, input }) {
+          notes.addInput(input);
+          notes.addBiases(datamodels, input);
           const inputSha256 = hashOf(input);
           const seconds = (performance.now() - started) / 1000;
           started += 1000 * seconds;
@@ -79,9 +94,17 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   } finally {
     display.stop();
   }
+  const rounding = notes.rounding();
+  if (rounding !== undefined) say(`fit: ${rounding}`);
   published.sort((a, b) => a.first - b.first);
   const seconds = published.reduce((sum, block) => sum + block.seconds, 0);
-  return { blocks: published, fitted: targetsIn(blocks), seconds, ...(choices ? { choices } : {}) };
+  return {
+    blocks: published,
+    fitted: targetsIn(blocks),
+    seconds,
+    nonFiniteModels: notes.nonFiniteModels(),
+    ...(choices ? { choices } : {}),
+  };
 }
 
 /** The same in every session: it depends on the inputs only. */
@@ -100,11 +123,13 @@ async function choose({ design, inputs, threads, signal }: FitRun): Promise<Pena
 }
 
 /** Finished blocks, fitted on the columns that are in the files today. @throws LETHE_FIT_CHANGED (exit code 2) */
-async function verifiedBlocks({ folder, design, inputs, signal }: FitRun): Promise<FinishedBlock[]> {
+async function verifiedBlocks({ folder, design, inputs, signal }: FitRun, notes: FitNotes): Promise<FinishedBlock[]> {
   const blocks = await folder.finishedBlocks();
   for (const { first, end, inputSha256 } of blocks) {
     requireRunning(signal);
-    if (hashOf(await readBlock(design.numModels, inputs, { first, end })) === inputSha256) continue;
+    const input = await readBlock(design.numModels, inputs, { first, end });
+    notes.addInput(input);
+    if (hashOf(input) === inputSha256) continue;
     throw new LetheError('LETHE_FIT_CHANGED', `${folder.root} belongs to a fit of other outputs`, {
       expected: `the values of targets ${first} to ${end - 1} that were fitted there`,
       received: 'other values',
@@ -114,9 +139,9 @@ async function verifiedBlocks({ folder, design, inputs, signal }: FitRun): Promi
   return blocks;
 }
 
-function hashOf({ outputs, rowWeights }: DesignBlock): string {
+function hashOf({ outputs, offsets, rowWeights }: InputBlock): string {
   const hash = createHash('sha256');
-  for (const values of rowWeights ? [outputs, rowWeights] : [outputs]) {
+  for (const values of [outputs, offsets, rowWeights].filter((part) => part !== undefined)) {
     for (let at = 0; at < values.byteLength; at += 2 ** 26) {
       hash.update(new Uint8Array(values.buffer, values.byteOffset + at, Math.min(2 ** 26, values.byteLength - at)));
     }

@@ -5,7 +5,7 @@ import { nativeMargins } from '../native/margins.js';
 import { factsMetadata } from '../store/checkpoint.js';
 import { type MadeModel, type ModelCommand, publishModel, readFinishedModel, requireNoOtherModels } from '../store/modelFolder.js';
 import { writeNpy } from '../store/npy.js';
-import type { Dataset, Engine, NetSpec, Progress, TrainJob } from '../types.js';
+import { type Dataset, type Engine, mostModels, type NetSpec, type Progress, type TrainJob } from '../types.js';
 import { createProgress, say } from './common.js';
 
 /** Models of one engine call take about so long, so that an interruption costs little and processors seldom wait for the last one. */
@@ -17,7 +17,7 @@ const maxModelsPerCall = 64;
  * "4" is models 0 to 3, "4-7" is models 4 to 7.
  * @throws LETHE_MODELS_RANGE
  */
-export function modelRange(text: string, available = 2 ** 24): { first: number; end: number } {
+export function modelRange(text: string, available = mostModels): { first: number; end: number } {
   const match = /^(\d{1,8})(?:-(\d{1,8}))?$/.exec(text);
   const first = match?.[2] === undefined ? 0 : Number(match[1]);
   const end = match?.[2] === undefined ? Number(match?.[1] ?? 0) : Number(match[2]) + 1;

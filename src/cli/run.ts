@@ -110,9 +110,19 @@ async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | un
   const totals = { tasks: total('tasks'), models: total('models'), files: total('files'), bytes: total('bytes'), cost: total('cost') };
   const seconds = totals.cost / rate;
   if (options.json) {
-    emitJson('dry-run', { plan: plan.name, stages, ...totals, tasksReused: reused.size, imagesPerSecond: rate, seconds });
+    const { name, numTrain, numValidation } = session.dataset;
+    emitJson('dry-run', {
+      plan: plan.name,
+      data: { name, numTrain, numValidation },
+      stages,
+      ...totals,
+      tasksReused: reused.size,
+      imagesPerSecond: rate,
+      seconds,
+    });
     return;
   }
+  process.stdout.write(`${session.dataset.description}\n`);
   for (const { stage, tasks, models, files, bytes, cost } of stages) {
     process.stdout.write(
       `${stage.padEnd(18)} ${String(tasks).padStart(5)} tasks ${String(models).padStart(7)} models ${String(files).padStart(6)} files ` +

@@ -1,6 +1,7 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
-import { maskIndices, packMasks } from '../data/masks.js';
+import { readMaskFile } from '../data/maskFile.js';
+import { maskIndices } from '../data/masks.js';
 import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { engineIdentity } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
@@ -9,7 +10,7 @@ import { importOnnx, netForDataset } from '../models/onnxImport.js';
 import { readCheckpoint } from '../store/checkpoint.js';
 import { readWhole, sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
-import { readNpy } from '../store/npy.js';
+import { readWholeNumbers } from '../store/npyIntegers.js';
 import { publishFile } from '../store/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
@@ -201,14 +202,13 @@ async function readSubset(options: TrainVerbOptions, numTrain: number, numModels
     throw new LetheError('LETHE_OPTION_INVALID', '--indices and --masks exclude each other', { action: 'Give one of them.' });
   }
   if (options.masks !== undefined) {
-    const { shape, data } = await readNpy(options.masks);
-    if (shape.length !== 2 || shape[0]! < numModels || shape[1] !== numTrain || !(data instanceof Uint8Array)) {
+    const masks = await readMaskFile(options.masks);
+    if (masks.numModels < numModels || masks.numTrain !== numTrain) {
       throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.masks} does not fit`, {
-        expected: `bool or uint8 (at least ${numModels} models, ${numTrain} train examples)`,
-        received: `(${shape.join(', ')})`,
+        expected: `(at least ${numModels} models, ${numTrain} train examples)`,
+        received: `(${masks.numModels}, ${masks.numTrain})`,
       });
     }
-    const masks = packMasks(data, shape[0]!, numTrain);
     return (model) => maskIndices(masks, model);
   }
   const indices = options.indices === undefined ? range(numTrain) : await readIndices(options.indices, numTrain);
@@ -220,12 +220,15 @@ async function readSubset(options: TrainVerbOptions, numTrain: number, numModels
  * @throws LETHE_INDICES_INVALID and the errors of readNpy
  */
 export async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
-  const { shape, data, dtype } = await readNpy(file);
-  const whole = shape.length === 1 && shape[0]! > 0 && dtype !== 'bool' && data.every((i) => Number.isInteger(i) && i >= 0 && i < numTrain);
-  const indices = whole ? Int32Array.from(new Set(data)).sort() : new Int32Array(0);
-  if (whole && indices.length === data.length) return indices;
-  throw new LetheError('LETHE_INDICES_INVALID', `${file} holds no set of train indices`, {
-    expected: `a vector of different whole numbers below ${numTrain}`,
-    received: whole ? `${data.length - indices.length} repeats` : `${dtype} (${shape.join(', ')})`,
-  });
+  const refused = (received: string, action?: string): LetheError =>
+    new LetheError('LETHE_INDICES_INVALID', `${file} holds no set of train indices`, {
+      expected: `a vector of different whole numbers below ${numTrain}, at least one`,
+      received,
+      ...(action === undefined ? {} : { action }),
+    });
+  const given = await readWholeNumbers(file, numTrain, refused);
+  const indices = Int32Array.from(new Set(given)).sort();
+  if (indices.length === 0) throw refused('none');
+  if (indices.length < given.length) throw refused(`${given.length - indices.length} repeats`);
+  return indices;
 }

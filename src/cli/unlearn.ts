@@ -182,7 +182,7 @@ async function findForgetSet(context: TaskContext, text: string): Promise<{ forg
   const names = plan.forgetSets.map(({ name }) => name);
   const forgetSetIndex = names.indexOf(text);
   if (forgetSetIndex >= 0) return { forget: decodeIndices(await run.read(layout.forgetSet(text))), forgetSetIndex };
-  const random = /^random:(\d{1,9}):(\d{1,9})$/.exec(text);
+  const random = /^random:(\d{1,9}):(\d{1,15})$/.exec(text);
   if (!random && !fs.existsSync(text)) {
     throw new LetheError('LETHE_FORGET_SET_UNKNOWN', `there is no forget set "${text}"`, {
       expected: `one of the run's (${names.join(', ')}), an index file, or random:SIZE:SEED`,
@@ -261,7 +261,9 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
   };
   return async (first, end) => {
     const inputs = await readInputs(context, { ...shared, first, end });
-    return start ? inputs.map((input) => ({ ...input, originalParameters: start.parameters, originalLogits: start.logits })) : inputs;
+    if (!start) return inputs;
+    const { parameters: originalParameters, logits: originalLogits } = start;
+    return inputs.map((input) => ({ ...input, originalDiverged: false, originalParameters, originalLogits }));
   };
 }
 
@@ -276,6 +278,10 @@ async function directModels(request: Request, method: DirectMethod, splits: Reco
   inputs.forEach((input, row) => {
     logits.set(unlearnedLogits(method, input, setting), row * rowSize);
   });
-  const made = inputs.map(({ modelIndex }) => ({ model: modelIndex, status: 'trained' as const, gradientImages: 0 }));
+  const made = inputs.map(({ modelIndex, originalDiverged }) => ({
+    model: modelIndex,
+    status: originalDiverged ? ('diverged' as const) : ('trained' as const),
+    gradientImages: 0,
+  }));
   return writeOutputs({ dataset, out, splits }, made, logits);
 }

@@ -190,6 +190,9 @@ export async function loadCifar10(
   const train = await readRecords(files.train, files.layout, maxTrain);
   const test = await readRecords(files.test, files.layout, maxTest);
   const sourceIndices = await readSourceIndices(files.directory, train.length / recordBytes);
+  if (selection.trainPerClass === 0 && train.length < maxTrain * recordBytes) {
+    note(`${directory} holds ${train.length / recordBytes} of the ${maxTrain} train images of CIFAR-10, and all of these are taken`);
+  }
   const trainRecords = selectRecords(train, selection.trainPerClass, 'train');
   const testRecords = selectRecords(test, selection.validationPerClass, 'validation');
   const numPoints = trainRecords.length + testRecords.length;

@@ -1,11 +1,12 @@
 /** What every data set has in common once its pixels are in memory: checks and identity. */
 import crypto from 'node:crypto';
 import { ExitCode, LetheError } from '../errors.js';
-import type { Dataset } from '../types.js';
+import { type Dataset, mostClasses } from '../types.js';
 
 /**
  * Completes a data set with its identity: sha256 over the shape, the pixels and the labels.
- * @throws LETHE_DATA_SHAPE when lengths do not fit the shape, LETHE_DATA_LABEL for a label outside the classes (exit code 3)
+ * @throws LETHE_DATA_SHAPE when lengths do not fit the shape, LETHE_DATA_CLASSES for one class or too many, LETHE_DATA_LABEL for a label
+ * outside the classes (exit code 3)
  */
 export function createDataset(parts: Omit<Dataset, 'sha256'>): Dataset {
   const numPoints = parts.numTrain + parts.numValidation;
@@ -15,6 +16,14 @@ export function createDataset(parts: Omit<Dataset, 'sha256'>): Dataset {
     throw new LetheError('LETHE_DATA_SHAPE', `data set "${parts.name}" does not fit its shape`, {
       expected: `at least one train example, ${numPixels} pixel bytes and ${numPoints} labels`,
       received: `${parts.numTrain} train examples (${numIndices} source indices), ${parts.pixels.length} pixel bytes and ${parts.labels.length} labels`,
+      exitCode: ExitCode.damagedInput,
+    });
+  }
+  if (!(parts.numClasses >= 2 && parts.numClasses <= mostClasses)) {
+    throw new LetheError('LETHE_DATA_CLASSES', `data set "${parts.name}" has a number of classes that cannot be learned here`, {
+      expected: `2 to ${mostClasses} classes`,
+      received: String(parts.numClasses),
+      action: parts.numClasses < 2 ? 'A margin needs a second class.' : 'Keep the examples of fewer classes, and number these from 0.',
       exitCode: ExitCode.damagedInput,
     });
   }

@@ -1,8 +1,8 @@
 /** Forget sets: random (NumPy-compatible), from an index file, or extreme projections on a principal component (METHOD: D.2). */
 import fs from 'node:fs/promises';
 import { LetheError } from '../errors.js';
-import { readNpy } from '../store/npy.js';
-import type { Datamodels, ForgetSet, ForgetSetSpec } from '../types.js';
+import { readWholeNumbers } from '../store/npyIntegers.js';
+import { type Datamodels, type ForgetSet, type ForgetSetSpec, largestForgetSeed } from '../types.js';
 import { legacyChoice } from './numpyLegacy.js';
 import { principalProjection } from './principalComponents.js';
 
@@ -44,7 +44,7 @@ async function chooseIndices(spec: ForgetSetSpec, { numTrain, datamodels }: Forg
     case 'random':
       return legacyChoice(spec.seed, numTrain, spec.size);
     case 'file':
-      return readIndexFile(spec.path);
+      return readIndexFile(spec.path, numTrain);
     case 'principalComponent': {
       if (!datamodels) {
         throw new LetheError('LETHE_DATAMODELS_MISSING', `forget set ${spec.name} needs datamodels of the train points`, {
@@ -64,13 +64,11 @@ export function extremes(projection: Float64Array, top: number, bottom: number):
 }
 
 /** A .npy file of integers, or text with one index a line ("#" starts a comment). */
-async function readIndexFile(file: string): Promise<Int32Array> {
+async function readIndexFile(file: string, numTrain: number): Promise<Int32Array> {
   if (file.endsWith('.npy')) {
-    const { data, shape, dtype } = await readNpy(file);
-    if (shape.length !== 1 || !['int32', 'int64', 'uint8'].includes(dtype)) {
-      throw invalid(file, 'a one-dimensional integer array', `${dtype} of shape (${shape.join(', ')})`);
-    }
-    return Int32Array.from(data);
+    return readWholeNumbers(file, numTrain, (received, action) =>
+      invalid(file, `train indices from 0 to ${numTrain - 1}`, received, action),
+    );
   }
   const text = await fs.readFile(file, 'utf8').catch((cause: unknown) => {
     throw new LetheError('LETHE_FILE_MISSING', `the index file ${file} cannot be read`, { cause, action: 'Check the path.' });
@@ -87,7 +85,12 @@ async function readIndexFile(file: string): Promise<Int32Array> {
 
 /** Sizes that the specification says; a file is looked into. */
 function requireSpecSize(spec: ForgetSetSpec, numTrain: number): void {
-  if (spec.kind === 'random') requireSize(spec.name, spec.size, numTrain);
+  if (spec.kind === 'random') {
+    requireSize(spec.name, spec.size, numTrain);
+    if (!(Number.isInteger(spec.seed) && spec.seed >= 0 && spec.seed <= largestForgetSeed)) {
+      throw invalid(spec.name, `a seed from 0 to ${largestForgetSeed}, as numpy.random.seed takes`, `seed ${spec.seed}`);
+    }
+  }
   if (spec.kind === 'principalComponent') requireSize(spec.name, spec.top + spec.bottom, numTrain);
 }
 
@@ -106,6 +109,7 @@ function checked(name: string, indices: Int32Array, numTrain: number): Int32Arra
   return sorted;
 }
 
-function invalid(what: string, expected: string, received: string): LetheError {
-  return new LetheError('LETHE_FORGET_SET_INVALID', `${what} is no usable forget set`, { expected, received });
+function invalid(what: string, expected: string, received: string, action?: string): LetheError {
+  const advice = action === undefined ? {} : { action };
+  return new LetheError('LETHE_FORGET_SET_INVALID', `${what} is no usable forget set`, { expected, received, ...advice });
 }

@@ -16,11 +16,10 @@ export function maskRowBytes(numTrain: number): number {
 }
 
 /**
- * Row i is drawn without replacement from its own random stream (seed, mask, i): it depends neither on numModels nor on the other rows,
- * so a run can be extended by more models.
+ * Examples of a subset.
  * @throws LETHE_MASKS_INVALID for counts that are no whole numbers or a fraction that selects no example or more than all.
  */
-export function generateMasks({ numModels, numTrain, subsetFraction, seed }: MaskOptions): Masks {
+export function requireSubset({ numModels, numTrain, subsetFraction }: Omit<MaskOptions, 'seed'>): number {
   const subsetSize = Math.round(subsetFraction * numTrain);
   if (!isCount(numModels) || !isCount(numTrain) || !(subsetSize >= 1 && subsetSize <= numTrain)) {
     throw new LetheError('LETHE_MASKS_INVALID', 'these masks cannot be drawn', {
@@ -28,6 +27,16 @@ export function generateMasks({ numModels, numTrain, subsetFraction, seed }: Mas
       received: `numModels ${numModels}, numTrain ${numTrain}, subsetFraction ${subsetFraction}`,
     });
   }
+  return subsetSize;
+}
+
+/**
+ * Row i is drawn without replacement from its own random stream (seed, mask, i): it depends neither on numModels nor on the other rows,
+ * so a run can be extended by more models.
+ * @throws LETHE_MASKS_INVALID as requireSubset
+ */
+export function generateMasks({ numModels, numTrain, subsetFraction, seed }: MaskOptions): Masks {
+  const subsetSize = requireSubset({ numModels, numTrain, subsetFraction });
   const rowBytes = maskRowBytes(numTrain);
   const bits = new Uint8Array(numModels * rowBytes);
   const order = new Int32Array(numTrain);

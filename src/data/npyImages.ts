@@ -8,9 +8,9 @@ import { z } from 'zod';
 import { ExitCode, LetheError } from '../errors.js';
 import { damaged, readWhole, sha256 } from '../store/files.js';
 import { decodeJson } from '../store/json.js';
-import { readNpy } from '../store/npy.js';
 import { NpyFile } from '../store/npyFile.js';
-import type { Dataset } from '../types.js';
+import { readWholeNumbers } from '../store/npyIntegers.js';
+import { type Dataset, mostClasses } from '../types.js';
 import { createDataset } from './dataset.js';
 import { firstPerClass } from './perClass.js';
 import type { DataSelection, DataSource } from './source.js';
@@ -19,11 +19,10 @@ const npyFileNames = ['train_images.npy', 'train_labels.npy', 'validation_images
 const metaName = 'meta.json';
 /** Images are read in pieces of about this size. */
 const pieceBytes = 1 << 24;
-const maxClasses = 65536;
 
 const metaSchema = z.strictObject({
   description: z.string().max(200).optional(),
-  classNames: z.array(z.string()).min(1).max(maxClasses).optional(),
+  classNames: z.array(z.string()).min(1).max(mostClasses).optional(),
   /** Per channel on the 0..1 scale; both or none. */
   mean: z.array(z.number()).optional(),
   std: z.array(z.number().positive()).optional(),
@@ -53,7 +52,10 @@ async function readMeta(directory: string): Promise<Meta> {
   const content = await readWhole(file);
   if (content === undefined) return {};
   const parsed = metaSchema.safeParse(decodeJson(content, file));
-  if (parsed.success && (parsed.data.mean === undefined) === (parsed.data.std === undefined)) return parsed.data;
+  if (parsed.success && (parsed.data.mean === undefined) === (parsed.data.std === undefined)) {
+    checkScale(parsed.data, file);
+    return parsed.data;
+  }
   const received = parsed.success
     ? 'one of mean and std'
     : parsed.error.issues.map(({ path: at, message }) => `${at.join('.')}: ${message}`);
@@ -62,21 +64,52 @@ async function readMeta(directory: string): Promise<Meta> {
   throw damaged('LETHE_DATA_META', `${file} does not describe a data set`, expected, String(received));
 }
 
-async function readLabels(file: string): Promise<Int32Array> {
-  const { dtype, shape, data } = await readNpy(file);
-  const wrong = data.findIndex((label) => label < 0 || label >= maxClasses);
-  if (shape.length === 1 && ['uint8', 'int32', 'int64'].includes(dtype) && wrong < 0) return Int32Array.from(data);
-  const received = wrong < 0 || shape.length !== 1 ? `${dtype} (${shape.join(', ')})` : `${data[wrong]!} at position ${wrong}`;
-  throw damaged('LETHE_DATA_LABEL', `${file} holds no labels`, `uint8, int32 or int64 (images), from 0 to ${maxClasses - 1}`, received);
+/** Mean and std of pixels / 255. Where the pixels differ at all, their deviation is about one grey level at least. */
+function checkScale({ mean = [], std = [] }: Meta, file: string): void {
+  if (mean.every((value) => value >= 0 && value <= 1) && std.every((value) => value >= 1 / 255 && value <= 1)) return;
+  const ofBytes =
+    mean.some((value) => value > 1) &&
+    mean.every((value) => value >= 0 && value <= 255) &&
+    std.every((value) => value >= 1 && value <= 255);
+  throw damaged(
+    'LETHE_DATA_META',
+    `mean and std of ${file} are not on the scale of the pixels`,
+    'mean from 0 to 1 and std from 1/255 to 1, as pixels are divided by 255',
+    `mean ${mean.join(', ')}; std ${std.join(', ')}${ofBytes ? ', which are of the 0..255 scale' : ''}`,
+    ofBytes ? 'Divide them by 255.' : `Leave both out of ${metaName}: those of the train images are taken.`,
+  );
 }
 
-function imageShape(file: NpyFile, labels: Int32Array): ImageShape {
+function readLabels(file: string): Promise<Int32Array> {
+  return readWholeNumbers(file, mostClasses, (received, action) =>
+    damaged('LETHE_DATA_LABEL', `${file} holds no labels`, `whole numbers (images), from 0 to ${mostClasses - 1}`, received, action),
+  );
+}
+
+/** channelsGiven: of meta.json, in which an unusual number of channels can be stated. */
+function imageShape(file: NpyFile, labels: Int32Array, channelsGiven: number | undefined): ImageShape {
   const [images, height, width, channels = 1] = file.shape;
-  if (file.dtype === 'uint8' && file.shape.length >= 3 && file.shape.length <= 4 && images === labels.length && file.columns > 0) {
-    return { height: height!, width: width!, channels };
-  }
   const expected = `uint8 (${labels.length}, height, width, channels), an image for each label`;
-  throw damaged('LETHE_DATA_SHAPE', `${file.path} holds no such images`, expected, `${file.dtype} (${file.shape.join(', ')})`);
+  const received = `${file.dtype} (${file.shape.join(', ')})`;
+  const refused = (action?: string): LetheError =>
+    damaged('LETHE_DATA_SHAPE', `${file.path} holds no such images`, expected, received, action);
+  const fits = file.shape.length >= 3 && file.shape.length <= 4 && images === labels.length && file.columns > 0;
+  if (fits && channels > mostUsualChannels && height! <= mostUsualChannels && channels !== channelsGiven) {
+    throw refused(
+      'These look like (N, C, H, W): save numpy.transpose(images, (0, 2, 3, 1)). ' +
+        `If there are ${channels} channels indeed, state their mean and std in ${metaName}.`,
+    );
+  }
+  if (fits && file.dtype === 'uint8') return { height: height!, width: width!, channels };
+  throw refused(fits ? adviceForPixels(file) : undefined);
+}
+
+/** Grey, with alpha, colour, colour with alpha. */
+const mostUsualChannels = 4;
+
+function adviceForPixels({ dtype }: NpyFile): string {
+  if (!dtype.startsWith('float')) return 'If they lie between 0 and 255, save images.astype(numpy.uint8).';
+  return 'If they lie between 0 and 1, save numpy.rint(255 * images).astype(numpy.uint8).';
 }
 
 /** Copies the images at `selected` (ascending) to `target`, neighbours in one read. */
@@ -111,7 +144,7 @@ export async function loadNpyImages(directory: string, selection: DataSelection)
   const [trainFile, trainLabelFile, validationFile, validationLabelFile] = findNpyImages(directory);
   const meta = await readMeta(directory);
   const labels = { train: await readLabels(trainLabelFile!), validation: await readLabels(validationLabelFile!) };
-  const largest = Math.max(...[labels.train, labels.validation].map((values) => values.reduce((top, label) => Math.max(top, label), 0)));
+  const largest = [labels.train, labels.validation].reduce((top, values) => values.reduce((most, label) => Math.max(most, label), top), 0);
   const classNames = meta.classNames ?? Array.from({ length: largest + 1 }, (_, k) => `class ${k}`);
   if (largest >= classNames.length) {
     const expected = `labels from 0 to ${classNames.length - 1}, the classNames of ${metaName}`;
@@ -121,7 +154,7 @@ export async function loadNpyImages(directory: string, selection: DataSelection)
     train: firstPerClass(labels.train, classNames.length, selection.trainPerClass, 'train'),
     validation: firstPerClass(labels.validation, classNames.length, selection.validationPerClass, 'validation'),
   };
-  const { shape, pixels } = await readPixels([trainFile!, validationFile!], labels, chosen);
+  const { shape, pixels } = await readPixels([trainFile!, validationFile!], labels, chosen, meta.mean?.length);
   const numTrain = chosen.train.length;
   const imageBytes = shape.height * shape.width * shape.channels;
   const normalisation =
@@ -164,12 +197,17 @@ interface PerSplit {
 }
 
 /** (train and validation, height, width, channels) of the chosen images; files: of train and validation images. */
-async function readPixels(files: string[], labels: PerSplit, chosen: PerSplit): Promise<{ shape: ImageShape; pixels: Uint8Array }> {
+async function readPixels(
+  files: string[],
+  labels: PerSplit,
+  chosen: PerSplit,
+  channelsGiven: number | undefined,
+): Promise<{ shape: ImageShape; pixels: Uint8Array }> {
   const train = await NpyFile.open(files[0]!);
   try {
     const validation = await NpyFile.open(files[1]!);
     try {
-      const [shape, other] = [imageShape(train, labels.train), imageShape(validation, labels.validation)];
+      const [shape, other] = [imageShape(train, labels.train, channelsGiven), imageShape(validation, labels.validation, channelsGiven)];
       if (JSON.stringify(shape) !== JSON.stringify(other)) {
         const received = `(${train.shape.join(', ')}) and (${validation.shape.join(', ')})`;
         throw damaged(

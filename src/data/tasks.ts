@@ -7,11 +7,12 @@ import { encodeIndices } from '../store/npyArtefact.js';
 import { forgetSetInputs } from '../store/planInputs.js';
 import type { Plan } from '../types.js';
 import { resolveForgetSet } from './forgetSets.js';
-import { generateMasks, maskRowBytes } from './masks.js';
+import { generateMasks, maskRowBytes, requireSubset } from './masks.js';
 
-/** One bit-packed mask a subset model. */
+/** One bit-packed mask a subset model. @throws LETHE_MASKS_INVALID at once, before anything is trained */
 export function maskStage(plan: Plan, numTrain: number): Stage {
   const { count: numModels, subsetFraction } = plan.subsetModels;
+  if (numModels > 0) requireSubset({ numModels, numTrain, subsetFraction });
   const task = {
     id: layout.masks,
     label: 'masks',
@@ -21,7 +22,10 @@ export function maskStage(plan: Plan, numTrain: number): Stage {
     bytes: numModels * maskRowBytes(numTrain),
     inputs: { masks: { numModels, subsetFraction, seed: plan.seed } },
     produce: () => {
-      const masks = generateMasks({ numModels, numTrain, subsetFraction, seed: plan.seed });
+      const masks =
+        numModels === 0
+          ? { numModels, numTrain, bits: new Uint8Array(0) }
+          : generateMasks({ numModels, numTrain, subsetFraction, seed: plan.seed });
       return Promise.resolve([{ path: layout.masks, content: encodeMasks(masks), rows: numModels }]);
     },
   };

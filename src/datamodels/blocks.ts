@@ -1,6 +1,7 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
 import { LetheError, requireRunning } from '../errors.js';
 import type { Datamodels, Progress, RunOptions } from '../types.js';
+import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';
 import type { Design, DesignBlock, Penalties } from './design.js';
 import { toDatamodels } from './fit.js';
@@ -12,7 +13,7 @@ export interface OutputBlocks {
   /** Targets are point * numClasses + class; absent: 1. */
   numClasses?: number;
   /** (numModels, end - first) targets [first, end) */
-  read(first: number, end: number): Promise<Float32Array>;
+  read(first: number, end: number): Promise<Float32Array | Float64Array>;
 }
 
 /** Row weights of a fit by blocks (see FitInput). */
@@ -38,10 +39,16 @@ export interface BlockedInput {
   penalties?: (span: Span) => Penalties;
 }
 
+/** Outputs less what was taken off each target before they were rounded to float32; absent: nothing. */
+export interface InputBlock extends DesignBlock {
+  /** (numTargets) */
+  offsets?: Float64Array;
+}
+
 export interface FittedBlock extends Span {
   datamodels: Datamodels;
   /** What it was fitted on. */
-  input: DesignBlock;
+  input: InputBlock;
 }
 
 /**
@@ -61,24 +68,28 @@ export async function fitBlocks(
     const block = await readBlock(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, { first, end });
     requireRunning(signal);
     const base = before;
+    const { offsets, ...given } = block;
     const run = { threads, ...(signal ? { signal } : {}), onProgress: ({ done }: Progress) => onProgress?.({ done: base + done, total }) };
-    const fits = await design.fit(block, run, penalties?.({ first, end }));
-    await onBlock({ first, end, input: block, datamodels: toDatamodels(fits, end - first, design.numTrain) });
+    const fits = await design.fit(given, run, penalties?.({ first, end }));
+    const datamodels = toDatamodels(fits, end - first, design.numTrain);
+    await onBlock({ first, end, input: block, datamodels: offsets ? shiftBias(datamodels, offsets) : datamodels });
     before += end - first;
   }
 }
 
-/** What one block is fitted on. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
+/** What one block is fitted on: of float64 outputs what is left without their offsets. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
 export async function readBlock(
   numModels: number,
   { outputs, rowWeights }: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
   { first, end }: Span,
-): Promise<DesignBlock> {
+): Promise<InputBlock> {
   const values = await outputs.read(first, end);
   checkOutputs(values, numModels, end - first);
   const targetsPerRowWeight = rowWeights?.targetsPerRowWeight ?? 1;
   const weights = await rowWeights?.read(first / targetsPerRowWeight, end / targetsPerRowWeight);
-  return { outputs: values, numTargets: end - first, ...(weights ? { rowWeights: weights } : {}), targetsPerRowWeight };
+  const counted = weights ? { rowWeights: weights, targetsPerRowWeight } : undefined;
+  const given = values instanceof Float64Array ? centreOutputs(values, end - first, counted) : { outputs: values };
+  return { ...given, numTargets: end - first, targetsPerRowWeight, ...counted };
 }
 
 /** Single targets, ascending, each with its row weights. @throws LETHE_SHAPE_MISMATCH (exit code 2) */
@@ -87,19 +98,32 @@ export async function readSample(
   inputs: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
   targets: Int32Array,
 ): Promise<DesignBlock> {
-  const values = new Float32Array(numModels * targets.length);
-  const weights = inputs.rowWeights && new Uint8Array(values.length);
-  const { targetsPerRowWeight = 1 } = inputs.rowWeights ?? {};
-  for (const [k, target] of targets.entries()) {
-    const column = await inputs.outputs.read(target, target + 1);
-    checkOutputs(column, numModels, 1);
-    for (let model = 0; model < numModels; model++) values[model * targets.length + k] = column[model]!;
-    if (!weights) continue;
-    const at = Math.floor(target / targetsPerRowWeight);
-    const own = await inputs.rowWeights!.read(at, at + 1);
-    for (let model = 0; model < numModels; model++) weights[model * targets.length + k] = own[model]!;
+  const blocks: InputBlock[] = [];
+  for (const target of targets) {
+    const { rowWeights: given } = inputs;
+    const own = given && { targetsPerRowWeight: 1, read: async () => given.read(...columnOf(target, given.targetsPerRowWeight)) };
+    blocks.push(
+      await readBlock(numModels, { outputs: inputs.outputs, ...(own ? { rowWeights: own } : {}) }, { first: target, end: target + 1 }),
+    );
   }
-  return { outputs: values, numTargets: targets.length, ...(weights ? { rowWeights: weights } : {}), targetsPerRowWeight: 1 };
+  const stack = <T extends Float32Array | Uint8Array>(to: T, column: (block: InputBlock) => T): T => {
+    blocks.forEach((block, k) => {
+      for (let model = 0; model < numModels; model++) to[model * targets.length + k] = column(block)[model]!;
+    });
+    return to;
+  };
+  return {
+    outputs: stack(new Float32Array(numModels * targets.length), ({ outputs }) => outputs),
+    numTargets: targets.length,
+    ...(inputs.rowWeights ? { rowWeights: stack(new Uint8Array(numModels * targets.length), ({ rowWeights }) => rowWeights!) } : {}),
+    targetsPerRowWeight: 1,
+  };
+}
+
+/** The one column of row weights that a target has. */
+function columnOf(target: number, targetsPerRowWeight: number): [number, number] {
+  const column = Math.floor(target / targetsPerRowWeight);
+  return [column, column + 1];
 }
 
 /** What is left beside the finished spans (sorted, not overlapping), cut into blocks of at most `targetsPerBlock`. */

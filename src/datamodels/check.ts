@@ -12,7 +12,7 @@ export function checkMasks({ numModels, numTrain, bits }: Masks): void {
 }
 
 /** outputs: (numModels, numTargets). @throws LETHE_SHAPE_MISMATCH (exit code 2) */
-export function checkOutputs(outputs: Float32Array, numModels: number, numTargets: number): void {
+export function checkOutputs(outputs: Float32Array | Float64Array, numModels: number, numTargets: number): void {
   if (Number.isSafeInteger(numTargets) && numTargets >= 0 && outputs.length === numModels * numTargets) return;
   throw new LetheError('LETHE_SHAPE_MISMATCH', 'outputs do not match the masks', {
     expected: `(${numModels}, ${numTargets}) = ${numModels * numTargets} values, one row a model`,

@@ -1,14 +1,16 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
 import { selectRows } from '../data/masks.js';
+import { ExitCode, LetheError } from '../errors.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { encodeDatamodels } from '../store/datamodels.js';
 import { decodeJson, encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
+import { ldsSplit } from '../store/ldsSplit.js';
 import { readMasks } from '../store/masksFile.js';
 import { encodeNpy } from '../store/npy.js';
 import { datamodelInputs } from '../store/planInputs.js';
-import { readOutputColumns } from '../store/outputColumns.js';
-import type { DatasetFacts, FitOptions, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
+import { type OutputColumns, readOutputColumns } from '../store/outputColumns.js';
+import type { Datamodels, DatasetFacts, FitOptions, Masks, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
 import { choosePenalties, sampleSize, sampleTargets } from './choice.js';
 import { openDesign } from './design.js';
 import { fitDatamodels, type FitInput } from './fit.js';
@@ -51,31 +53,34 @@ export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
         const masks = readMasks(await run.read(layout.masks));
         const groups = field === 'logits' ? logitGroups(dataset, 0, sizes.numPoints) : undefined;
         const sample = sampleTargets(numTargets, groups, plan.fit.seed);
-        const outputs = await readOutputColumns(run, allShards(plan), field, sample);
-        const design = openDesign(masks, plan.fit, { numTargets: sample.length, ...quiet(context) });
-        const block = { outputs, numTargets: sample.length, targetsPerRowWeight: 1, sample };
+        const columns = await readOutputColumns(run, allShards(plan), field, sample);
+        requireSomeTrained(columns, plan);
+        const { masks: trained, options } = withoutDiverged(masks, columns, plan.fit);
+        const design = openDesign(trained, options, { numTargets: sample.length, ...quiet(context) });
+        const block = { outputs: columns.values, numTargets: sample.length, targetsPerRowWeight: 1, sample };
         const choices = await choosePenalties(design, block, groups, unitProgress(context, this.cost));
         return [{ path: artefact, content: encodeJson(choices) }];
       },
     };
   });
-  return { name: 'lambda', tasks: plan.fit.select === 'pooled' ? tasks : [] };
+  return { name: 'lambda', tasks: plan.fit.select === 'pooled' && plan.subsetModels.count > 0 ? tasks : [] };
 }
 
 /** One datamodel per point and class (logits), and one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
+  if (plan.subsetModels.count === 0) return { name: 'datamodels', tasks: [] };
   const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
     const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
     const label = `logit datamodels of points ${first}-${end - 1}`;
     return fitTask(plan, layout.logitDatamodels(block), label, columns.end - columns.first, async (context) => ({
-      outputs: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
+      columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
       groups: logitGroups(context.dataset, first, end),
       ...(await chosen(context, 'logits')),
     }));
   });
   tasks.push(
     fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, async (context) => ({
-      outputs: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
+      columns: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
       ...(await chosen(context, 'margins')),
     })),
   );
@@ -123,18 +128,23 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         async produce(context) {
           const masks = readMasks(await context.run.read(layout.masks));
           const margins = await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numPoints });
-          const fitted = await fitDatamodels(
-            {
-              masks: selectRows(masks, span(0, numModels)),
-              outputs: margins.subarray(0, numModels * sizes.numPoints),
-              numTargets: sizes.numPoints,
-              groups: marginGroups(sizes),
-            },
-            options,
-            unitProgress(context, this.cost),
-          );
+          const trained = margins.trained.filter((model) => model < numModels);
+          const columns = { ...margins, trained, values: margins.values.subarray(0, trained.length * sizes.numPoints) };
           const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
-          const predicted = await predict(fitted, heldOut, quiet(context));
+          const predicted =
+            trained.length === 0
+              ? new Float32Array(split.heldOut * sizes.numPoints).fill(NaN) // nothing to learn from
+              : await predict(
+                  await fitTrained(
+                    masks,
+                    { columns, groups: marginGroups(sizes) },
+                    sizes.numPoints,
+                    options,
+                    unitProgress(context, this.cost),
+                  ),
+                  heldOut,
+                  quiet(context),
+                );
           return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predicted), rows: split.heldOut }];
         },
       };
@@ -148,16 +158,8 @@ function variantOf({ relaxation, ...fit }: FitOptions, estimator: FitOptions['es
   return { ...fit, estimator, ...(relaxation === undefined || estimator === 'marginal' ? {} : { relaxation }) };
 }
 
-/** The last subset models are held out; curve points larger than what is left are capped to it. */
-export function ldsSplit(plan: Plan): { firstHeldOut: number; heldOut: number; numModels: number[] } {
-  const heldOut = Math.max(2, Math.round(plan.lds.heldOutFraction * plan.subsetModels.count));
-  const firstHeldOut = plan.subsetModels.count - heldOut;
-  const numModels = [...new Set([...plan.lds.numModels.map((count) => Math.min(count, firstHeldOut)), firstHeldOut])];
-  return { firstHeldOut, heldOut, numModels: numModels.sort((a, b) => a - b) };
-}
-
-/** What a block is fitted on, its masks apart. outputs: (numModels, numTargets) */
-type Targets = Pick<FitInput, 'outputs' | 'groups' | 'choices'>;
+/** What a block is fitted on, its masks apart. */
+type Targets = Pick<FitInput, 'groups' | 'choices'> & { columns: OutputColumns };
 
 function fitTask(
   plan: Plan,
@@ -176,10 +178,40 @@ function fitTask(
     inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
     async produce(context) {
       const masks = readMasks(await context.run.read(layout.masks));
-      const fitted = await fitDatamodels({ masks, numTargets, ...(await targets(context)) }, plan.fit, unitProgress(context, this.cost));
+      const given = await targets(context);
+      requireSomeTrained(given.columns, plan);
+      const fitted = await fitTrained(masks, given, numTargets, plan.fit, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
     },
   };
+}
+
+/** Diverged models are left out of the design; where none has, this is the fit on all. */
+function fitTrained(
+  masks: Masks,
+  { columns, ...choice }: Targets,
+  numTargets: number,
+  fit: FitOptions,
+  run: RunOptions,
+): Promise<Datamodels> {
+  const { masks: trained, options } = withoutDiverged(masks, columns, fit);
+  return fitDatamodels({ masks: trained, outputs: columns.values, numTargets, ...choice }, options, run);
+}
+
+function withoutDiverged(masks: Masks, { trained }: OutputColumns, options: FitOptions): { masks: Masks; options: FitOptions } {
+  const folds = options.folds === undefined ? {} : { folds: Math.max(2, Math.min(options.folds, trained.length)) };
+  return { masks: trained.length === masks.numModels ? masks : selectRows(masks, trained), options: { ...options, ...folds } };
+}
+
+/** @throws LETHE_MODELS_DIVERGED (exit code 1) */
+function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: Plan): void {
+  if (trained.length > 0) return;
+  throw new LetheError('LETHE_MODELS_DIVERGED', `all ${numModels} subset models diverged`, {
+    expected: 'subset models that train',
+    received: 'losses, logits or parameters that became infinite or NaN',
+    action: `Lower recipe.schedule.learningRate (${recipe.schedule.learningRate}), and run the changed plan in another folder.`,
+    exitCode: ExitCode.taskFailed,
+  });
 }
 
 /** Shard indices of the subset models. */

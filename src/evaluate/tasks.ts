@@ -1,12 +1,14 @@
 /** Evaluation of a plan as tasks: the choice of tuned settings, KLOM of every method on every forget set, the LDS curve. */
+import { ExitCode, LetheError } from '../errors.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { Purpose, Random } from '../native/random.js';
 import { encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { readOutputColumns } from '../store/outputColumns.js';
-import { readOutputs, type StoredOutputs } from '../store/outputs.js';
+import { isTrained, readOutputs, type StoredOutputs } from '../store/outputs.js';
 import type {
+  DivergedModels,
   ForgetSetScores,
   KlomFloor,
   LdsPoint,
@@ -63,16 +65,24 @@ export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
 }
 
 async function tuningTable(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<TuningTable> {
+  const { plan, dataset } = context;
   const splits = await pointSplits(context, forgetSet);
-  const oracle = await oracleMargins(context, forgetSet, 'matched', context.plan.recipe.epochs);
+  const oracle = (await oracleOutputs(context, forgetSet, 'matched')).margins;
+  const numPoints = dataset.numTrain + dataset.numValidation;
+  const originals = await groupOutputs(context, (shard) => layout.originals(shard), plan.tuning.numModels, plan.recipe.epochs);
+  const lost = new Set(originals.diverged);
   const table: TuningTable = { run: 0, settings: [] };
   let best = Infinity;
   for (let run = 0; run < method.runs.length; run++) {
     const outputs = readOutputs(await context.run.read(layout.tuningRun(forgetSet, method.method, run)));
     const settings = method.snapshotSettings(run);
     for (const [snapshot, epoch] of snapshotEpochs(method.runs[run]!.evalEpochs).entries()) {
-      const unlearnedMargins = rowsAt(outputs, epoch).margins;
-      const score = await tuningScore({ oracleMargins: oracle, unlearnedMargins, numPoints: outputs.numPoints }, splits);
+      // what an original has lost says nothing about a setting; what a setting loses speaks against it
+      const unlearnedMargins = marginsOf(
+        outputs,
+        rowsAt(outputs, epoch).filter((row) => !lost.has(outputs.models[row]!)),
+      );
+      const score = unlearnedMargins.length > 0 ? await tuningScore({ oracleMargins: oracle, unlearnedMargins, numPoints }, splits) : NaN;
       table.settings.push({ setting: settings[snapshot]!, score });
       if (score < best) {
         best = score;
@@ -100,17 +110,19 @@ export function scoreStage(plan: Plan, methods: ScoredMethod[]): Stage {
 async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: ScoredMethod[]): Promise<ForgetSetScores> {
   const { plan, dataset } = context;
   const splits = await pointSplits(context, forgetSet);
-  const oracle = await oracleMargins(context, forgetSet, 'scored', plan.recipe.epochs);
+  const scored = await oracleOutputs(context, forgetSet, 'scored');
+  const matched = await oracleOutputs(context, forgetSet, 'matched');
+  const oracle = scored.margins;
   const numPoints = dataset.numTrain + dataset.numValidation;
   const numOracles = oracle.length / numPoints;
-  const scores: MethodScore[] = [];
+  if (numOracles === 0) throw allDiverged(plan, `scored oracles of ${forgetSet}`);
+  let scores: MethodScore[] = [];
   let dmDirect: Float32Array | undefined;
   for (const method of methods) {
     const rows: MethodScore[] = [];
     for (const candidate of await methodOutputs(context, forgetSet, method)) {
       const numUnlearned = candidate.margins.length / numPoints;
-      const margins = { oracleMargins: oracle, unlearnedMargins: candidate.margins, numOracles, numUnlearned, numPoints };
-      const result = await klom(margins, plan.klom, context);
+      const result = await klomOf(context, oracle, candidate.margins);
       rows.push({
         forgetSet,
         method: method.method,
@@ -121,21 +133,27 @@ async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: 
         splits: summariseSplits(result.scores, splits),
         accuracy: splitAccuracy({ predicted: candidate.predicted, labels: dataset.labels }, splits),
         numNonFinite: result.numNonFinite,
+        ...(candidate.diverged.length > 0 ? { numDiverged: candidate.diverged.length } : {}),
         best: false,
       });
       if (method.method === 'dm-direct') dmDirect ??= candidate.margins;
     }
     markBest(rows);
-    scores.push(...rows);
+    scores = scores.concat(rows);
   }
   const originals = await groupOutputs(context, (shard) => layout.originals(shard), plan.originals.count, plan.recipe.epochs);
   return {
     forgetSet,
     size: splits.forget.length,
     scores,
-    floor: await floorOf(context, forgetSet, oracle, splits),
+    floor: await floorOf(context, forgetSet, { scored: oracle, matched: matched.margins }, splits),
     originalAccuracy: splitAccuracy({ predicted: originals.predicted, labels: dataset.labels }, splits),
     marginSamples: dmDirect ? sampleMargins(context, forgetSet, splits, { original: originals.margins, oracle, dmDirect }) : [],
+    ...divergedModels([
+      { group: 'originals', count: plan.originals.count, models: originals.diverged },
+      { group: `scored oracles of ${forgetSet}`, count: plan.oracles.scored, models: scored.diverged },
+      { group: `matched oracles of ${forgetSet}`, count: plan.oracles.matched, models: matched.diverged },
+    ]),
   };
 }
 
@@ -149,7 +167,7 @@ function markBest(rows: MethodScore[]): void {
   if (best) best.best = true;
 }
 
-interface Candidate extends Margins {
+interface Candidate extends Outputs {
   run: number;
   epoch: number;
   setting: MethodSetting;
@@ -184,42 +202,76 @@ function snapshotEpochs(evalEpochs: number[]): number[] {
   return evalEpochs.length > 0 ? evalEpochs : [0];
 }
 
-interface Margins {
+/** Models that diverged are not among the rows. */
+interface Outputs {
   /** (models, points) */
   margins: Float32Array;
   /** (models, points) */
   predicted: Uint8Array;
+  /** Models without outputs at that epoch. */
+  diverged: number[];
 }
 
-async function groupOutputs(context: TaskContext, path: (shard: number) => string, count: number, epoch: number): Promise<Margins> {
+async function groupOutputs(context: TaskContext, path: (shard: number) => string, count: number, epoch: number): Promise<Outputs> {
   const { modelsPerShard } = context.plan.subsetModels;
   const numPoints = context.dataset.numTrain + context.dataset.numValidation;
   const margins = new Float32Array(count * numPoints);
   const predicted = new Uint8Array(count * numPoints);
-  let offset = 0;
+  const diverged: number[] = [];
+  let filled = 0;
   for (let shard = 0; shard * modelsPerShard < count; shard++) {
-    const part = rowsAt(readOutputs(await context.run.read(path(shard))), epoch);
-    margins.set(part.margins, offset);
-    predicted.set(part.predicted, offset);
-    offset += part.margins.length;
+    const outputs = readOutputs(await context.run.read(path(shard)));
+    for (const row of rowsAt(outputs, epoch).filter((at) => outputs.models[at]! < count)) {
+      if (!isTrained(outputs, row)) {
+        diverged.push(outputs.models[row]!);
+        continue;
+      }
+      margins.set(outputs.margins!.row(row), filled);
+      predicted.set(outputs.predicted!.row(row), filled);
+      filled += numPoints;
+    }
   }
-  return { margins, predicted };
+  return { margins: margins.subarray(0, filled), predicted: predicted.subarray(0, filled), diverged };
 }
 
-function rowsAt(outputs: StoredOutputs, epoch: number): Margins {
-  const rows = [...outputs.snapshots!.keys()].filter((row) => outputs.snapshots![row] === epoch);
-  const { numPoints } = outputs;
-  const margins = new Float32Array(rows.length * numPoints);
-  const predicted = new Uint8Array(rows.length * numPoints);
+function rowsAt({ snapshots }: StoredOutputs, epoch: number): number[] {
+  return [...snapshots!.keys()].filter((row) => snapshots![row] === epoch);
+}
+
+/** (rows, points) */
+function marginsOf(outputs: StoredOutputs, rows: number[]): Float32Array {
+  const margins = new Float32Array(rows.length * outputs.numPoints);
   rows.forEach((row, i) => {
-    margins.set(outputs.margins!.row(row), i * numPoints);
-    predicted.set(outputs.predicted!.row(row), i * numPoints);
+    margins.set(outputs.margins!.row(row), i * outputs.numPoints);
   });
-  return { margins, predicted };
+  return margins;
 }
 
-async function oracleMargins(context: TaskContext, forgetSet: string, role: 'scored' | 'matched', epoch: number): Promise<Float32Array> {
-  return (await groupOutputs(context, (shard) => layout.oracles(forgetSet, role, shard), context.plan.oracles[role], epoch)).margins;
+function oracleOutputs(context: TaskContext, forgetSet: string, role: 'scored' | 'matched'): Promise<Outputs> {
+  const { oracles, recipe } = context.plan;
+  return groupOutputs(context, (shard) => layout.oracles(forgetSet, role, shard), oracles[role], recipe.epochs);
+}
+
+/** Only those of which some diverged; empty where none has. */
+function divergedModels(groups: DivergedModels[]): { diverged?: DivergedModels[] } {
+  const diverged = groups.filter(({ models }) => models.length > 0);
+  return diverged.length > 0 ? { diverged } : {};
+}
+
+function allDiverged({ recipe }: Plan, what: string): LetheError {
+  return new LetheError('LETHE_MODELS_DIVERGED', `all ${what} diverged`, {
+    expected: 'models that train',
+    action: `Lower recipe.schedule.learningRate (${recipe.schedule.learningRate}), and run the changed plan in another folder.`,
+    exitCode: ExitCode.taskFailed,
+  });
+}
+
+/** KLOM of (models, points) margins; NaN where there is no model. */
+async function klomOf(context: TaskContext, oracleMargins: Float32Array, unlearnedMargins: Float32Array) {
+  const numPoints = context.dataset.numTrain + context.dataset.numValidation;
+  const [numOracles, numUnlearned] = [oracleMargins.length / numPoints, unlearnedMargins.length / numPoints];
+  if (numUnlearned === 0) return { scores: new Float64Array(numPoints).fill(NaN), numNonFinite: 0 };
+  return klom({ oracleMargins, unlearnedMargins, numOracles, numUnlearned, numPoints }, context.plan.klom, context);
 }
 
 async function pointSplits(context: TaskContext, forgetSet: string): Promise<Record<SplitName, Int32Array>> {
@@ -237,14 +289,13 @@ async function pointSplits(context: TaskContext, forgetSet: string): Promise<Rec
 async function floorOf(
   context: TaskContext,
   forgetSet: string,
-  scored: Float32Array,
+  { scored, matched }: { scored: Float32Array; matched: Float32Array },
   splits: Record<SplitName, Int32Array>,
 ): Promise<KlomFloor> {
   const { plan } = context;
-  const matched = await oracleMargins(context, forgetSet, 'matched', plan.recipe.epochs);
   const numPoints = context.dataset.numTrain + context.dataset.numValidation;
   const [numOracles, numUnlearned] = [scored.length / numPoints, matched.length / numPoints];
-  const result = await klom({ oracleMargins: scored, unlearnedMargins: matched, numOracles, numUnlearned, numPoints }, plan.klom, context);
+  const result = await klomOf(context, scored, matched);
   const tabulated = await klomFloor({ numOracles, numUnlearned: plan.originals.count }, plan.klom);
   return {
     forgetSet,
@@ -295,26 +346,52 @@ export function ldsStage(plan: Plan, split: { firstHeldOut: number; heldOut: num
       const { numTrain, numValidation } = context.dataset;
       const numPoints = numTrain + numValidation;
       const shards = Array.from({ length: Math.ceil(plan.subsetModels.count / plan.subsetModels.modelsPerShard) }, (_, shard) => shard);
-      const all = await readOutputColumns(context.run, shards, 'margins', { first: 0, end: numPoints });
-      const actual = all.subarray(split.firstHeldOut * numPoints, (split.firstHeldOut + split.heldOut) * numPoints);
+      const columns = { first: 0, end: numPoints };
+      const { values, trained, numModels: all } = await readOutputColumns(context.run, shards, 'margins', columns);
+      const heldOut = trained.filter((model) => model >= split.firstHeldOut);
+      const actual = values.subarray((trained.length - heldOut.length) * numPoints);
       const points: LdsPoint[] = [];
       for (const estimator of ['lasso', 'marginal'] as const) {
         for (const numModels of split.numModels) {
-          const predicted = decodeFloats(await context.run.read(layout.ldsPredictions(estimator, numModels)));
+          const stored = decodeFloats(await context.run.read(layout.ldsPredictions(estimator, numModels)));
+          const predicted = selectPredictions(
+            stored,
+            heldOut.map((model) => model - split.firstHeldOut),
+            numPoints,
+          );
+          const reason = noScore(trained.filter((model) => model < numModels).length, heldOut.length);
           for (const [name, first, end] of [
             ['train', 0, numTrain],
             ['validation', numTrain, numPoints],
           ] as const) {
-            const score = await lds({ predicted, actual, numModels: split.heldOut, numPoints }, { first, end, seed: plan.seed });
-            points.push({ estimator, numModels, points: name, mean: score.mean, median: score.median, low: score.low, high: score.high });
+            const score = await lds({ predicted, actual, numModels: heldOut.length, numPoints }, { first, end, seed: plan.seed });
+            const { mean, median, low, high } = score;
+            points.push({ estimator, numModels, points: name, mean, median, low, high, ...(reason === undefined ? {} : { reason }) });
           }
         }
       }
-      const content: LdsScores = { lds: points };
+      const lost = new Set(trained);
+      const diverged = Array.from({ length: all }, (_, model) => model).filter((model) => !lost.has(model));
+      const content: LdsScores = { lds: points, ...divergedModels([{ group: 'subset models', count: all, models: diverged }]) };
       return [{ path: artefact, content: encodeJson(content) }];
     },
   };
   return { name: 'LDS', tasks: [task] };
+}
+
+/** Rows of (held-out models, points). */
+function selectPredictions(predicted: Float32Array, rows: Int32Array, numPoints: number): Float32Array {
+  if (rows.length * numPoints === predicted.length) return predicted;
+  const selected = new Float32Array(rows.length * numPoints);
+  rows.forEach((row, k) => {
+    selected.set(predicted.subarray(row * numPoints, (row + 1) * numPoints), k * numPoints);
+  });
+  return selected;
+}
+
+function noScore(numFitted: number, numHeldOut: number): string | undefined {
+  if (numFitted === 0) return 'every model of the fit diverged';
+  return numHeldOut < 2 ? 'fewer than two held-out models trained' : undefined;
 }
 
 function smallTask(artefact: string, label: string): Pick<Task, 'id' | 'label' | 'artefacts' | 'cost' | 'models' | 'bytes'> {

@@ -66,7 +66,7 @@ export function mistakesOf(issue: Issue, value: unknown): Mistake[] {
 function unionMistakes(issue: Extract<Issue, { code: 'invalid_union' }>, keys: PropertyKey[], value: unknown): Mistake[] {
   if ('options' in issue && Array.isArray(issue.options)) return [choice(keys, names(issue.options), valueAt(value, keys))];
   // the branch that got furthest says most
-  const depth = (issues: Issue[]): number => Math.max(...issues.map((inner) => inner.path.length));
+  const depth = (issues: Issue[]): number => issues.reduce((deepest, { path }) => Math.max(deepest, path.length), 0);
   const [best] = [...issue.errors].sort((a, b) => depth(b) - depth(a));
   if (!best || depth(best) === 0) return [{ keys, expected: issue.message, received: show(valueAt(value, keys)) }];
   return best.flatMap((inner) => mistakesOf({ ...inner, path: [...keys, ...inner.path] }, value));

@@ -1,9 +1,11 @@
 /** Rules between the values of a plan, and the values that follow from others. */
 import { isName, reservedForgetSetNames } from '../store/layout.js';
+import { ldsSplit } from '../store/ldsSplit.js';
 import {
   defaultFolds,
   type FitOptions,
   type ForgetSetSpec,
+  largestForgetSeed,
   type MethodName,
   type MethodPlan,
   type Plan,
@@ -112,7 +114,11 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at least ${Math.ceil((2 * count) / allowed)}, for at most 50 files per 1,000 models`;
     yield { keys: ['subsetModels', 'modelsPerShard'], expected, received: String(modelsPerShard) };
   }
-  if (count === 1) yield { keys: ['subsetModels', 'count'], expected: '0 or at least 2 models', received: '1' };
+  const { firstHeldOut, heldOut, numModels: curve } = ldsSplit(plan);
+  if (count > 0 && firstHeldOut < 1) {
+    const expected = `0 or more than ${heldOut} models, as so many are held out for LDS (lds.heldOutFraction)`;
+    yield { keys: ['subsetModels', 'count'], expected, received: String(count) };
+  }
   const { heldOutFraction, numModels } = plan.lds;
   const fitted = Math.floor(count * (1 - heldOutFraction) + 1e-9);
   if (!isIncreasing(numModels)) {
@@ -126,7 +132,7 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at most the ${plan.originals.count} originals`;
     yield { keys: ['tuning', 'numModels'], expected, received: String(plan.tuning.numModels) };
   }
-  yield* fitMistakes(plan.fit, Math.min(count, ...plan.lds.numModels));
+  yield* fitMistakes(plan.fit, curve[0] ?? 0);
 }
 
 /** numModels: of the smallest fit. */
@@ -212,6 +218,10 @@ function* forgetSetMistakes(plan: Plan): Generator<Mistake> {
       yield { keys: [...keys, 'name'], expected: 'a name that Lethe does not use itself', received: `"${set.name}"` };
     }
     seen.add(set.name);
+    if (set.kind === 'random' && set.seed > largestForgetSeed) {
+      const expected = `at most ${largestForgetSeed}, as numpy.random.seed takes`;
+      yield { keys: [...keys, 'seed'], expected, received: String(set.seed), action: 'Give the set a seed of its own.' };
+    }
     if (set.kind !== 'principalComponent') continue;
     if (set.top + set.bottom === 0) yield { keys, expected: 'examples at the top or the bottom', received: 'top 0 and bottom 0' };
     if (plan.subsetModels.count === 0) {

@@ -3,7 +3,7 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { choiceCriteria, fitSelections, klomVariants, methodNames } from '../types.js';
+import { choiceCriteria, fitSelections, klomVariants, methodNames, mostModels } from '../types.js';
 import { isName } from '../store/layout.js';
 import { planDefaults as defaults } from './planDefaults.js';
 
@@ -15,6 +15,11 @@ function number(expected: string, check: Check): z.ZodType<number> {
 
 function whole(minimum: number): z.ZodType<number> {
   return number(`a whole number from ${minimum} on`, (value) => Number.isSafeInteger(value) && value >= minimum);
+}
+
+function models(minimum: number): z.ZodType<number> {
+  const expected = `a whole number from ${minimum} to ${mostModels}`;
+  return number(expected, (value) => Number.isSafeInteger(value) && value >= minimum && value <= mostModels);
 }
 
 const fraction = number('a fraction between 0 and 1, both excluded', (value) => value > 0 && value < 1);
@@ -99,12 +104,14 @@ export const planSchema = closed({
     augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
   }).prefault({}),
   subsetModels: closed({
-    count: whole(0).default(defaults.subsetModels.count),
+    count: models(0).default(defaults.subsetModels.count),
     subsetFraction: fraction.default(defaults.subsetModels.subsetFraction),
     modelsPerShard: whole(1).default(defaults.subsetModels.modelsPerShard),
   }).prefault({}),
-  originals: closed({ count: whole(1).default(defaults.originals.count) }).prefault({}),
-  oracles: closed({ scored: whole(0).default(defaults.oracles.scored), matched: whole(0).default(defaults.oracles.matched) }).prefault({}),
+  originals: closed({ count: models(1).default(defaults.originals.count) }).prefault({}),
+  oracles: closed({ scored: models(0).default(defaults.oracles.scored), matched: models(0).default(defaults.oracles.matched) }).prefault(
+    {},
+  ),
   fit: closed({
     estimator: z.enum(['lasso', 'marginal']).default(defaults.fit.estimator),
     pathLength: whole(1).default(defaults.fit.pathLength),

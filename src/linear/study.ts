@@ -32,10 +32,10 @@ export async function linearStudy(settings: LinearSettings, options: RunOptions 
   const spanCurves = await besideBest(run, repetitions, settings, stepGrid[best('gradient-descent', 1)]!);
 
   const first = repetitions.slice(0, theorem1Repetitions);
-  const checks = checkTheorem1(await run(closedForm, first), first, settings);
+  const theorem1 = checkTheorem1(await run(closedForm, first), first, settings);
   const matching = all.filter(({ variant, batch }) => variant.method === 'oracle-matching' && batch === 'stochastic');
-  for (const each of matching) checks.push(...checkMatchingRate(each, best('oracle-matching', each.lambdaIndex), repetitions, settings));
-  for (const each of await run(long, few)) checks.push(...checkDescentBound(each, few, settings));
+  const theorem2 = matching.flatMap((each) => checkMatchingRate(each, best('oracle-matching', each.lambdaIndex), repetitions, settings));
+  const checks = [...theorem1, ...theorem2, ...(await run(long, few)).flatMap((each) => checkDescentBound(each, few, settings))];
 
   const geometry = settings.lambdas.map((lambda, index) => geometryOf(repetitions, index, lambda, settings));
   const claims = judgeClaims({ settings, geometry, entries, spanCurves });

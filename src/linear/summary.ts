@@ -81,7 +81,7 @@ function entryOf(trajectories: Trajectories, lambda: number): LinearEntry {
     stepHalvings: s,
     representative: true,
     finalDistance: perRepetition((distances) => distances.at(-1)!),
-    lowestDistance: perRepetition((distances) => Math.min(...distances)),
+    lowestDistance: perRepetition((distances) => distances.reduce((least, value) => Math.min(least, value), Infinity)),
     iterationsToTolerance: perRepetition((distances) => loggedAt[distances.findIndex((value) => value <= arrivedBelow)] ?? Infinity),
     numDiverged: countDiverged(trajectories, s),
     curve: curves[s]!,

@@ -5,6 +5,7 @@ import type { RunFolder } from '../store/run.js';
 import {
   type DatasetFacts,
   defaultCriterion,
+  type DivergedModels,
   type Engine,
   type FitOptions,
   type ForgetSetScores,
@@ -12,6 +13,7 @@ import {
   type Plan,
   type ReportData,
 } from '../types.js';
+import { listed } from './format.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
 export async function collectReport(
@@ -24,19 +26,30 @@ export async function collectReport(
   for (const { name } of plan.forgetSets) {
     sets.push(decodeJson(await run.read(layout.scores(name)), layout.scores(name)) as ForgetSetScores);
   }
-  const { lds } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
+  const { lds, diverged = [] } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
+  const lost = [...diverged, ...sets.flatMap((set) => set.diverged ?? [])];
+  const groups = [...new Map(lost.map((models) => [models.group, models])).values()]; // originals are of every forget set
   return {
     version: 1,
     runName: plan.name,
     dataDescription: dataset.description,
-    facts: runFacts(plan, dataset, engine),
+    facts: [...runFacts(plan, dataset, engine), ...groups.map((models) => ({ name: 'diverged', value: describeDiverged(models) }))],
     forgetSets: sets.map(({ forgetSet, size }) => ({ name: forgetSet, size })),
     scores: sets.flatMap(({ scores }) => scores),
     floors: sets.map(({ floor }) => floor),
     lds,
     marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),
     originalAccuracy: sets.map(({ forgetSet, originalAccuracy }) => ({ forgetSet, accuracy: originalAccuracy })),
+    ...(groups.length > 0 ? { diverged: groups } : {}),
   };
+}
+
+const mostNamed = 20;
+
+/** "3 of 40 subset models diverged and are left out: 5, 17 and 22" */
+export function describeDiverged({ group, count, models }: DivergedModels): string {
+  const more = models.length > mostNamed ? [`${models.length - mostNamed} more`] : [];
+  return `${models.length} of ${count} ${group} diverged and are left out: ${listed([...models.slice(0, mostNamed).map(String), ...more])}`;
 }
 
 /** Of an engine that runs on ONNX Runtime: its version and device. */

@@ -16,7 +16,7 @@ export async function drawFigures(figures: readonly Figure[]): Promise<{ files: 
   for (const figure of figures) {
     const svg = await renderSvg(figure);
     const own = figureFiles(figure, svg);
-    files.push(...own.map(({ path, content }) => ({ path, content })));
+    for (const { path, content } of own) files.push({ path, content });
     drawn.push({ figure, svg, files: own.map(({ label, path }) => ({ label, path })) });
   }
   return { files, drawn };

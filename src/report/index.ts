@@ -26,7 +26,7 @@ export async function buildReport(data: ReportData): Promise<{ files: ReportFile
     { label: 'accuracy of every setting (CSV)', path: 'tables/accuracy.csv', content: accuracyCsv(data) },
     { label: 'run facts (CSV)', path: 'tables/facts.csv', content: factsCsv(data) },
   ];
-  files.push(...tables.map(({ path, content }) => ({ path, content })));
+  for (const { path, content } of tables) files.push({ path, content });
   files.unshift({ path: reportPage, content: renderPage(data, drawn, tables) });
   return { files };
 }

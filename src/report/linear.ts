@@ -21,7 +21,7 @@ export async function buildLinearReport(studies: readonly LinearStudy[]): Promis
     { label: 'claims and checks (CSV)', path: 'tables/claims.csv', content: claimsCsv(studies) },
     { label: 'every step size (CSV)', path: 'tables/steps.csv', content: stepsCsv(studies) },
   ];
-  files.push(...tables.map(({ path, content }) => ({ path, content })));
+  for (const { path, content } of tables) files.push({ path, content });
   files.unshift({ path: 'index.html', content: renderPage(studies, drawn, tables) });
   return { files };
 }

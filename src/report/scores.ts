@@ -58,8 +58,8 @@ export function describeSetting(setting: MethodSetting): string {
 /** Numbers of models behind the scores: "100 unlearned against 100 oracles", a range where they differ. */
 export function describeModels(scores: readonly MethodScore[]): string {
   const range = (values: number[]): string => {
-    const low = Math.min(...values);
-    const high = Math.max(...values);
+    const low = values.reduce((least, value) => Math.min(least, value), Infinity);
+    const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
     return low === high ? String(low) : `${low} to ${high}`;
   };
   if (scores.length === 0) return 'no models';

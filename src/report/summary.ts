@@ -102,6 +102,9 @@ function caveats(data: ReportData, forgetSet: string, scores: readonly MethodSco
     sentences.push(
       `Only ${plural(fewest, 'model')} on a side: the floor is high and small differences cannot be seen; use at least ${enoughModels}.`,
     );
+  const diverged = data.scores.filter((score) => score.forgetSet === forgetSet && score.numDiverged !== undefined).length;
+  if (diverged > 0)
+    sentences.push(`${plural(diverged, 'setting')} had models that diverged, or whose original had; they are left out of the scores.`);
   const nonFinite = data.scores.filter((score) => score.forgetSet === forgetSet && score.numNonFinite > 0).length;
   if (nonFinite > 0)
     sentences.push(

@@ -62,7 +62,12 @@ export function klomTable(data: ReportData, forgetSet: { name: string; size: num
 function lowestP95(scores: readonly MethodScore[], split: SplitName | 'average'): string | undefined {
   const values = scores.filter((score) => !needsOracles(score)).map((score) => score.splits[split].p95);
   const finite = values.filter(Number.isFinite);
-  return finite.length === 0 ? undefined : fixed(Math.min(...finite), 2);
+  return finite.length === 0
+    ? undefined
+    : fixed(
+        finite.reduce((least, value) => Math.min(least, value)),
+        2,
+      );
 }
 
 function klomNotes(data: ReportData, forgetSet: string, scores: readonly MethodScore[]): string[] {
@@ -83,6 +88,11 @@ function klomNotes(data: ReportData, forgetSet: string, scores: readonly MethodS
   if (nonFinite.length > 0)
     notes.push(
       `Non-finite margins are counted and not scored: ${listed(nonFinite.map((score) => `${methodStyles[score.method].label} ${score.numNonFinite}`))}.`,
+    );
+  const diverged = scores.filter((score) => score.numDiverged !== undefined);
+  if (diverged.length > 0)
+    notes.push(
+      `Models that diverged, or whose original had, are left out: ${listed(diverged.map((score) => `${methodStyles[score.method].label} ${score.numDiverged}`))}.`,
     );
   const chosen = new Set(scores.map((score) => score.method));
   const unchosen = methodsIn(data, forgetSet).filter((method) => !chosen.has(method));
@@ -164,7 +174,7 @@ const lineLength = 100;
 export function renderText(table: Table): string {
   const text = table.rows.map((row) => row.map((cell) => printable(cell.text) + (cell.best === true ? '*' : ' ')));
   const labels = table.columns.map((column) => column.label + ' ');
-  const widths = labels.map((label, index) => Math.max(label.length, ...text.map((row) => row[index]!.length)));
+  const widths = labels.map((label, index) => text.reduce((widest, row) => Math.max(widest, row[index]!.length), label.length));
   const align = (cell: string, index: number): string =>
     table.columns[index]!.align === 'left' ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!);
   const line = (cells: string[]): string => cells.map(align).join(gap).trimEnd();

@@ -5,24 +5,23 @@
 import type { FileHandle } from 'node:fs/promises';
 import { ExitCode, LetheError } from '../errors.js';
 import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
-import { parseNpyHeader, requireRowMajor, type NpyDtype, type NpyHeader } from './npyHeader.js';
+import { parseNpyHeader, type NpyDtype, type NpyHeader } from './npyHeader.js';
+import { toRowMajor } from './npyOrder.js';
+import { bytesInMemory, decodeValues, isConverted, type NpyValues } from './npyValues.js';
 import { publishFile } from './publish.js';
 
 export interface NpyArray {
   /** As stored; `data` says what it became. */
   dtype: NpyDtype;
   shape: number[];
-  /**
-   * (product of shape) C order. bool and uint8 give Uint8Array, int32 Int32Array, float16 and float32 Float32Array, float64
-   * Float64Array; int64 gives Float64Array, where every value is exact because others are refused.
-   */
-  data: Uint8Array | Int32Array | Float32Array | Float64Array;
+  /** (product of shape) in C order, whatever the order in the file. */
+  data: NpyValues;
 }
 
 /** What can be written: bool (0/1 in a Uint8Array with `bool`), uint8, int32, int64, float32, float64. */
 export type NpyData = Uint8Array | Int32Array | BigInt64Array | Float32Array | Float64Array;
 
-/** Conversions go through a window of this many bytes, so that float16 and int64 files need no second copy in memory. */
+/** Conversions go through a window of this many bytes, so that files of converted types need no second copy in memory. */
 const windowBytes = 1 << 24;
 const maxHeaderBytes = 1 << 14;
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
@@ -34,8 +33,9 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
 export async function readNpy(path: string): Promise<NpyArray> {
   const { handle, header, dataStart } = await openNpy(path);
   try {
-    requireRowMajor(header, path);
-    return { dtype: header.dtype, shape: header.shape, data: await readData(handle, dataStart, header, path) };
+    const { dtype, shape, fortranOrder } = header;
+    const data = await readData(handle, dataStart, header, path);
+    return { dtype, shape, data: fortranOrder ? toRowMajor(data, shape) : data };
   } catch (cause) {
     throw cause instanceof LetheError ? cause : unreadable(path, cause);
   } finally {
@@ -102,69 +102,34 @@ async function readHeader(handle: FileHandle, bytes: number, path: string): Prom
 }
 
 async function readData(handle: FileHandle, start: number, header: NpyHeader, path: string): Promise<NpyArray['data']> {
-  switch (header.dtype) {
-    case 'float16': {
-      const data = new Float32Array(allocate(header.count * 4, path));
-      await readWindows(handle, start, header, path, (window, at) => {
-        const halves = new Uint16Array(window);
-        halvesToFloats(halves, data, at);
-      });
-      return data;
-    }
-    case 'int64': {
-      const data = new Float64Array(allocate(header.count * 8, path));
-      await readWindows(handle, start, header, path, (window, at) => {
-        exactNumbers(new Int32Array(window), data, at, path);
-      });
-      return data;
-    }
-    default:
-      return readDirect(handle, start, header, path);
-  }
-}
-
-async function readDirect(handle: FileHandle, start: number, header: NpyHeader, path: string): Promise<NpyArray['data']> {
+  requireOneArray(header, path);
+  if (isConverted(header.dtype)) return readWindows(handle, start, header, path);
   const buffer = allocate(header.count * header.itemBytes, path);
   requireAll(await readFully(handle, buffer, start), buffer.byteLength, path);
-  if (header.dtype === 'int32') return new Int32Array(buffer);
-  if (header.dtype === 'float32') return new Float32Array(buffer);
-  if (header.dtype === 'float64') return new Float64Array(buffer);
-  if (header.count > 2 ** 32) {
-    throw new LetheError('LETHE_MEMORY_SHORT', `${path} is too large for one array`, {
-      expected: `at most ${2 ** 32} elements`,
-      received: `${header.count} elements`,
-      action: 'Split the file.',
-      exitCode: ExitCode.environment,
-    });
-  }
-  const data = new Uint8Array(buffer);
-  const wrong = header.dtype === 'bool' ? firstAboveOne(data) : -1;
-  if (wrong >= 0) throw damaged('LETHE_NPY_DAMAGED', `${path} holds a bool that is none`, '0 or 1', `${data[wrong]!} at element ${wrong}`);
-  return data;
+  return decodeValues(buffer, header, path);
 }
 
-/** Four bytes at a time: mask files have billions of elements. */
-function firstAboveOne(data: Uint8Array): number {
-  const words = new Uint32Array(data.buffer, 0, Math.floor(data.length / 4));
-  let word = 0;
-  while (word < words.length && (words[word]! & 0xfefefefe) === 0) word++;
-  for (let i = word * 4; i < data.length; i++) if (data[i]! > 1) return i;
-  return -1;
+/** @throws LETHE_MEMORY_SHORT (exit code 4) */
+function requireOneArray({ count }: NpyHeader, path: string): void {
+  if (count <= 2 ** 32) return;
+  throw new LetheError('LETHE_MEMORY_SHORT', `${path} is too large for one array`, {
+    expected: `at most ${2 ** 32} elements`,
+    received: `${count} elements`,
+    action: 'Split the file.',
+    exitCode: ExitCode.environment,
+  });
 }
 
-async function readWindows(
-  handle: FileHandle,
-  start: number,
-  header: NpyHeader,
-  path: string,
-  convert: (window: ArrayBuffer, firstElement: number) => void,
-): Promise<void> {
+async function readWindows(handle: FileHandle, start: number, header: NpyHeader, path: string): Promise<NpyArray['data']> {
+  const memory = allocate(header.count * bytesInMemory(header), path);
+  const data = header.dtype === 'float16' ? new Float32Array(memory) : new Float64Array(memory);
   const total = header.count * header.itemBytes;
   for (let at = 0; at < total; at += windowBytes) {
     const window = new ArrayBuffer(Math.min(windowBytes, total - at));
     requireAll(await readFully(handle, window, start + at), window.byteLength, path);
-    convert(window, at / header.itemBytes);
+    data.set(decodeValues(window, header, path, at / header.itemBytes), at / header.itemBytes);
   }
+  return data;
 }
 
 export function requireAll(received: number, expected: number, path: string): void {
@@ -173,39 +138,9 @@ export function requireAll(received: number, expected: number, path: string): vo
   }
 }
 
-/** IEEE 754 binary16 to a number, exact, subnormals and NaN included. */
-export function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >>> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
-}
-
-let halfTable: Float32Array | undefined;
-
-/** data[at + i] = halves[i]. By a table of all 65,536 values: files of outputs have billions. */
-export function halvesToFloats(halves: Uint16Array, data: Float32Array, at: number): void {
-  const table = (halfTable ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half)));
-  for (let i = 0; i < halves.length; i++) data[at + i] = table[halves[i]!]!;
-}
-
-/** Little-endian int64 as pairs of 32-bit halves. */
-function exactNumbers(halves: Int32Array, data: Float64Array, at: number, path: string): void {
-  for (let i = 0; i < halves.length; i += 2) {
-    const value = halves[i + 1]! * 4294967296 + (halves[i]! >>> 0);
-    if (!Number.isSafeInteger(value)) {
-      const received = `${value} at element ${at + i / 2}`;
-      throw damaged('LETHE_NPY_UNSUPPORTED', `${path} holds an int64 beyond 2^53`, 'integers between -2^53 and 2^53', received);
-    }
-    data[at + i / 2] = value;
-  }
-}
-
 /** The same numbers as Float32Array; no copy when they are already. */
 export function toFloat32(array: NpyArray): Float32Array {
-  return array.data instanceof Float32Array ? array.data : Float32Array.from(array.data);
+  return array.data instanceof Float32Array ? array.data : new Float32Array(array.data);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Small .npy artefacts inside a run folder: content that RunFolder.read has verified already. */
 import { damaged } from './files.js';
 import { encodeNpy } from './npy.js';
-import { parseNpyHeader, requireRowMajor } from './npyHeader.js';
+import { parseNpyHeader } from './npyHeader.js';
 
 /** Sorted train indices as int32. */
 export function encodeIndices(indices: Int32Array): Uint8Array {
@@ -21,8 +21,7 @@ export function decodeFloats(bytes: Uint8Array, what = 'float file'): Float32Arr
 function body(bytes: Uint8Array, dtype: 'int32' | 'float32', what: string): ArrayBuffer {
   const start = 10 + (bytes[8]! | (bytes[9]! << 8));
   const header = parseNpyHeader(Buffer.from(bytes.subarray(10, start)).toString('latin1'), what);
-  requireRowMajor(header, what);
-  if (header.dtype !== dtype || bytes.length - start !== 4 * header.count) {
+  if (header.dtype !== dtype || header.fortranOrder || header.bigEndian || bytes.length - start !== 4 * header.count) {
     const received = `${bytes.length - start} bytes of ${header.dtype}`;
     throw damaged('LETHE_NPY_DAMAGED', `${what} does not hold ${dtype} values`, `${4 * header.count} bytes of ${dtype}`, received);
   }

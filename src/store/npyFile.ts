@@ -3,23 +3,22 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { LetheError } from '../errors.js';
 import { allocate, readFully, unreadable } from './files.js';
-import { halvesToFloats, openNpy, requireAll } from './npy.js';
+import { openNpy, requireAll } from './npy.js';
 import type { NpyDtype, NpyHeader } from './npyHeader.js';
-
-/** bool and uint8 give Uint8Array, all floating-point types Float32Array. */
-export type PartValues = Uint8Array | Float32Array;
+import { storedColumn, transpose } from './npyOrder.js';
+import { bytesInMemory, decodeValues, isConverted, type NpyValues } from './npyValues.js';
 
 const readsAtOnce = 16;
 const fingerprintWindows = 64;
 const fingerprintBytes = 1 << 16;
 
-/** bool, uint8, float16, float32 or float64 of shape (rows, ...): columns are counted over all other dimensions, the last running fastest. */
+/** An array of shape (rows, ...): columns are counted over all other dimensions, the last running fastest. */
 export class NpyFile {
   readonly dtype: NpyDtype;
   readonly shape: readonly number[];
   readonly rows: number;
   readonly columns: number;
-  /** Bytes that reading takes for each value, above the value itself. */
+  /** Bytes that reading takes for each value, above those of the value as float32 (numbers) or as uint8 (counts and flags). */
   readonly extraBytes: number;
 
   private constructor(
@@ -33,12 +32,13 @@ export class NpyFile {
     this.shape = header.shape;
     this.rows = header.shape[0] ?? 1;
     this.columns = header.shape.slice(1).reduce((product, size) => product * size, 1);
-    const converted = header.dtype === 'float16' || header.dtype === 'float64';
-    this.extraBytes = header.fortranOrder || converted ? header.itemBytes : 0;
+    const held = bytesInMemory(header);
+    const read = (isConverted(header.dtype) ? header.itemBytes : 0) + held * (header.fortranOrder ? 2 : 1);
+    this.extraBytes = ['bool', 'uint8', 'float16', 'float32'].includes(header.dtype) ? read - held : read;
   }
 
   /**
-   * The caller closes it. The dtype is for the caller to check: int32 and int64 cannot be read in parts.
+   * The caller closes it, and checks the dtype.
    * @throws LETHE_FILE_MISSING (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3), LETHE_FILE_UNREADABLE (exit code 4)
    */
   static async open(path: string): Promise<NpyFile> {
@@ -51,12 +51,16 @@ export class NpyFile {
   }
 
   /** (rows, end - first) columns [first, end). @throws LETHE_NPY_DAMAGED (exit code 3), LETHE_MEMORY_SHORT, LETHE_FILE_UNREADABLE (exit code 4) */
-  async readColumns(first: number, end: number): Promise<PartValues> {
+  async readColumns(first: number, end: number): Promise<NpyValues> {
     const width = end - first;
     const { itemBytes } = this.header;
     const raw = allocate(this.rows * width * itemBytes, this.path);
     if (this.header.fortranOrder) {
-      await this.readPieces(width, (k) => ({ at: k * this.rows, from: this.storedColumn(first + k) * this.rows, count: this.rows }), raw);
+      await this.readPieces(
+        width,
+        (k) => ({ at: k * this.rows, from: storedColumn(this.shape, first + k) * this.rows, count: this.rows }),
+        raw,
+      );
       return transpose(this.convert(raw), width, this.rows);
     }
     // whole rows lie together: one piece
@@ -67,11 +71,15 @@ export class NpyFile {
   }
 
   /** (end - first, columns) rows [first, end). @throws LETHE_NPY_DAMAGED (exit code 3), LETHE_MEMORY_SHORT, LETHE_FILE_UNREADABLE (exit code 4) */
-  async readRows(first: number, end: number): Promise<PartValues> {
+  async readRows(first: number, end: number): Promise<NpyValues> {
     const height = end - first;
     const raw = allocate(height * this.columns * this.header.itemBytes, this.path);
     if (this.header.fortranOrder) {
-      await this.readPieces(this.columns, (k) => ({ at: k * height, from: this.storedColumn(k) * this.rows + first, count: height }), raw);
+      await this.readPieces(
+        this.columns,
+        (k) => ({ at: k * height, from: storedColumn(this.shape, k) * this.rows + first, count: height }),
+        raw,
+      );
       return transpose(this.convert(raw), this.columns, height);
     }
     await this.readPieces(1, () => ({ at: 0, from: first * this.columns, count: height * this.columns }), raw);
@@ -94,20 +102,6 @@ export class NpyFile {
       if (size <= fingerprintBytes) break;
     }
     return hash.digest('hex');
-  }
-
-  /** Position of a column in a Fortran-order file: its first index but the rows runs fastest, ours runs slowest. */
-  private storedColumn(column: number): number {
-    let stored = 0;
-    let left = column;
-    let stride = this.columns;
-    for (let dimension = this.shape.length - 1; dimension >= 1; dimension--) {
-      const size = this.shape[dimension]!;
-      stride /= size;
-      stored += (left % size) * stride;
-      left = Math.floor(left / size);
-    }
-    return stored;
   }
 
   /** Reads `pieces` runs of elements into `raw`, a few at a time: the disk works while the last ones arrive. */
@@ -142,38 +136,7 @@ export class NpyFile {
     }
   }
 
-  private convert(raw: ArrayBuffer): PartValues {
-    switch (this.dtype) {
-      case 'float32':
-        return new Float32Array(raw);
-      case 'float64':
-        return Float32Array.from(new Float64Array(raw));
-      case 'float16': {
-        const values = new Float32Array(raw.byteLength / 2);
-        halvesToFloats(new Uint16Array(raw), values, 0);
-        return values;
-      }
-      case 'bool':
-      case 'uint8':
-        return new Uint8Array(raw);
-      default:
-        throw new LetheError('LETHE_NPY_UNSUPPORTED', `${this.path} cannot be read in parts`, {
-          expected: 'bool, uint8, float16, float32 or float64',
-          received: this.dtype,
-        });
-    }
+  private convert(raw: ArrayBuffer): NpyValues {
+    return decodeValues(raw, this.header, this.path);
   }
-}
-
-/** (columns, rows) from (rows, columns); tiles keep both sides in the cache. */
-function transpose(values: PartValues, rows: number, columns: number): PartValues {
-  const result = values instanceof Uint8Array ? new Uint8Array(values.length) : new Float32Array(values.length);
-  const tile = 64;
-  for (let top = 0; top < rows; top += tile) {
-    const bottom = Math.min(top + tile, rows);
-    for (let column = 0; column < columns; column++) {
-      for (let row = top; row < bottom; row++) result[column * rows + row] = values[row * columns + column]!;
-    }
-  }
-  return result;
 }

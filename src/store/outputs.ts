@@ -65,6 +65,16 @@ export function encodeOutputs(outputs: ModelOutputs, maxBatchBytes?: number): Ui
   return encodeRows(rows, columns, metadata, maxBatchBytes);
 }
 
+/**
+ * Whether row `row` is a model's and not what is left of one that diverged. The status is of the last look at a model: earlier ones may
+ * have come before it diverged.
+ */
+export function isTrained({ models, status, margins, numRows }: StoredOutputs, row: number): boolean {
+  if (status[row] === 'trained') return true;
+  const last = row + 1 === numRows || models[row + 1] !== models[row];
+  return !last && margins !== undefined && margins.row(row).some((margin) => Number.isFinite(margin));
+}
+
 function requireLength(name: string, received: number, expected: number): void {
   if (received === expected && Number.isInteger(expected)) return;
   throw new LetheError('LETHE_SHAPE_MISMATCH', `${name} do not fit the shard`, {

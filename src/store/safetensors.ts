@@ -6,7 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LetheError } from '../errors.js';
 import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
-import { halvesToFloats } from './npy.js';
+import { halvesToFloats } from './npyValues.js';
 import { publishFile } from './publish.js';
 
 export interface Tensor {
@@ -69,9 +69,7 @@ function floats(buffer: ArrayBuffer, { dtype, begin, end }: Entry): Float32Array
   if (dtype === 'F32') return new Float32Array(aligned.buffer, aligned.begin, count);
   const halves = new Uint16Array(aligned.buffer, aligned.begin, count);
   if (dtype === 'BF16') return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
-  const data = new Float32Array(count);
-  halvesToFloats(halves, data, 0);
-  return data;
+  return halvesToFloats(halves);
 }
 
 async function readHeader(handle: FileHandle, bytes: number, path: string): Promise<{ header: Map<string, unknown>; dataStart: number }> {

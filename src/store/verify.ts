@@ -36,7 +36,7 @@ export async function verifyRun(run: RunFolder, expected: readonly string[] = []
     if (present.has(artefact)) await checkArtefact(run, artefact, health);
     else health.missing.push(artefact);
   }
-  health.missing.push(...expected.filter((artefact) => !artefacts.has(artefact)));
+  for (const artefact of expected) if (!artefacts.has(artefact)) health.missing.push(artefact);
   return health;
 }
 

@@ -1,15 +1,13 @@
 /** From-scratch training jobs: subset models, originals, oracles. */
-import type { TrainJob, TrainRecipe } from '../types.js';
-
-/** Groups of models draw from disjoint random streams: a model's key is its group's block plus its index in the group. */
-const groupBlock = 2 ** 24;
+import { mostModels, type TrainJob, type TrainRecipe } from '../types.js';
 
 export type ModelGroup = { kind: 'subset' } | { kind: 'original' } | { kind: 'oracle'; forgetSetIndex: number; role: 'scored' | 'matched' };
 
+/** Groups of models draw from disjoint random streams: a model's key is its group's block plus its index in the group. */
 export function modelKey(group: ModelGroup, index: number): number {
   const block =
     group.kind === 'subset' ? 0 : group.kind === 'original' ? 1 : 2 + 2 * group.forgetSetIndex + (group.role === 'matched' ? 1 : 0);
-  return block * groupBlock + index;
+  return block * mostModels + index;
 }
 
 /** Trains on `indices` with the plan's recipe: cross-entropy, BatchNorm in train mode, augmentation if the recipe has one. */

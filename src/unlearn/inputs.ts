@@ -1,8 +1,9 @@
 /** What a run folder holds for unlearning: originals, datamodel shifts, matched oracles. */
+import { ExitCode, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
 import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
-import { readOutputs, type StoredOutputs } from '../store/outputs.js';
+import { isTrained, readOutputs, type StoredOutputs } from '../store/outputs.js';
 import type { RunFolder } from '../store/run.js';
 import { forgetShift } from './dmDirect.js';
 import type { ForgetShift, UnlearnInput } from './method.js';
@@ -40,13 +41,20 @@ export interface MatchedOracles {
   mean: Float32Array;
 }
 
-/** Fully retrained matched oracles of a forget set of the plan. */
+/** Fully retrained matched oracles of a forget set of the plan; those that diverged are left out. @throws LETHE_MODELS_DIVERGED (exit code 1) */
 export async function readMatchedOracles({ plan, run }: Pick<TaskContext, 'plan' | 'run'>, forgetSet: string): Promise<MatchedOracles> {
   const rows: Float32Array[] = [];
   for (let shard = 0; shard * plan.subsetModels.modelsPerShard < plan.oracles.matched; shard++) {
     const outputs = readOutputs(await run.read(layout.oracles(forgetSet, 'matched', shard)));
     outputs.snapshots!.forEach((epoch, row) => {
-      if (epoch === plan.recipe.epochs) rows.push(outputs.logits!.row(row));
+      if (epoch === plan.recipe.epochs && isTrained(outputs, row)) rows.push(outputs.logits!.row(row));
+    });
+  }
+  if (rows.length === 0) {
+    throw new LetheError('LETHE_MODELS_DIVERGED', `all ${plan.oracles.matched} matched oracles of ${forgetSet} diverged`, {
+      expected: 'matched oracles that train',
+      action: `Lower recipe.schedule.learningRate (${plan.recipe.schedule.learningRate}), and run the changed plan in another folder.`,
+      exitCode: ExitCode.taskFailed,
     });
   }
   const mean = new Float32Array(rows[0]!.length);
@@ -85,6 +93,7 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
       numClasses: dataset.numClasses,
       forget,
       retain,
+      ...(isTrained(originals!, row) ? {} : { originalDiverged: true }),
       originalParameters: originals!.parameters!.row(row),
       originalLogits: originals!.logits!.row(row),
       recipe: plan.recipe,

@@ -33,6 +33,8 @@ export interface UnlearnInput {
   /** Train indices; disjoint from `retain`. */
   forget: Int32Array;
   retain: Int32Array;
+  /** The original diverged: there is nothing to unlearn, and the unlearned model counts as diverged. */
+  originalDiverged?: boolean;
   /** (numParameters) */
   originalParameters: Float32Array;
   /** (points, numClasses) eval-mode logits of this original */

@@ -11,7 +11,7 @@ import { encodeNpy } from '../store/npy.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../store/planInputs.js';
-import type { MethodPlan, Plan } from '../types.js';
+import type { JobStatus, MethodPlan, Plan } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';
 import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
@@ -50,9 +50,10 @@ export interface TuningChoice {
 
 /** sum_{i in F} beta_i for every logit, once per forget set (Algorithm C.2). */
 export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
+  const forgetSets = plan.subsetModels.count === 0 ? [] : plan.forgetSets; // without datamodels there is no shift
   return {
     name: 'datamodel shifts',
-    tasks: plan.forgetSets.map(({ name }, index): Task => {
+    tasks: forgetSets.map(({ name }, index): Task => {
       const artefact = layout.forgetShift(name);
       return {
         id: artefact,
@@ -200,25 +201,31 @@ function oracleInputs(plan: Plan, forgetSetIndex: number): object {
 interface RunLogits {
   /** (models * snapshots, points, classes) */
   logits: Float32Array;
-  statuses: ('trained' | 'diverged')[];
+  statuses: JobStatus[];
 }
 
 function directLogits(method: DirectMethod, inputs: UnlearnInput[], run: GridRun): RunLogits {
   const rows = inputs.map((input) => unlearnedLogits(method, input, run.setting));
-  return { logits: concatenate(rows), statuses: rows.map(() => 'trained') };
+  return { logits: concatenate(rows), statuses: inputs.map(({ originalDiverged }) => (originalDiverged ? 'diverged' : 'trained')) };
 }
 
 async function trainedLogits(context: TaskContext, method: JobMethod, inputs: UnlearnInput[], run: GridRun): Promise<RunLogits> {
   const { dataset } = context;
   const evalPoints = Int32Array.from({ length: dataset.numTrain + dataset.numValidation }, (_, p) => p);
-  const jobs = inputs.map((input) => unlearnJob(method, input, run.setting));
-  const results = await context.engine.trainMany(
+  const jobs = inputs.filter(({ originalDiverged }) => !originalDiverged).map((input) => unlearnJob(method, input, run.setting));
+  const trained = await context.engine.trainMany(
     context.net,
     dataset,
     jobs,
     { evalPoints, evalEpochs: run.evalEpochs, parameters: false },
     context,
   );
+  const nothing = {
+    status: 'diverged',
+    logits: new Float32Array(run.evalEpochs.length * evalPoints.length * dataset.numClasses).fill(NaN),
+  } as const;
+  let next = 0;
+  const results = inputs.map(({ originalDiverged }) => (originalDiverged ? nothing : trained[next++]!));
   return {
     logits: concatenate(results.map((result) => result.logits)),
     statuses: results.flatMap((result) => run.evalEpochs.map(() => result.status)),

@@ -6,7 +6,8 @@ import { predict } from '../../src/datamodels/predict.js';
 import { lds } from '../../src/evaluate/lds.js';
 import { encodeDatamodels } from '../../src/store/datamodels.js';
 import { nativeAddon } from '../../src/native/addon.js';
-import { readNpy, writeNpy } from '../../src/store/npy.js';
+import { Purpose, Random } from '../../src/native/random.js';
+import { type NpyData, readNpy, writeNpy } from '../../src/store/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 import { runVerb } from './runVerb.js';
@@ -109,4 +110,92 @@ it('accuracy: mean over models', async () => {
   await writeNpy(file('labels.npy'), [2], Int32Array.of(0, 1));
   const { document } = await run('accuracy', '--logits', file('logits.npy'), '--labels', file('labels.npy'));
   expect(document).toMatchObject({ accuracy: 0.75, numModels: 2, numPoints: 2, perModel: [1, 0.5] });
+});
+
+it('accuracy: labels that are no classes, and logits of no model, are refused', async () => {
+  const logits = file('logits.npy');
+  const code = async (labels: NpyData, shape = [labels.length]): Promise<unknown> => {
+    await writeNpy(file('labels.npy'), shape, labels);
+    return (await run('accuracy', '--logits', logits, '--labels', file('labels.npy'))).document['code'];
+  };
+  for (const labels of [Float32Array.of(0.9, 0), Float32Array.of(NaN, 0), BigInt64Array.of(2n ** 32n, 0n), Int32Array.of(0, 2)]) {
+    expect(await code(labels)).toBe('LETHE_LABEL_RANGE');
+  }
+  expect(await code(Int32Array.of(0, 1), [2, 1])).toBe('LETHE_LABEL_RANGE');
+  expect(await code(Int32Array.of(0, 1, 1))).toBe('LETHE_SHAPE_MISMATCH');
+  for (const shape of [
+    [0, 2, 2],
+    [3, 0, 2],
+    [1, 2, 300],
+  ]) {
+    await writeNpy(logits, shape, new Float32Array(shape.reduce((a, b) => a * b)));
+    expect(await code(Int32Array.of(0, 1))).toBe('LETHE_SHAPE_MISMATCH');
+  }
+});
+
+it('accuracy: any number of models', async () => {
+  await writeNpy(file('many.npy'), [200_000, 1, 2], new Float32Array(400_000));
+  await writeNpy(file('label.npy'), [1], Int32Array.of(0));
+  const { stdout, exitCode } = await runVerb(registerEvaluate, [
+    'evaluate',
+    'accuracy',
+    '--logits',
+    file('many.npy'),
+    '--labels',
+    file('label.npy'),
+  ]);
+  expect([exitCode, stdout]).toEqual([0, 'accuracy 1.0000 over 200000 models (1.0000 to 1.0000), 1 points\n']);
+});
+
+describe('float64 with an offset that float32 cannot hold beside the rest', () => {
+  const offset = 1e8;
+  const moved = (values: Float32Array | Float64Array): Float64Array => Float64Array.from(values, (value) => value + offset);
+
+  it('klom: the same scores', async () => {
+    const random = new Random(1, Purpose.synthetic, 0);
+    const [oracle, unlearned] = [0.3, 0].map((mean) => Float64Array.from({ length: 300 }, () => mean + random.normal()));
+    const scores = async (variant: string, move: (values: Float64Array) => Float64Array): Promise<number> => {
+      await writeNpy(file('o64.npy'), [50, 6], move(oracle!));
+      await writeNpy(file('u64.npy'), [50, 6], move(unlearned!));
+      const files = ['--oracle', file('o64.npy'), '--unlearned', file('u64.npy'), '--clip', '1e9'];
+      const { document, stderr } = await run('klom', ...files, '--variant', variant);
+      expect(stderr).toBe('');
+      return document['mean']!;
+    };
+    for (const variant of ['default', 'research-code', 'easydub']) {
+      expect(await scores(variant, moved)).toBeCloseTo(await scores(variant, (values) => values), 6);
+    }
+  });
+
+  it('lds: the same score, and rows that are not finite are named and left out', async () => {
+    const { masks, outputs } = randomProblem(60, 25, 12, 8);
+    const fitted = await fitDatamodels({ masks, outputs, numTargets: 12 });
+    const held = randomProblem(31, 25, 12, 8);
+    const score = async (values: Float64Array, bias = fitted.bias) => {
+      await writeNpy(file('y64.npy'), [31, 12], values);
+      await writeNpy(file('b64.npy'), [12], bias);
+      const models = ['--weights', file('w64.npy'), '--bias', file('b64.npy'), '--masks', file('hm.npy'), '--outputs', file('y64.npy')];
+      return run('lds', ...models);
+    };
+    await writeNpy(file('hm.npy'), [31, 25], held.dense);
+    await writeNpy(file('w64.npy'), [12, 25], denseWeights(fitted));
+    const plain = (await score(Float64Array.from(held.outputs))).document['mean']!;
+    expect((await score(moved(held.outputs), Float32Array.from(moved(fitted.bias)))).document['mean']).toBeCloseTo(plain, 10);
+    const damaged = Float64Array.from(held.outputs).fill(NaN, 4 * 12, 5 * 12);
+    const { document, stderr } = await score(damaged);
+    expect(stderr).toMatch(/NaN or infinite: row 4 of the outputs; left out/);
+    const rest = (matrix: Float32Array): Float32Array => matrix.filter((_, at) => Math.floor(at / 12) !== 4);
+    const predicted = rest(await predict(fitted, held.masks));
+    const expected = await lds({ predicted, actual: rest(held.outputs), numModels: 30, numPoints: 12 });
+    expect(document['mean']).toBeCloseTo(expected.mean, 10);
+    const nothing = (await score(damaged.fill(NaN))).document;
+    expect([nothing['mean'], nothing['low'], nothing['numNonFinite']]).toEqual([null, null, 12]);
+  });
+
+  it('accuracy: the same classes', async () => {
+    await writeNpy(file('l64.npy'), [1, 2, 2], moved(Float64Array.of(0.25, 0.5, 0.5, 0.25)));
+    await writeNpy(file('labels.npy'), [2], Int32Array.of(1, 0));
+    const { document } = await run('accuracy', '--logits', file('l64.npy'), '--labels', file('labels.npy'));
+    expect(document['accuracy']).toBe(1);
+  });
 });

@@ -7,6 +7,7 @@ import { readDatamodels } from '../../src/store/datamodels.js';
 import { readNpy, writeNpy } from '../../src/store/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
 import { temporaryFolder } from '../helpers/temporary.js';
+import { runVerb } from './runVerb.js';
 
 const folder = temporaryFolder();
 const file = (name: string): string => path.join(folder, name);
@@ -149,5 +150,82 @@ describe('lethe fit', () => {
       expect(String(told.document['message'])).toContain('Use --device cpu');
       expect(fs.existsSync(file('told'))).toBe(false);
     }
+  });
+});
+
+describe('outputs that are not all numbers, or more than float32 can hold', () => {
+  const one = ['--lambda', '0.01', '--threads', '1', '--export', 'npy'];
+  const load = async (out: string, name: string): Promise<Float32Array> =>
+    (await readNpy(path.join(file(out), `${name}.npy`))).data as Float32Array;
+
+  it('a model that diverged is named with the way to leave it out, which gives the fit without it', async () => {
+    const outputs = problem.outputs.slice().fill(NaN, 17 * 6, 18 * 6);
+    await writeNpy(file('nan.npy'), [80, 6], outputs);
+    const files = ['--masks', file('masks.npy'), '--outputs', file('nan.npy')];
+    const program = (out: string, ...rest: string[]) => runVerb(registerFit, ['fit', ...files, '--out', file(out), ...one, ...rest]);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const { exitCode, stderr } = await program('refused'); // the second time it is found finished
+      expect(exitCode).toBe(1);
+      expect(stderr).toMatch(/LETHE_FIT_FAILED.*row 17 of the outputs.*--row-weights/);
+    }
+    await writeNpy(
+      file('weights-8.npy'),
+      [80, 6],
+      BigInt64Array.from(outputs, (value) => (Number.isNaN(value) ? 0n : 1n)),
+    );
+    expect((await program('kept', '--row-weights', file('weights-8.npy'))).exitCode).toBe(0);
+    const left = (values: Uint8Array | Float32Array, width: number) => values.filter((_, at) => Math.floor(at / width) !== 17);
+    await writeNpy(file('m79.npy'), [79, 30], left(problem.dense, 30));
+    await writeNpy(file('y79.npy'), [79, 6], left(problem.outputs, 6));
+    await runVerb(registerFit, ['fit', '--masks', file('m79.npy'), '--outputs', file('y79.npy'), '--out', file('without'), ...one]);
+    const [kept, without] = [await load('kept', 'weights'), await load('without', 'weights')];
+    kept.forEach((weight, k) => {
+      expect(weight).toBeCloseTo(without[k]!, 4);
+    });
+  });
+
+  it('a row weight that does not fit a byte is refused', async () => {
+    await writeNpy(file('heavy.npy'), [80, 6], new Int32Array(480).fill(1).fill(256, 7, 8));
+    const args = ['fit', ...inputs(), '--out', file('heavy'), '--row-weights', file('heavy.npy')];
+    const { exitCode, stderr } = await runVerb(registerFit, args);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/LETHE_ROW_WEIGHTS_VALUE.*256 of model 1, column 1/);
+  });
+
+  it('float64 outputs give the same weights at any offset; the bias moves, and lost digits are said', async () => {
+    const fit = async (offset: number): Promise<{ weights: Float32Array; bias: Float32Array; stderr: string }> => {
+      const out = `offset-${offset}`;
+      await writeNpy(
+        file('y64.npy'),
+        [80, 6],
+        Float64Array.from(problem.outputs, (value) => value + offset),
+      );
+      const args = ['fit', '--masks', file('masks.npy'), '--outputs', file('y64.npy'), '--out', file(out), ...one];
+      const { stderr, exitCode } = await runVerb(registerFit, args);
+      expect(exitCode).toBe(0);
+      return { weights: await load(out, 'weights'), bias: await load(out, 'bias'), stderr };
+    };
+    const plain = await fit(0);
+    expect(plain.stderr).not.toContain('lose digits');
+    for (const offset of [1e6, -1e8]) {
+      const { weights, bias, stderr } = await fit(offset);
+      expect(Math.max(...weights.map((weight, k) => Math.abs(weight - plain.weights[k]!)))).toBeLessThan(1e-6);
+      bias.forEach((value, target) => {
+        expect(Math.abs(value - offset - plain.bias[target]!)).toBeLessThanOrEqual(Math.abs(offset) * 2 ** -24);
+      });
+      expect(stderr).toMatch(/6 biases lose digits, as they are stored as float32/);
+    }
+  });
+
+  it('outputs that differ by their offset only are not the same fit', async () => {
+    const args = (name: string) => ['fit', '--masks', file('masks.npy'), '--outputs', file(name), '--out', file('moved'), ...one];
+    await writeNpy(file('a64.npy'), [80, 6], Float64Array.from(problem.outputs));
+    await writeNpy(
+      file('b64.npy'),
+      [80, 6],
+      Float64Array.from(problem.outputs, (value) => value + 1024),
+    );
+    expect((await runVerb(registerFit, args('a64.npy'))).exitCode).toBe(0);
+    expect((await runVerb(registerFit, args('b64.npy'))).stderr).toContain('LETHE_FIT_CHANGED');
   });
 });

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { extremes, resolveForgetSet } from '../../src/data/forgetSets.js';
 import { principalProjection, symmetricEigen } from '../../src/data/principalComponents.js';
 import { Purpose, Random } from '../../src/native/random.js';
-import { readNpy } from '../../src/store/npy.js';
+import { readNpy, writeNpy } from '../../src/store/npy.js';
 
 const published = path.resolve(import.meta.dirname, '../../../shared/data/forget-sets');
 const itWithSets = fs.existsSync(published)
@@ -28,6 +28,12 @@ describe('random forget sets', () => {
       const { data } = await readNpy(path.join(published, `forget_set_${seed + 1}.npy`));
       expect([...indices]).toEqual([...data].map(Number));
     }
+  });
+
+  it('refuse seeds that NumPy refuses: no two seeds are one set', async () => {
+    const set = (seed: number) => resolveForgetSet({ name: 'a', kind: 'random', size: 5, seed }, { numTrain: 1000 });
+    expect((await set(2 ** 32 - 1)).indices).not.toEqual((await set(0)).indices);
+    for (const seed of [2 ** 32 + 1, -1, 0.5]) await expect(set(seed)).rejects.toThrow(/LETHE_FORGET_SET_INVALID.*0 to 4294967295/);
   });
 
   it('refuse sizes that leave nothing', async () => {
@@ -55,6 +61,15 @@ describe('index files', () => {
     const result = resolveForgetSet({ name: 'a', kind: 'file', path: file }, { numTrain: 10 });
     if (typeof expected === 'string') await expect(result).rejects.toThrow(expected);
     else expect([...(await result).indices]).toEqual(expected);
+  });
+
+  it('hold indices of any type, none of them cut to fit', async () => {
+    const file = path.join(folder, 'indices.npy');
+    const read = () => resolveForgetSet({ name: 'a', kind: 'file', path: file }, { numTrain: 10 });
+    await writeNpy(file, [2], BigInt64Array.of(3n, 1n));
+    expect([...(await read()).indices]).toEqual([1, 3]);
+    await writeNpy(file, [2], BigInt64Array.of(3n, 2n ** 32n + 1n));
+    await expect(read()).rejects.toThrow('4294967297 at position 1');
   });
 });
 

@@ -80,7 +80,14 @@ describe('images of one’s own', () => {
       [{ 'train_images.npy': [[9, 3, 2, 3], Float32Array.from(images(9, 0))] }, /LETHE_DATA_SHAPE.*float32 \(9, 3, 2, 3\)/],
       [{ 'validation_images.npy': [[3, 2, 3, 3], images(3, 0)] }, /LETHE_DATA_SHAPE.*differ.*\(9, 3, 2, 3\) and \(3, 2, 3, 3\)/],
       [{ 'train_labels.npy': [[9], Int32Array.from({ length: 9 }, (_, i) => i - 1)] }, /LETHE_DATA_LABEL.*-1 at position 0/],
-      [{ 'train_labels.npy': [[9], new Float32Array(9)] }, /LETHE_DATA_LABEL.*float32 \(9\)/],
+      [{ 'train_labels.npy': [[9], new Float32Array(9).fill(0.5)] }, /LETHE_DATA_LABEL.*0.5 at position 0/],
+      [{ 'train_labels.npy': [[9, 1], Int32Array.from({ length: 9 })] }, /LETHE_DATA_LABEL.*int32 of shape \(9, 1\).*reshape\(-1\)/],
+      [{ 'train_labels.npy': [[9], Int32Array.from({ length: 9 }, () => 2 ** 31 - 1)] }, /LETHE_DATA_LABEL.*2147483647 at position 0/],
+      [{ 'train_labels.npy': [[9], new Uint8Array(9)], 'validation_labels.npy': [[3], new Uint8Array(3)] }, /LETHE_DATA_CLASSES.*2 to 255/],
+      [{ 'train_labels.npy': [[9], Int32Array.from({ length: 9 }, (_, i) => 247 + i)] }, /LETHE_DATA_LABEL.*0 to 254.*255 at position 8/],
+      [{ 'meta.json': { mean: [125, 123, 114], std: [63, 62, 66] } }, /LETHE_DATA_META.*0\.\.255 scale.*Divide them by 255/],
+      [{ 'meta.json': { mean: [-0.5, 0, 0], std: [1, 1, 1] } }, /LETHE_DATA_META.*mean from 0 to 1/],
+      [{ 'meta.json': { mean: [0.5, 0.5, 0.5], std: [1e-6, 1, 1] } }, /LETHE_DATA_META.*std from 1\/255 to 1/],
       [{ 'meta.json': { classNames: ['a', 'b'] } }, /LETHE_DATA_LABEL.*0 to 1.*received 2/],
       [{ 'meta.json': { mean: [0.5] } }, /LETHE_DATA_META.*one of mean and std/],
       [{ 'meta.json': { mean: [0.5], std: [0.5] } }, /LETHE_DATA_META.*3 values each/],
@@ -90,6 +97,17 @@ describe('images of one’s own', () => {
     await expect(load(await write(), 4)).rejects.toThrow(/LETHE_DATA_TOO_FEW.*class 0.*4 per class; received 3/);
     await expect(load(folder)).rejects.toThrow(/LETHE_DATA_MISSING.*no train_images.npy, train_labels.npy/);
     await expect(loadDataset({ name: 'npy', trainPerClass: 0, validationPerClass: 0 })).rejects.toThrow(/LETHE_DATA_DIRECTORY.*--data/);
+  });
+
+  it('are refused with the channels first, with the transpose to call, unless so many channels are stated', async () => {
+    const [train, validation] = [new Uint8Array(9 * 3 * 6 * 5), new Uint8Array(3 * 3 * 6 * 5)];
+    const first = { 'train_images.npy': [[9, 3, 6, 5], train], 'validation_images.npy': [[3, 3, 6, 5], validation] } satisfies Files;
+    const directory = await write(first);
+    await expect(load(directory)).rejects.toThrow(/\(N, C, H, W\): save numpy\.transpose\(images, \(0, 2, 3, 1\)\)/);
+    const { problems } = await inspectDirectory(directory);
+    expect(problems.map(({ code }) => code)).toEqual(['LETHE_DATA_SHAPE']);
+    const stated = { ...first, 'meta.json': { mean: [0, 0, 0, 0, 0], std: [1, 1, 1, 1, 1] } };
+    expect(await load(await write(stated))).toMatchObject({ height: 3, width: 6, channels: 5 });
   });
 
   it('are described by data info, problems included', async () => {

@@ -1,9 +1,10 @@
 /** percentile.ts, accuracy.ts, lds.ts, tuning.ts against closed forms and naive loops. */
 import fc from 'fast-check';
 import { splitAccuracy } from '../../src/evaluate/accuracy.js';
-import { lds } from '../../src/evaluate/lds.js';
+import { correlatePoints, lds } from '../../src/evaluate/lds.js';
 import { percentile, summariseSplits } from '../../src/evaluate/percentile.js';
 import { gaussianDivergence, tuningScore } from '../../src/evaluate/tuning.js';
+import { Purpose, Random } from '../../src/native/random.js';
 
 const splits = { forget: Int32Array.of(0), retain: Int32Array.of(1, 2), validation: Int32Array.of(3) };
 
@@ -59,13 +60,48 @@ describe('lds', () => {
 
   it('says how many points have no correlation, and repeats its interval', async () => {
     const predicted = Float32Array.of(1, 1, 1, 2, 1, 3);
-    const actual = Float32Array.of(1, 5, 2, 6, 3, NaN);
+    const actual = Float32Array.of(1, 5, 2, 6, 3, 6);
     const input = { predicted, actual, numModels: 3, numPoints: 2 };
     const result = await lds(input, { seed: 4 });
-    expect(result.numUndefined).toBe(2);
-    expect(result.mean).toBe(0);
+    expect([result.numUndefined, result.numNonFinite]).toEqual([1, 0]);
+    expect(result.mean).toBeCloseTo(naiveSpearman([1, 2, 3], [5, 6, 6]) / 2, 12);
     expect(await lds(input, { seed: 4 })).toEqual(result);
     await expect(lds({ ...input, numModels: 2 })).rejects.toThrow('LETHE_SHAPE_MISMATCH');
+  });
+});
+
+describe('lds of models that diverged', () => {
+  it('is that of the others, point by point, whatever the diverged ones are', async () => {
+    const [numModels, numPoints] = [9, 4];
+    const random = new Random(3, Purpose.synthetic, 0);
+    const draw = (): Float32Array => Float32Array.from({ length: numModels * numPoints }, () => random.normal());
+    const [predicted, actual] = [draw(), draw()];
+    for (let point = 0; point < numPoints; point++) actual[2 * numPoints + point] = NaN;
+    actual[5 * numPoints + 1] = -Infinity;
+    const expected = Array.from({ length: numPoints }, (_, point) => {
+      const rows = Array.from({ length: numModels }, (_unused, model) => model).filter(
+        (model) => model !== 2 && !(model === 5 && point === 1),
+      );
+      const of = (matrix: Float32Array): number[] => rows.map((row) => matrix[row * numPoints + point]!);
+      return naiveSpearman(of(predicted), of(actual));
+    });
+    const { values, numUndefined } = await correlatePoints({ predicted, actual, numModels, numPoints });
+    expect([...values]).toEqual(expected.map((value) => expect.closeTo(value, 10) as number));
+    expect(numUndefined).toBe(0);
+    const cut = await correlatePoints({ predicted, actual, numModels, numPoints }, { first: 1, end: 3 });
+    expect(cut.values).toEqual(values.slice(1, 3));
+  });
+
+  it('is no number where nothing is finite, and never a zero that looks like one', async () => {
+    const nothing = new Float32Array(6).fill(NaN);
+    const something = Float32Array.of(1, 2, 3, 4, 5, 6);
+    for (const input of [
+      { predicted: something, actual: nothing },
+      { predicted: nothing, actual: something },
+    ]) {
+      const { mean, median, low, high, numNonFinite } = await lds({ ...input, numModels: 3, numPoints: 2 });
+      expect([mean, median, low, high, numNonFinite]).toEqual([NaN, NaN, NaN, NaN, 2]);
+    }
   });
 });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import fs from 'node:fs';
 import path from 'node:path';
-import { encodeNpy } from '../../src/store/npy.js';
+import { encodeNpy, readNpy } from '../../src/store/npy.js';
 import { NpyFile } from '../../src/store/npyFile.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 
@@ -31,6 +31,13 @@ const dtypes: Maker[] = [
       view.setFloat64(at, value / 3, true);
     },
   ],
+  [
+    '>i2',
+    2,
+    (view, at, value) => {
+      view.setInt16(at, value % 30000);
+    },
+  ],
   // the half-precision number 1 + k / 1024
   [
     '<f2',
@@ -43,6 +50,8 @@ const dtypes: Maker[] = [
 
 function valueOf(type: string, k: number): number {
   if (type === '|u1') return k % 251;
+  if (type === '>i2') return k % 30000;
+  if (type === '<f8') return k / 3;
   return type === '<f2' ? 1 + (k % 1024) / 1024 : Math.fround(k / 3);
 }
 
@@ -91,6 +100,8 @@ test('columns and rows of any dtype, order and shape', async () => {
       expect(Array.from(await opened.readColumns(left, right))).toEqual(tall);
       expect(Array.from(await opened.readRows(top, bottom))).toEqual(wide);
       await opened.close();
+      const all = Array.from({ length: rows * columns }, (_, k) => valueOf(maker[0], k));
+      expect(Array.from((await readNpy(file)).data)).toEqual(all);
     }),
     { numRuns: 150, seed: 3 },
   );

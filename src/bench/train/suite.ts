@@ -61,7 +61,7 @@ export async function benchTrain(options: TrainBenchOptions): Promise<TrainBench
   const machine = await describeMachine(options.isas);
   const session: Session = { ...options, peers: available, backends, cores: await allowedCores(), machine };
   const results: TrainBenchResult[] = [];
-  for (const of of cases) results.push(...(await benchCase(of, session)));
+  for (const of of cases) for (const result of await benchCase(of, session)) results.push(result);
   const layers: LayerTable[] = [];
   for (const backend of options.perLayer ? backends : []) {
     if (backend.isa !== '')

@@ -54,7 +54,7 @@ export function assembleRows(
       gflops,
       shareOfPeak: gflops === null || peak === undefined ? null : gflops / (peak * threads),
       memoryBytes: memoryOf(backend, of.net, of.batchSize),
-      maxRssBytes: rate === null ? null : Math.max(...answers.map(({ maxRssBytes }) => maxRssBytes)),
+      maxRssBytes: rate === null ? null : answers.reduce((most, { maxRssBytes }) => Math.max(most, maxRssBytes), 0),
       speedUp: rate === null || threads === 1 || !alone ? null : rate / median(ratesOf(alone)),
       check: checks.get(backend)!,
       peers: threads === 1 && rate !== null ? samples.peers.flatMap((peer) => peerRows(peer, backend.precision, rate)) : [],

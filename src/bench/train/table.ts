@@ -35,7 +35,7 @@ export function renderTrainReport({ machine, results, layers, modelsPerHour, pee
       results.map(row),
     ),
   );
-  blocks.push(...layers.map(renderLayers));
+  for (const layer of layers) blocks.push(renderLayers(layer));
   if (modelsPerHour.length > 0) {
     blocks.push(
       table(

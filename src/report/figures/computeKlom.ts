@@ -73,8 +73,8 @@ export interface ComputeAxis {
 
 export function computeAxis(fractions: readonly number[]): ComputeAxis {
   const positive = fractions.filter((fraction) => fraction > 0);
-  const lowest = Math.min(1e-2, ...positive);
-  const highest = Math.max(1, ...positive);
+  const lowest = positive.reduce((least, fraction) => Math.min(least, fraction), 1e-2);
+  const highest = positive.reduce((most, fraction) => Math.max(most, fraction), 1);
   const firstDecade = Math.floor(Math.log10(lowest) + 1e-9);
   const first = 10 ** firstDecade;
   const ticks: number[] = [];
