@@ -229,8 +229,10 @@ function message(value: Field['value']): Uint8Array {
   return value;
 }
 
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
 function text(value: Field['value']): string {
-  return new TextDecoder('utf-8', { fatal: true }).decode(message(value));
+  return decoder.decode(message(value));
 }
 
 function texts(bytes: Uint8Array, numbers: number[]): (string | undefined)[] {
