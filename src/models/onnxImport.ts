@@ -3,7 +3,7 @@ import { LetheError } from '../errors.js';
 import type { DatasetFacts, NetSpec } from '../types.js';
 import { checkTraining } from './graph/step.js';
 import { ruleOf } from './graph/tape.js';
-import type { ForwardGraph } from './graph/types.js';
+import type { Dim, ForwardGraph } from './graph/types.js';
 import { imageScale, imageScaleKey } from './onnx.js';
 import { inOrder } from './onnxOrder.js';
 import { findParameters } from './onnxParameters.js';
@@ -27,7 +27,8 @@ export interface ImportedNet {
  * Trained are the weights and biases of Conv, Gemm and MatMul, scale and bias of BatchNormalization, and what is added to or multiplied
  * with the output of such a layer; numbers (Constant nodes of one element) and what works on the images before any layer stay as they are.
  * A tensor that layers share because an exporter stored equal ones once becomes a parameter of each.
- * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED where a parameter would be missed, or tied without a word
+ * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED where a parameter would be missed, or tied without a word, where a node cannot be
+ *   trained as the file wants it, and where the sizes of images or classes are free
  */
 export function importOnnx(bytes: Uint8Array, name: string): ImportedNet {
   const model = readOnnx(bytes);
@@ -40,35 +41,37 @@ export function importOnnx(bytes: Uint8Array, name: string): ImportedNet {
     const received = model.inputs.map((input) => `"${input.name}" (${input.shape.join(', ')})`).join(', ');
     throw unsupportedPart('one input of images (batch, channels, height, width) and logits as first output', received || 'no input');
   }
+  const classes = Number(logits.shape.filter((side) => side !== 1).at(-1));
+  const [batch, ...sides] = image.shape;
+  if (![...sides, classes].every((side) => typeof side === 'number' && side > 0)) {
+    throw unsupportedPart('fixed sizes of images and classes', `images ${sides.join(' x ')}, ${classes} classes`);
+  }
   const own = model.metadata[imageScaleKey] === imageScale;
   const { nodes, parameters, values, constants, notes } = findParameters(model, inOrder(model), logits.name, own);
-  for (const node of nodes) checkNode(node, model.opset);
-  const [batch, ...sides] = image.shape;
+  for (const node of nodes) ruleOf(node);
   const graph: ForwardGraph = {
     name,
-    image: { name: image.name, shape: ['n', ...sides.map((side) => (typeof side === 'number' ? side : 0))] },
+    image: { name: image.name, shape: ['n', ...(sides as number[])] },
     nodes: nodes.map(inferenceNode),
     parameters,
     constants,
     logits: logits.name,
-    numClasses: Number(logits.shape.filter((side) => side !== 1).at(-1)),
+    numClasses: classes,
     ...(typeof batch === 'number' ? { fixedBatch: batch } : {}),
     normalises: own,
   };
+  const inputShapes = checkTraining(graph);
+  if (model.opset < softmaxOpset) for (const node of nodes) checkSoftmax(node, inputShapes.get(node.outputs[0]!));
   return { graph, parameters: values, notes };
 }
 
 /**
  * The network of an ONNX file. `note` takes what a user should know before training, a line at a time.
- * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED also where its images or classes are not known
+ * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED
  */
 export function netFromOnnx(bytes: Uint8Array, name: string, note: (line: string) => void = () => undefined): NetSpec {
   const { graph, notes } = importOnnx(bytes, name);
   const [, channels, height, width] = graph.image.shape as [unknown, number, number, number];
-  if (!(channels > 0 && height > 0 && width > 0 && graph.numClasses > 0)) {
-    throw unsupportedPart('fixed sizes of images and classes', `images ${channels} x ${height} x ${width}, ${graph.numClasses} classes`);
-  }
-  checkTraining(graph);
   for (const line of notes) note(`${name}: ${line}`);
   return { name, input: { height, width, channels }, numClasses: graph.numClasses, layers: [], onnx: bytes };
 }
@@ -84,15 +87,15 @@ export function netForDataset(bytes: Uint8Array, name: string, dataset: DatasetF
   throw new LetheError('LETHE_NET_INVALID', `${name} is a network for other data`, { expected: `${expected}: ${dataset.name}`, received });
 }
 
-function checkNode(node: OnnxNode, opset: number): void {
-  ruleOf(node);
-  const { operator, attributes = {} } = node;
-  if (opset < softmaxOpset && operator.endsWith('Softmax') && attributes['axis'] !== -1 && attributes['axis'] !== 1) {
-    throw unsupportedPart(
-      `${operator} along axis 1 or -1 below operator set ${softmaxOpset}`,
-      `axis ${JSON.stringify(attributes['axis'])}`,
-    );
-  }
+/** Softmax as it was: over all axes from this one on, here only where that is one. */
+function checkSoftmax({ operator, attributes = {}, outputs }: OnnxNode, shape: Dim[] | undefined): void {
+  if (!operator.endsWith('Softmax')) return;
+  const { axis } = attributes;
+  if (axis === -1 || (axis === 1 && shape?.length === 2)) return;
+  throw unsupportedPart(
+    `${operator} along the last axis below operator set ${softmaxOpset}`,
+    `"${outputs[0] ?? ''}" along axis ${JSON.stringify(axis)} of (${shape?.join(', ') ?? ''})`,
+  );
 }
 
 /** Files exported in training mode say so on their norms; here the pass decides. */

@@ -71,7 +71,8 @@ function readFacts(metadata: Map<string, string>, path: string): ModelFacts {
     }
   };
   const [net, mean, std, classNames] = [read('netSpec') as Partial<NetSpec> | null, read('mean'), read('std'), read('classNames')];
-  const isNet = typeof net === 'object' && net !== null && typeof net.input === 'object' && Array.isArray(net.layers);
+  const isNet =
+    typeof net === 'object' && net !== null && net.onnx === undefined && typeof net.input === 'object' && Array.isArray(net.layers);
   const all = (value: unknown, type: string) => Array.isArray(value) && value.every((item) => typeof item === type);
   if (isNet && all(mean, 'number') && all(std, 'number') && all(classNames, 'string')) {
     const dataset = {

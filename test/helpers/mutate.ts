@@ -12,6 +12,7 @@ export function mutate(bytes: Uint8Array, random: Random): Uint8Array {
 }
 
 function change(bytes: Uint8Array, random: Random): Uint8Array {
+  if (bytes.length === 0) return bytes;
   const at = random.below(bytes.length + 1);
   const piece = bytes.slice(at, at + 1 + random.below(64));
   switch (random.below(6)) {

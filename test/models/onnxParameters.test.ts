@@ -249,6 +249,11 @@ test.each([
     }),
     /nothing to train/,
   ],
+  [
+    'a Softmax over several axes, as it was',
+    file({ pool: [node('Softmax', ['y2'], 's', { axis: 1 }), node('GlobalAveragePool', ['s'], 'p')] }, [], { opset: 12 }),
+    /Softmax along the last axis below operator set 13; received "s" along axis 1 of \(n, 4, 8, 8\)/,
+  ],
   ['dropout', file({ pool: [node('Dropout', ['y2'], 'd'), node('GlobalAveragePool', ['d'], 'p')] }), /node "d".*received Dropout/],
 ])('refuses %s', (_name, bytes, message) => {
   expect(() => netFromOnnx(bytes, 'file')).toThrow(message);

@@ -4,7 +4,7 @@ import type { OnnxNode } from '../onnxWriter.js';
 import type { GraphBuilder } from './builder.js';
 import { input, type Rule, type RuleNode, type RuleOutput, sameNode, unsupported } from './rule.js';
 import { rules } from './rules.js';
-import type { ForwardGraph, Value } from './types.js';
+import { type ForwardGraph, sizeOf, type Value } from './types.js';
 
 export interface ForwardOptions {
   image: Value;
@@ -73,8 +73,16 @@ export function forward(g: GraphBuilder, graph: ForwardGraph, options: ForwardOp
   return { logits: logitsOf(g, graph, values), steps };
 }
 
+/** Larger ones do not fit into the memory of any machine with a batch of them. */
+const maxElements = 2 ** 28;
+const maxDimensions = 16;
+
 function applied(g: GraphBuilder, rule: Rule, node: RuleNode): RuleOutput {
-  return guarded(node, () => (rule.forward ? rule.forward(g, node) : sameNode(g, node, input(node, 0).shape)));
+  const made = guarded(node, () => (rule.forward ? rule.forward(g, node) : sameNode(g, node, input(node, 0).shape)));
+  const { shape } = made.output;
+  const size = sizeOf(shape.filter((side) => side !== 'n'));
+  if (shape.length <= maxDimensions && size <= maxElements) return made;
+  throw unsupported(node, `at most ${maxElements} values an image in ${maxDimensions} dimensions`, `${size} in ${shape.length}`);
 }
 
 /** Files are strangers': what a rule did not think of is the file's fault, too. */

@@ -3,6 +3,9 @@ import type { GraphBuilder } from '../builder.js';
 import { axisOf, input, integer, integers, type Rule, type RuleNode, sameNode, unsupported } from '../rule.js';
 import type { Dim, Value } from '../types.js';
 
+/** As many numbers of a list as a message shows, and dimensions as a shape may have. */
+const maxRank = 16;
+
 /** Rules whose gradient is the gradient in the shape of the input. */
 function reshaping(attributes: string[], shape: (g: GraphBuilder, node: RuleNode, x: Value) => Dim[]): Rule {
   return {
@@ -39,8 +42,6 @@ function reshapeSizes(g: GraphBuilder, node: RuleNode, x: Value): Dim[] {
     'Export the network with dynamic axes: the batch, axis 0 of its images, is to be free.',
   );
 }
-
-const maxRank = 16;
 
 export const shapeRules: Record<string, Rule> = {
   Reshape: reshaping(['allowzero'], reshapeSizes),
