@@ -70,7 +70,11 @@ function requireJson(text: string, file: string): void {
     const message = cause instanceof Error ? cause.message : String(cause);
     const position = /at position (\d+)/.exec(message)?.[1];
     const end = position === undefined ? text.length : Number(position);
-    throw planInvalid(`${file} is not JSON, line ${text.slice(0, end).split('\n').length}`, `a JSON document of at most ${maxDepth} levels`, message);
+    throw planInvalid(
+      `${file} is not JSON, line ${text.slice(0, end).split('\n').length}`,
+      `a JSON document of at most ${maxDepth} levels`,
+      message,
+    );
   }
 }
 
