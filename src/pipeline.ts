@@ -17,14 +17,14 @@ import { snapshotSettings } from './unlearn/index.js';
 import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
 /**
- * The network of a plan on a data set. onnx: the file of a plan that names one.
+ * The network of a plan on a data set. onnx: the file of a plan that names one; `note` takes what there is to know of it.
  * @throws LETHE_NET_UNKNOWN, LETHE_NET_INVALID, LETHE_ONNX_UNSUPPORTED
  */
-export function planNet({ net }: Plan, dataset: DatasetFacts, onnx?: Uint8Array): NetSpec {
+export function planNet({ net }: Plan, dataset: DatasetFacts, onnx?: Uint8Array, note?: (line: string) => void): NetSpec {
   const { height, width, channels, numClasses } = dataset;
   if (!('file' in net)) return buildNet({ ...net, input: { height, width, channels }, numClasses });
   if (!onnx) throw new LetheError('LETHE_NET_INVALID', 'the network of the plan is a file', { expected: `the bytes of ${net.file}` });
-  return netForDataset(onnx, net.file, dataset);
+  return netForDataset(onnx, net.file, dataset, note);
 }
 
 /** Every stage of a plan, in order. A stage needs only what earlier stages published. */

@@ -7,7 +7,8 @@ import pc from 'picocolors';
 import { findCifar10 } from '../data/cifar10.js';
 import { findNpyImages, holdsNpyImages } from '../data/npyImages.js';
 import { resolveDataDirectory } from '../data/registry.js';
-import { ExitCode } from '../errors.js';
+import { ExitCode, LetheError } from '../errors.js';
+import { onnxRuntime } from '../models/onnxRuntime.js';
 import { addonPath, nativeAddon } from '../native/addon.js';
 import type { CudaInfo, SystemInfo } from '../native/types.js';
 import { action, type Command, emitJson, jsonHelp } from './common.js';
@@ -57,7 +58,7 @@ async function runChecks(dataOption: string | undefined): Promise<Check[]> {
   }
   checks.push(checkMemory(os.totalmem(), process.availableMemory(), process.constrainedMemory()));
   checks.push(checkCuda(system?.cuda, await driverDevices()));
-  checks.push(await checkDisk(process.cwd()), await checkOnnxRuntime(), await checkData(resolveDataDirectory(dataOption)));
+  checks.push(await checkDisk(process.cwd()), checkOnnxRuntime(), await checkData(resolveDataDirectory(dataOption)));
   return checks;
 }
 
@@ -138,13 +139,13 @@ async function checkDisk(folder: string): Promise<Check> {
   return { name, status: 'ok', found };
 }
 
-async function checkOnnxRuntime(): Promise<Check> {
+function checkOnnxRuntime(): Check {
   const name = 'onnxruntime-node';
   try {
-    const { env } = await import('onnxruntime-node');
+    const { env } = onnxRuntime();
     return { name, status: 'ok', found: `version ${env.versions.node ?? env.versions.common}` };
   } catch (error) {
-    const found = `does not load: ${error instanceof Error ? error.message.split('\n')[0]! : String(error)}`;
+    const found = `does not load: ${error instanceof LetheError ? error.received : String(error)}`;
     return { name, status: 'warning', found, action: 'Only the ort engine needs it. Run: npm ci' };
   }
 }

@@ -38,7 +38,7 @@ export async function planSession(
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
   const engine = engineOf({ ...choice, threads });
-  const net = planNet(plan, dataset, onnx);
+  const net = planNet(plan, dataset, onnx, say);
   return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages: planStages(plan, dataset, engine, net), threads };
 }
 

@@ -163,14 +163,16 @@ async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<N
   }
   const bytes = await readWhole(options.netFile);
   if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
-  return netForDataset(bytes, path.basename(options.netFile), dataset);
+  return netForDataset(bytes, path.basename(options.netFile), dataset, say);
 }
 
 /** The parameters every model starts from, if not random ones. */
 async function initialOf({ init, netFile }: TrainVerbOptions, net: NetSpec, engine: Engine): Promise<Float32Array | undefined> {
   if (init === undefined) return undefined;
   if (net.onnx && netFile !== undefined && path.resolve(init) === path.resolve(netFile)) return importOnnx(net.onnx, net.name).parameters;
-  return (await readCheckpoint(init, engine.parameters(net))).parameters;
+  const { parameters, notes } = await readCheckpoint(init, engine.parameters(net));
+  notes.forEach(say);
+  return parameters;
 }
 
 function splitsOf(numTrain: number, numValidation: number): Record<string, Int32Array> {

@@ -19,7 +19,7 @@ import { type MethodName, methodNames, type MethodSetting, type SplitName, type 
 import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
-import { action, type Command, dataHelp, emitJson, interruptSignal, jsonHelp, threadsHelp, processorCount } from './common.js';
+import { action, type Command, dataHelp, emitJson, interruptSignal, jsonHelp, threadsHelp, processorCount, say } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs, requireSomeTrained } from './models.js';
 import { reopenSession } from './session.js';
@@ -141,7 +141,8 @@ async function readStart(
   if (models !== undefined) {
     throw new LetheError('LETHE_OPTION_INVALID', '--checkpoint and --models exclude each other', { action: 'Give one of them.' });
   }
-  const { parameters, metadata } = await readCheckpoint(file, engine.parameters(net));
+  const { parameters, metadata, notes } = await readCheckpoint(file, engine.parameters(net));
+  notes.forEach(say);
   const trainedOn = metadata.get('dataset');
   if (trainedOn !== undefined && trainedOn !== dataset.sha256) {
     throw new LetheError('LETHE_CHECKPOINT_DATASET', `${file} was trained on other data than the run`, {

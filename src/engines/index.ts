@@ -20,7 +20,7 @@ export interface EngineChoice {
   threads?: number;
 }
 
-/** @throws LETHE_DEVICE_UNSUPPORTED; LETHE_PRECISION_UNSUPPORTED; LETHE_PROVIDER_MISSING (exit code 4) */
+/** @throws LETHE_DEVICE_UNSUPPORTED; LETHE_PRECISION_UNSUPPORTED; LETHE_ORT_UNAVAILABLE, LETHE_PROVIDER_MISSING (exit code 4) */
 export function createEngine({ engine, device = 'cpu', precision = 'auto', threads = 0 }: EngineChoice): Engine {
   if (engine === 'native') return new NativeEngine({ threads, precision, device });
   if (device === 'auto') {

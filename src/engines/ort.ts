@@ -1,8 +1,8 @@
-import { env, listSupportedBackends } from 'onnxruntime-node';
 import { ExitCode, LetheError } from '../errors.js';
 import { elementOrder, netGraph } from '../models/graph/netGraph.js';
 import { type ForwardGraph, type Provider, sizeOf } from '../models/graph/types.js';
 import { importOnnx } from '../models/onnxImport.js';
+import { onnxRuntime } from '../models/onnxRuntime.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.js';
@@ -53,7 +53,7 @@ export class OrtEngine implements Engine {
   private readonly pool = new OrtPool();
   private readonly graphs = new WeakMap<NetSpec, { graph: ForwardGraph; tensors: ParameterTensor[] }>();
 
-  /** @throws LETHE_PROVIDER_MISSING (exit code 4) */
+  /** @throws LETHE_ORT_UNAVAILABLE, LETHE_PROVIDER_MISSING (exit code 4) */
   constructor({ threads = 0, provider = 'cpu' }: OrtEngineOptions = {}) {
     requireProvider(provider);
     this.threads = threads;
@@ -62,6 +62,7 @@ export class OrtEngine implements Engine {
 
   describe(): Record<string, string | number> {
     const { isa, threads } = nativeAddon().systemInfo();
+    const { env } = onnxRuntime();
     const onnxruntime = env.versions.node ?? env.versions.common;
     return { engine: this.name, isa, precision: 'fp32', threads: this.threads || threads, onnxruntime, device: this.provider };
   }
@@ -198,7 +199,9 @@ function numParameters(tensors: ParameterTensor[]): number {
 }
 
 function requireProvider(provider: Provider): void {
-  const names = listSupportedBackends().map(({ name }) => name);
+  const names = onnxRuntime()
+    .listSupportedBackends()
+    .map(({ name }) => name);
   if (names.includes(provider)) return;
   throw new LetheError('LETHE_PROVIDER_MISSING', `this onnxruntime-node has no ${provider} provider`, {
     expected: `one of ${names.join(', ')}`,

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { ExitCode, LetheError } from '../errors.js';
 import { openForReading, readWhole } from '../store/files.js';
+import { parseJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 
 const maxBytes = 1 << 20;
@@ -64,19 +65,23 @@ async function isFolder(name: string): Promise<boolean> {
 
 function requireJson(text: string, file: string): void {
   try {
-    JSON.parse(text);
+    parseJson(text);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const position = /at position (\d+)/.exec(message)?.[1];
     const end = position === undefined ? text.length : Number(position);
-    throw planInvalid(`${file} is not JSON, line ${text.slice(0, end).split('\n').length}`, 'a JSON document', message);
+    throw planInvalid(
+      `${file} is not JSON, line ${text.slice(0, end).split('\n').length}`,
+      `a JSON document of at most ${maxDepth} levels`,
+      message,
+    );
   }
 }
 
 /** JSON is parsed by the YAML parser too, which knows duplicates and lines; JSON.parse has seen to the syntax. */
 function parse(text: string, file: string): PlanText {
   const counter = new LineCounter();
-  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: false, schema: 'core', merge: false, prettyErrors: false });
+  const document = documentOf(text, file, counter);
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem) {
     const { line } = counter.linePos(problem.pos[0]);
@@ -85,6 +90,16 @@ function parse(text: string, file: string): PlanText {
   const lines = new Map<string, number>();
   const builder = new Builder(file, counter, lines);
   return { value: builder.value(document.contents, []), lines };
+}
+
+function documentOf(text: string, file: string, lineCounter: LineCounter): ReturnType<typeof parseDocument> {
+  try {
+    return parseDocument(text, { lineCounter, uniqueKeys: false, schema: 'core', merge: false, prettyErrors: false });
+  } catch (cause) {
+    // the parser goes down by calls
+    if (cause instanceof RangeError) throw planInvalid(`${file} is nested too deeply`, `at most ${maxDepth} levels`, 'far more');
+    throw cause;
+  }
 }
 
 class Builder {

@@ -1,4 +1,5 @@
 /** An ONNX file held against the engine that made it: the same images through stock ONNX Runtime. */
+import { onnxRuntime } from './onnxRuntime.js';
 
 /** Images as bytes: (count, height, width, channels). */
 export interface ImageBytes {
@@ -9,9 +10,9 @@ export interface ImageBytes {
   pixels: Uint8Array;
 }
 
-/** Logits (count, classes) that ONNX Runtime computes with a file of exportOnnx; errors are those of ONNX Runtime. */
+/** Logits (count, classes) that ONNX Runtime computes with a file of exportOnnx. @throws LETHE_ORT_UNAVAILABLE; errors of ONNX Runtime */
 export async function runOnnx(file: Uint8Array, images: ImageBytes): Promise<Float32Array> {
-  const ort = await import('onnxruntime-node');
+  const ort = onnxRuntime();
   const { count, height, width, channels, pixels } = images;
   const area = height * width;
   const planes = new Float32Array(pixels.length); // (count, channels, height, width) on the 0..1 scale

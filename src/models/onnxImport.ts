@@ -1,11 +1,14 @@
 /** An ONNX file as a network to train: which of its constants are parameters, and how they are initialised. */
 import { LetheError } from '../errors.js';
 import type { DatasetFacts, NetSpec } from '../types.js';
+import { checkTraining } from './graph/step.js';
 import { ruleOf } from './graph/tape.js';
-import { type ForwardGraph, type GraphParameter, sizeOf } from './graph/types.js';
+import type { Dim, ForwardGraph } from './graph/types.js';
 import { imageScale, imageScaleKey } from './onnx.js';
+import { inOrder } from './onnxOrder.js';
+import { findParameters } from './onnxParameters.js';
 import { readOnnx, unsupportedPart } from './onnxReader.js';
-import type { OnnxConstant, OnnxModel, OnnxNode } from './onnxWriter.js';
+import type { OnnxNode } from './onnxWriter.js';
 
 /** Operator sets whose meaning of the supported operators is that of the training graph. */
 const opsets = { first: 9, last: 23 } as const;
@@ -16,12 +19,16 @@ export interface ImportedNet {
   graph: ForwardGraph;
   /** The file's own values of the parameters, in order: (numParameters). */
   parameters: Float32Array;
+  /** What a user should know before training, a line each. */
+  notes: string[];
 }
 
 /**
- * Trained are the weights and biases of Conv, Gemm and MatMul, scale and bias of BatchNormalization, and a vector that is added to the
- * product of a MatMul; every other constant stays as it is in the file.
- * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED
+ * Trained are the weights and biases of Conv, Gemm and MatMul, scale and bias of BatchNormalization, and what is added to or multiplied
+ * with the output of such a layer; numbers (Constant nodes of one element) and what works on the images before any layer stay as they are.
+ * A tensor that layers share because an exporter stored equal ones once becomes a parameter of each.
+ * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED where a parameter would be missed, or tied without a word, where a node cannot be
+ *   trained as the file wants it, and where the sizes of images or classes are free
  */
 export function importOnnx(bytes: Uint8Array, name: string): ImportedNet {
   const model = readOnnx(bytes);
@@ -34,37 +41,44 @@ export function importOnnx(bytes: Uint8Array, name: string): ImportedNet {
     const received = model.inputs.map((input) => `"${input.name}" (${input.shape.join(', ')})`).join(', ');
     throw unsupportedPart('one input of images (batch, channels, height, width) and logits as first output', received || 'no input');
   }
-  for (const node of model.nodes) checkNode(node, model.opset);
-  const constants = new Map(model.constants.map((constant) => [constant.name, constant]));
-  const parameters = parametersOf(model, constants);
-  const names = new Set(parameters.map((parameter) => parameter.name));
-  const sides = image.shape.slice(1).map((side) => (typeof side === 'number' ? side : 0));
+  const classes = Number(logits.shape.filter((side) => side !== 1).at(-1));
+  const [batch, ...sides] = image.shape;
+  if (![...sides, classes].every((side) => typeof side === 'number' && side > 0)) {
+    throw unsupportedPart('fixed sizes of images and classes', `images ${sides.join(' x ')}, ${classes} classes`);
+  }
+  const own = model.metadata[imageScaleKey] === imageScale;
+  const { nodes, parameters, values, constants, notes } = findParameters(model, inOrder(model), logits.name, own);
+  for (const node of nodes) ruleOf(node);
   const graph: ForwardGraph = {
     name,
-    image: { name: image.name, shape: ['n', ...sides] },
-    nodes: inOrder(model, constants).map((node) => inferenceNode(node)),
+    image: { name: image.name, shape: ['n', ...(sides as number[])] },
+    nodes: nodes.map(inferenceNode),
     parameters,
-    constants: model.constants.filter((constant) => !names.has(constant.name)),
+    constants,
     logits: logits.name,
-    numClasses: Number(logits.shape.filter((side) => side !== 1).at(-1)),
-    normalises: model.metadata[imageScaleKey] === imageScale,
+    numClasses: classes,
+    ...(typeof batch === 'number' ? { fixedBatch: batch } : {}),
+    normalises: own,
   };
-  return { graph, parameters: valuesOf(parameters, constants) };
+  const inputShapes = checkTraining(graph);
+  if (model.opset < softmaxOpset) for (const node of nodes) checkSoftmax(node, inputShapes.get(node.outputs[0]!));
+  return { graph, parameters: values, notes };
 }
 
-/** The network of an ONNX file. @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED also where its images or classes are not known */
-export function netFromOnnx(bytes: Uint8Array, name: string): NetSpec {
-  const { graph } = importOnnx(bytes, name);
+/**
+ * The network of an ONNX file. `note` takes what a user should know before training, a line at a time.
+ * @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED
+ */
+export function netFromOnnx(bytes: Uint8Array, name: string, note: (line: string) => void = () => undefined): NetSpec {
+  const { graph, notes } = importOnnx(bytes, name);
   const [, channels, height, width] = graph.image.shape as [unknown, number, number, number];
-  if (!(channels > 0 && height > 0 && width > 0 && graph.numClasses > 0)) {
-    throw unsupportedPart('fixed sizes of images and classes', `images ${channels} x ${height} x ${width}, ${graph.numClasses} classes`);
-  }
+  for (const line of notes) note(`${name}: ${line}`);
   return { name, input: { height, width, channels }, numClasses: graph.numClasses, layers: [], onnx: bytes };
 }
 
 /** The network of an ONNX file that is to be trained on a data set. @throws LETHE_NET_INVALID where it is for other images or classes */
-export function netForDataset(bytes: Uint8Array, name: string, dataset: DatasetFacts): NetSpec {
-  const net = netFromOnnx(bytes, name);
+export function netForDataset(bytes: Uint8Array, name: string, dataset: DatasetFacts, note?: (line: string) => void): NetSpec {
+  const net = netFromOnnx(bytes, name, note);
   const shape = ({ height, width, channels }: NetSpec['input'], classes: number): string =>
     `images ${height} x ${width} x ${channels}, ${classes} classes`;
   const expected = shape(dataset, dataset.numClasses);
@@ -73,15 +87,15 @@ export function netForDataset(bytes: Uint8Array, name: string, dataset: DatasetF
   throw new LetheError('LETHE_NET_INVALID', `${name} is a network for other data`, { expected: `${expected}: ${dataset.name}`, received });
 }
 
-function checkNode(node: OnnxNode, opset: number): void {
-  ruleOf(node);
-  const { operator, attributes = {} } = node;
-  if (opset < softmaxOpset && operator.endsWith('Softmax') && attributes['axis'] !== -1 && attributes['axis'] !== 1) {
-    throw unsupportedPart(
-      `${operator} along axis 1 or -1 below operator set ${softmaxOpset}`,
-      `axis ${JSON.stringify(attributes['axis'])}`,
-    );
-  }
+/** Softmax as it was: over all axes from this one on, here only where that is one. */
+function checkSoftmax({ operator, attributes = {}, outputs }: OnnxNode, shape: Dim[] | undefined): void {
+  if (!operator.endsWith('Softmax')) return;
+  const { axis } = attributes;
+  if (axis === -1 || (axis === 1 && shape?.length === 2)) return;
+  throw unsupportedPart(
+    `${operator} along the last axis below operator set ${softmaxOpset}`,
+    `"${outputs[0] ?? ''}" along axis ${JSON.stringify(axis)} of (${shape?.join(', ') ?? ''})`,
+  );
 }
 
 /** Files exported in training mode say so on their norms; here the pass decides. */
@@ -89,70 +103,4 @@ function inferenceNode(node: OnnxNode): OnnxNode {
   if (node.operator !== 'BatchNormalization') return node;
   const { epsilon, momentum } = node.attributes ?? {};
   return { ...node, attributes: { ...(epsilon === undefined ? {} : { epsilon }), ...(momentum === undefined ? {} : { momentum }) } };
-}
-
-/** Nodes as a file must list them; some tools do not. @throws LETHE_ONNX_INVALID for a value that nothing makes, or a cycle */
-function inOrder(model: OnnxModel, constants: Map<string, OnnxConstant>): OnnxNode[] {
-  const made = new Set(['', ...model.inputs.map(({ name }) => name), ...constants.keys()]);
-  const waiting = [...model.nodes];
-  const ordered: OnnxNode[] = [];
-  while (waiting.length > 0) {
-    const next = waiting.findIndex(({ inputs }) => inputs.every((input) => made.has(input)));
-    if (next < 0) {
-      const { operator, inputs, outputs } = waiting[0]!;
-      throw new LetheError('LETHE_ONNX_INVALID', `node "${outputs[0]!}" (${operator}) reads a value that nothing makes`, {
-        received: inputs.filter((input) => !made.has(input)).join(', '),
-      });
-    }
-    const [node] = waiting.splice(next, 1);
-    for (const output of node!.outputs) made.add(output);
-    ordered.push(node!);
-  }
-  return ordered;
-}
-
-type Drawn = Omit<GraphParameter, 'name' | 'shape'>;
-
-/** In the order of the nodes, trainable ones first. */
-function parametersOf(model: OnnxModel, constants: Map<string, OnnxConstant>): GraphParameter[] {
-  const found = new Map<string, GraphParameter>();
-  const add = (name: string | undefined, how: Drawn): void => {
-    const constant = name === undefined ? undefined : constants.get(name);
-    if (constant && !found.has(constant.name)) found.set(constant.name, { name: constant.name, shape: constant.shape, ...how });
-  };
-  const products = new Map<string, number>();
-  for (const { operator, inputs, outputs, attributes = {} } of model.nodes) {
-    const shape = constants.get(inputs[1] ?? '')?.shape ?? [];
-    const fanIn = sizeOf(shape.slice(1));
-    if (operator === 'Conv') for (const name of inputs.slice(1, 3)) add(name, { trainable: true, fanIn, start: 0 });
-    else if (operator === 'Gemm') {
-      const rows = attributes['transB'] === 1 ? shape[1]! : shape[0]!;
-      for (const name of inputs.slice(1, 3)) add(name, { trainable: true, fanIn: rows, start: 0 });
-    } else if (operator === 'MatMul') {
-      add(inputs[1], { trainable: true, fanIn: shape[0] ?? 0, start: 0 });
-      products.set(outputs[0]!, shape[0] ?? 0);
-    } else if (operator === 'Add') {
-      const product = inputs.find((name) => products.has(name));
-      const bias = inputs.find((name) => constants.get(name)?.shape.length === 1);
-      if (product !== undefined) add(bias, { trainable: true, fanIn: products.get(product)!, start: 0 });
-    } else if (operator === 'BatchNormalization') {
-      [1, 0, 0, 1].forEach((start, i) => {
-        add(inputs[i + 1], { trainable: i < 2, fanIn: 0, start });
-      });
-    }
-  }
-  const all = [...found.values()];
-  return [...all.filter(({ trainable }) => trainable), ...all.filter(({ trainable }) => !trainable)];
-}
-
-function valuesOf(parameters: GraphParameter[], constants: Map<string, OnnxConstant>): Float32Array {
-  const values = new Float32Array(parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0));
-  let offset = 0;
-  for (const { name, shape } of parameters) {
-    const own = constants.get(name)!.values;
-    if (!(own instanceof Float32Array)) throw unsupportedPart('weights of floating-point numbers', `whole numbers in "${name}"`);
-    values.set(own, offset);
-    offset += sizeOf(shape);
-  }
-  return values;
 }

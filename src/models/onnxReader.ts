@@ -2,10 +2,18 @@
 import { errorCode, LetheError } from '../errors.js';
 import { elementType, type OnnxAttribute, type OnnxConstant, type OnnxNode, type OnnxValue } from './onnxWriter.js';
 import type { OnnxModel } from './onnxWriter.js';
-import { type Field, fieldsOf, floatOf, floatsIn, integersIn, ProtobufError } from './protobuf.js';
+import { type Field, fieldsOf, floatOf, ProtobufError, pushFloats, pushIntegers } from './protobuf.js';
 
-/** No tensor of a network that is trained here is larger. */
+/** No network that is trained here has more or larger ones. */
 const maxElements = 2 ** 31;
+const maxDimensions = 16;
+const maxNodes = 100_000;
+const maxTensors = 100_000;
+
+export interface ReadModel extends Required<OnnxModel> {
+  /** Names of the constants that Constant nodes hold: numbers of the architecture where they are single, not parameters. */
+  constantNodes: Set<string>;
+}
 
 function invalid(expected: string, received: string): LetheError {
   return new LetheError('LETHE_ONNX_INVALID', 'this is no ONNX file that can be read', {
@@ -20,7 +28,7 @@ export function unsupportedPart(expected: string, received: string): LetheError 
 }
 
 /** The model with Constant nodes among its constants. @throws LETHE_ONNX_INVALID, LETHE_ONNX_UNSUPPORTED */
-export function readOnnx(bytes: Uint8Array): Required<OnnxModel> {
+export function readOnnx(bytes: Uint8Array): ReadModel {
   try {
     return readModel(bytes);
   } catch (error) {
@@ -31,8 +39,8 @@ export function readOnnx(bytes: Uint8Array): Required<OnnxModel> {
   }
 }
 
-function readModel(bytes: Uint8Array): Required<OnnxModel> {
-  const model: Required<OnnxModel> = {
+function readModel(bytes: Uint8Array): ReadModel {
+  const model: ReadModel = {
     name: '',
     description: '',
     nodes: [],
@@ -41,6 +49,7 @@ function readModel(bytes: Uint8Array): Required<OnnxModel> {
     outputs: [],
     metadata: {},
     opset: 0,
+    constantNodes: new Set(),
   };
   let graph: Uint8Array | undefined;
   for (const { number, value } of fieldsOf(bytes)) {
@@ -63,8 +72,11 @@ function readOpset(bytes: Uint8Array, model: { opset: number }): void {
   for (const { number, value } of fieldsOf(bytes)) if (number === 2) model.opset = Number(integer(value));
 }
 
-function readGraph(bytes: Uint8Array, model: Required<OnnxModel>): void {
+function readGraph(bytes: Uint8Array, model: ReadModel): void {
   for (const { number, value } of fieldsOf(bytes)) {
+    if (model.nodes.length > maxNodes || model.constants.length > maxTensors) {
+      throw invalid(`at most ${maxNodes} nodes and ${maxTensors} tensors`, 'more');
+    }
     if (number === 1) readNode(message(value), model);
     else if (number === 2) model.name = text(value);
     else if (number === 5) model.constants.push(readTensor(message(value)));
@@ -74,10 +86,15 @@ function readGraph(bytes: Uint8Array, model: Required<OnnxModel>): void {
   }
   // older files list their constants among the inputs
   const stored = new Set(model.constants.map(({ name }) => name));
+  if (stored.size < model.constants.length) {
+    const seen = new Set<string>();
+    const twice = model.constants.find(({ name }) => seen.size === seen.add(name).size)!;
+    throw invalid('every tensor once', `"${twice.name}" a second time`);
+  }
   model.inputs = model.inputs.filter(({ name }) => !stored.has(name));
 }
 
-function readNode(bytes: Uint8Array, model: Required<OnnxModel>): void {
+function readNode(bytes: Uint8Array, model: ReadModel): void {
   const node: Required<OnnxNode> = { operator: '', inputs: [], outputs: [], attributes: {} };
   const attributes: { name: string; value: OnnxAttribute | OnnxConstant | undefined }[] = [];
   let domain = '';
@@ -93,6 +110,7 @@ function readNode(bytes: Uint8Array, model: Required<OnnxModel>): void {
   if (domain !== '' && domain !== 'ai.onnx') throw unsupportedPart('standard operators', `${node.operator} of ${domain} at "${name}"`);
   if (node.operator === 'Constant') {
     model.constants.push(constantOf(name, attributes[0]?.value));
+    model.constantNodes.add(name);
     return;
   }
   for (const { name: key, value } of attributes) {
@@ -118,7 +136,8 @@ function isTensor(value: OnnxAttribute | OnnxConstant): value is OnnxConstant {
 function readAttribute(bytes: Uint8Array): { name: string; value: OnnxAttribute | OnnxConstant | undefined } {
   let name = '';
   let value: OnnxAttribute | OnnxConstant | undefined;
-  const integers: number[] = [];
+  const integers: bigint[] = [];
+  const floats: number[] = [];
   let hasIntegers = false;
   for (const { number, value: field } of fieldsOf(bytes)) {
     if (number === 1) name = text(field);
@@ -126,28 +145,32 @@ function readAttribute(bytes: Uint8Array): { name: string; value: OnnxAttribute 
     else if (number === 3) value = wholeNumber(integer(field));
     else if (number === 4) value = text(field);
     else if (number === 5) value = readTensor(message(field));
-    else if (number === 8) for (const item of integersIn(field)) integers.push(wholeNumber(item));
+    else if (number === 7) pushFloats(floats, field);
+    else if (number === 8) pushIntegers(integers, field);
     else if (number === 20) hasIntegers = integer(field) === 7n;
   }
-  return { name, value: hasIntegers || integers.length > 0 ? integers : value };
+  if (floats.length > 0) return { name, value: { name, shape: [floats.length], values: Float32Array.from(floats) } };
+  return { name, value: hasIntegers || integers.length > 0 ? integers.map(wholeNumber) : value };
 }
 
 function readTensor(bytes: Uint8Array): OnnxConstant {
-  const shape: number[] = [];
+  const sides: bigint[] = [];
   let name = '';
   let type = 0;
   let raw: Uint8Array | undefined;
-  let loose: number[] = [];
-  let whole: bigint[] = [];
+  const loose: number[] = [];
+  const whole: bigint[] = [];
   for (const { number, value } of fieldsOf(bytes)) {
-    if (number === 1) for (const side of integersIn(value)) shape.push(wholeNumber(side));
+    if (number === 1) pushIntegers(sides, value);
     else if (number === 2) type = Number(integer(value));
-    else if (number === 4) loose = loose.concat(floatsIn(value));
-    else if (number === 5 || number === 7) whole = whole.concat(integersIn(value));
+    else if (number === 4) pushFloats(loose, value);
+    else if (number === 5 || number === 7) pushIntegers(whole, value);
     else if (number === 8) name = text(value);
     else if (number === 9) raw = message(value);
     else if (number === 14 && integer(value) !== 0n) throw unsupportedPart('one file with its tensors', `tensor "${name}" in another file`);
   }
+  if (sides.length > maxDimensions) throw invalid(`at most ${maxDimensions} dimensions`, `${sides.length} of tensor "${name}"`);
+  const shape = sides.map(wholeNumber);
   const size = shape.reduce((product, side) => product * side, 1);
   if (shape.some((side) => side < 0) || size > maxElements) throw invalid('sizes of tensors', `"${name}" (${shape.join(', ')})`);
   const values = raw ? rawValues(name, type, raw) : looseValues(name, type, loose, whole);
@@ -206,8 +229,10 @@ function message(value: Field['value']): Uint8Array {
   return value;
 }
 
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
 function text(value: Field['value']): string {
-  return new TextDecoder('utf-8', { fatal: true }).decode(message(value));
+  return decoder.decode(message(value));
 }
 
 function texts(bytes: Uint8Array, numbers: number[]): (string | undefined)[] {

@@ -48,23 +48,28 @@ function varint(bytes: Uint8Array, from: number): [bigint, number] {
   throw new ProtobufError('a number without end');
 }
 
-/** Numbers of a repeated field: one a field, or packed into bytes. */
-export function integersIn(value: Field['value']): bigint[] {
-  if (typeof value === 'bigint') return [BigInt.asIntN(64, value)];
-  const values: bigint[] = [];
+/** Appends the numbers of a repeated field: one a field, or packed into bytes. */
+export function pushIntegers(values: bigint[], value: Field['value']): void {
+  if (typeof value === 'bigint') {
+    values.push(BigInt.asIntN(64, value));
+    return;
+  }
   for (let at = 0; at < value.length;) {
     const [item, next] = varint(value, at);
     values.push(BigInt.asIntN(64, item));
     at = next;
   }
-  return values;
 }
 
-export function floatsIn(value: Field['value']): number[] {
-  if (typeof value === 'bigint') return [floatOf(value)];
+/** Appends the floats of a repeated field. */
+export function pushFloats(values: number[], value: Field['value']): void {
+  if (typeof value === 'bigint') {
+    values.push(floatOf(value));
+    return;
+  }
   if (value.length % 4 !== 0) throw new ProtobufError('packed floats that end in the middle of one');
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
-  return Array.from({ length: value.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  for (let at = 0; at < value.length; at += 4) values.push(view.getFloat32(at, true));
 }
 
 export function floatOf(bits: bigint): number {

@@ -1,5 +1,6 @@
 /** One model as a safetensors file: the flat parameter buffer of an engine, tensor by tensor, and what it needs to be used elsewhere. */
-import { damaged } from './files.js';
+import { damaged, sha256 } from './files.js';
+import { parseJson } from './json.js';
 import { readSafetensors, type TensorFile, writeSafetensors, type Tensor } from './safetensors.js';
 import type { DatasetFacts, NetSpec, ParameterTensor } from '../types.js';
 
@@ -10,12 +11,14 @@ export interface ModelFacts {
   dataset: Pick<DatasetFacts, 'sha256' | 'mean' | 'std' | 'classNames'>;
 }
 
-/** Metadata of a checkpoint: the name of its network for people, and ModelFacts. */
-export function factsMetadata(net: NetSpec, { sha256, mean, std, classNames }: DatasetFacts): Record<string, string> {
-  const facts = { netSpec: net, mean, std, classNames };
+/** Metadata of a checkpoint: the name of its network for people, and ModelFacts; of an ONNX file its sha256 in place of the network. */
+export function factsMetadata(net: NetSpec, { sha256: dataset, mean, std, classNames }: DatasetFacts): Record<string, string> {
+  const facts = { ...(net.onnx ? {} : { netSpec: net }), mean, std, classNames };
   const texts = Object.entries(facts).map(([name, value]) => [name, JSON.stringify(value)] as const);
-  return { net: net.name, dataset: sha256, ...Object.fromEntries(texts) };
+  return { net: net.name, dataset, ...(net.onnx ? { [onnxKey]: sha256(net.onnx) } : {}), ...Object.fromEntries(texts) };
 }
+
+const onnxKey = 'onnxSha256';
 
 /** `parameters` is the flat buffer that `layout` describes. @throws LETHE_SHAPE_MISMATCH, LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE */
 export async function writeCheckpoint(
@@ -32,16 +35,18 @@ export async function writeCheckpoint(
 }
 
 /**
- * The flat parameter buffer of a checkpoint, and what it says about itself. Any safetensors file will do whose tensors have the names and
- * shapes of the layout.
+ * The flat parameter buffer of a checkpoint, what it says about itself, and what was left out of it, for people. Any safetensors file will
+ * do whose tensors have the names and shapes of the layout.
  * @throws LETHE_CHECKPOINT_MISMATCH (exit code 3) when its tensors are not those of the network; the errors of readSafetensors
  */
 export async function readCheckpoint(
   path: string,
   layout: ParameterTensor[],
-): Promise<{ parameters: Float32Array; metadata: Map<string, string> }> {
+): Promise<{ parameters: Float32Array; metadata: Map<string, string>; notes: string[] }> {
   const file = await readSafetensors(path);
-  return { parameters: flatten(file, path, layout), metadata: file.metadata };
+  const { metadata, counters } = file;
+  const notes = counters.length > 0 ? [`${path}: ${counters.length} counters (${counters[0]!}, ...) are left out: nothing reads them`] : [];
+  return { parameters: flatten(file, path, layout), metadata, notes };
 }
 
 /**
@@ -60,13 +65,14 @@ export async function readModel(
 function readFacts(metadata: Map<string, string>, path: string): ModelFacts {
   const read = (name: string): unknown => {
     try {
-      return JSON.parse(metadata.get(name) ?? '');
+      return parseJson(metadata.get(name) ?? '');
     } catch {
       return undefined;
     }
   };
   const [net, mean, std, classNames] = [read('netSpec') as Partial<NetSpec> | null, read('mean'), read('std'), read('classNames')];
-  const isNet = typeof net === 'object' && net !== null && typeof net.input === 'object' && Array.isArray(net.layers);
+  const isNet =
+    typeof net === 'object' && net !== null && net.onnx === undefined && typeof net.input === 'object' && Array.isArray(net.layers);
   const all = (value: unknown, type: string) => Array.isArray(value) && value.every((item) => typeof item === type);
   if (isNet && all(mean, 'number') && all(std, 'number') && all(classNames, 'string')) {
     const dataset = {
@@ -77,7 +83,9 @@ function readFacts(metadata: Map<string, string>, path: string): ModelFacts {
     };
     return { net: net as NetSpec, dataset };
   }
-  const action = 'Use a checkpoint of lethe train or lethe unlearn; lethe train --init takes other ones.';
+  const action = metadata.has(onnxKey)
+    ? 'Its network is an ONNX file: its tensors have the names and layouts of that file, and can be put back there.'
+    : 'Use a checkpoint of lethe train or lethe unlearn; lethe train --init takes other ones.';
   const found = [...metadata.keys()].join(', ') || 'none';
   throw damaged(
     'LETHE_CHECKPOINT_FOREIGN',
@@ -88,27 +96,48 @@ function readFacts(metadata: Map<string, string>, path: string): ModelFacts {
   );
 }
 
+/** @throws LETHE_CHECKPOINT_MISMATCH with every tensor that does not fit */
 function flatten({ tensors }: TensorFile, path: string, layout: ParameterTensor[]): Float32Array {
-  const parameters = new Float32Array(layout.reduce((end, tensor) => Math.max(end, tensor.offset + tensor.size), 0));
-  for (const { name, shape, offset } of layout) {
-    const tensor = tensors.get(name);
-    if (tensor?.shape.join() !== shape.join()) throw mismatch(path, `${name} (${shape.join(', ')})`, describe(tensor));
-    parameters.set(tensor.data, offset);
-  }
   const known = new Set(layout.map(({ name }) => name));
-  const unknown = [...tensors.keys()].filter((name) => !known.has(name));
-  if (unknown.length > 0) {
-    const shown = unknown.slice(0, 3).map((name) => JSON.stringify(name.slice(0, 80)));
-    throw mismatch(path, `${layout.length} tensors`, `${tensors.size}, among them ${shown.join(', ')}`);
-  }
+  const wrong = layout.filter(({ name, shape }) => tensors.get(name)?.shape.join() !== shape.join());
+  const unknown = [...tensors].filter(([name]) => !known.has(name));
+  const differences = [
+    ...wrong.map(({ name, shape }): Difference => ({ expected: `${name} (${shape.join(', ')})`, received: describe(tensors.get(name)) })),
+    ...unknown.map(([name, tensor]): Difference => ({
+      expected: `${layout.length} tensors`,
+      received: `another one: ${JSON.stringify(name.slice(0, 80))} ${describe(tensor)}`,
+    })),
+  ];
+  if (differences.length > 0) throw mismatch(path, differences);
+  const parameters = new Float32Array(layout.reduce((end, tensor) => Math.max(end, tensor.offset + tensor.size), 0));
+  for (const { name, offset } of layout) parameters.set(tensors.get(name)!.data, offset);
   return parameters;
+}
+
+interface Difference {
+  expected: string;
+  received: string;
 }
 
 function describe(tensor: Tensor | undefined): string {
   return tensor ? `(${tensor.shape.join(', ')})` : 'no such tensor';
 }
 
-function mismatch(path: string, expected: string, received: string): Error {
-  const action = 'Use the network, width and image size that the checkpoint is for; weights of convolutions are (kernel, kernel, in, out).';
-  return damaged('LETHE_CHECKPOINT_MISMATCH', `${path} does not belong to this network`, expected, received, action);
+const maxListed = 200;
+const recipe =
+  'Use the network, width and image size that the checkpoint is for. A checkpoint from PyTorch has to be rewritten with these names, weights of ' +
+  'convolutions as w.permute(2, 3, 1, 0).contiguous() and of linear layers as w.t().contiguous(), norms as gamma, beta, runningMean, ' +
+  'runningVariance; or export its network and train that: lethe train --engine ort --net-file model.onnx --init model.onnx.';
+
+function mismatch(path: string, [first, ...others]: Difference[]): Error {
+  const lines = others.slice(0, maxListed).map(({ expected, received }) => `  expected ${expected}, received ${received}\n`);
+  const rest = others.length > maxListed ? `  and ${others.length - maxListed} more\n` : '';
+  const more = others.length > 0 ? `; also\n${lines.join('')}${rest}` : '';
+  return damaged(
+    'LETHE_CHECKPOINT_MISMATCH',
+    `${path} does not belong to this network`,
+    first!.expected,
+    `${first!.received}${more}`,
+    recipe,
+  );
 }

@@ -32,6 +32,29 @@ export function encodeJson(value: unknown): Uint8Array {
   return new TextEncoder().encode(formatJson(value));
 }
 
+/** No document of ours is deeper; what walks through one may go down by calls. */
+const maxDepth = 64;
+
+/**
+ * A JSON document whose depth is bounded before it is parsed.
+ * @throws SyntaxError
+ */
+export function parseJson(text: string, reviver?: (key: string, value: unknown) => unknown): unknown {
+  let depth = 0;
+  let inText = false;
+  for (let at = 0; at < text.length; at++) {
+    const sign = text[at];
+    if (inText) {
+      if (sign === '\\') at += 1;
+      else if (sign === '"') inText = false;
+    } else if (sign === '"') inText = true;
+    else if (sign === '[' || sign === '{') depth += 1;
+    else if (sign === ']' || sign === '}') depth -= 1;
+    if (depth > maxDepth) throw new SyntaxError(`more than ${maxDepth} levels`);
+  }
+  return JSON.parse(text, reviver);
+}
+
 /**
  * Reads what encodeJson wrote.
  * @throws LETHE_JSON_DAMAGED (exit code 3); `what` names the file in the message
@@ -39,7 +62,7 @@ export function encodeJson(value: unknown): Uint8Array {
 export function decodeJson(bytes: Uint8Array, what: string): unknown {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return JSON.parse(text, (_key, value: unknown) => (typeof value === 'string' ? (nonFinite.get(value) ?? value) : value));
+    return parseJson(text, (_key, value: unknown) => (typeof value === 'string' ? (nonFinite.get(value) ?? value) : value));
   } catch (cause) {
     throw damaged('LETHE_JSON_DAMAGED', `${what} is not JSON`, 'a JSON document', cause instanceof Error ? cause.message : String(cause));
   }

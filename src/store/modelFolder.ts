@@ -8,6 +8,7 @@ import { errorCode, LetheError } from '../errors.js';
 import type { JobStatus, ParameterTensor } from '../types.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { sha256 } from './files.js';
+import { parseJson } from './json.js';
 import { modelLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
 import { removeStaleTemporaries } from './publish.js';
@@ -97,8 +98,16 @@ export async function publishModel(
 
 function requireSame(folder: string, file: string, text: string | undefined, command: ModelCommand): void {
   if (text === undefined) throw changed(folder, 'models of this command', `${file}, which does not say what made it`);
-  const difference = differenceText(JSON.parse(text) as ModelCommand, command, 'there');
+  const difference = differenceText(readCommand(folder, file, text), command, 'there');
   if (difference !== undefined) throw changed(folder, 'models of the same options and inputs', difference);
+}
+
+function readCommand(folder: string, file: string, text: string): ModelCommand {
+  try {
+    return parseJson(text) as ModelCommand;
+  } catch {
+    throw changed(folder, 'models of this command', `${file}, whose command is unreadable`);
+  }
 }
 
 function changed(folder: string, expected: string, received: string): LetheError {

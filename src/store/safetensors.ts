@@ -6,6 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LetheError } from '../errors.js';
 import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
+import { parseJson } from './json.js';
 import { halvesToFloats } from './npyValues.js';
 import { publishFile } from './publish.js';
 
@@ -19,14 +20,18 @@ export interface TensorFile {
   /** In the order of their data. */
   tensors: Map<string, Tensor>;
   metadata: Map<string, string>;
+  /** Names of the counters that PyTorch keeps beside the statistics of its norms; no computation reads them. */
+  counters: string[];
 }
 
+const counterPattern = /(^|\.)num_batches_tracked$/;
+const counterBytes = { I64: 8, I32: 4, F64: 8 } as const;
 const itemBytes = { F32: 4, F16: 2, BF16: 2 } as const;
 type Dtype = keyof typeof itemBytes;
 
 interface Entry {
   name: string;
-  dtype: Dtype;
+  dtype: Dtype | keyof typeof counterBytes;
   shape: number[];
   begin: number;
   end: number;
@@ -53,8 +58,11 @@ export async function readSafetensors(path: string): Promise<TensorFile> {
     if (received !== buffer.byteLength) {
       throw broken(`${path} became shorter while it was read`, `${buffer.byteLength} bytes`, `${received} bytes`);
     }
-    const tensors = entries.map((entry): [string, Tensor] => [entry.name, { shape: entry.shape, data: floats(buffer, entry) }]);
-    return { tensors: new Map(tensors), metadata: readMetadata(header, path) };
+    const counters = entries.map(({ name }) => name).filter(isCounter);
+    const tensors = entries
+      .filter(({ name }) => !isCounter(name))
+      .map((entry): [string, Tensor] => [entry.name, { shape: entry.shape, data: floats(buffer, entry) }]);
+    return { tensors: new Map(tensors), metadata: readMetadata(header, path), counters };
   } catch (cause) {
     throw cause instanceof LetheError ? cause : unreadable(path, cause);
   } finally {
@@ -62,10 +70,14 @@ export async function readSafetensors(path: string): Promise<TensorFile> {
   }
 }
 
+function isCounter(name: string): boolean {
+  return counterPattern.test(name);
+}
+
 function floats(buffer: ArrayBuffer, { dtype, begin, end }: Entry): Float32Array {
   // after a tensor of halves one of floats may begin anywhere
-  const aligned = begin % itemBytes[dtype] === 0 ? { buffer, begin } : { buffer: buffer.slice(begin, end), begin: 0 };
-  const count = (end - begin) / itemBytes[dtype];
+  const aligned = begin % bytesOf(dtype) === 0 ? { buffer, begin } : { buffer: buffer.slice(begin, end), begin: 0 };
+  const count = (end - begin) / bytesOf(dtype);
   if (dtype === 'F32') return new Float32Array(aligned.buffer, aligned.begin, count);
   const halves = new Uint16Array(aligned.buffer, aligned.begin, count);
   if (dtype === 'BF16') return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
@@ -87,7 +99,7 @@ async function readHeader(handle: FileHandle, bytes: number, path: string): Prom
 
 function parseHeader(text: ArrayBuffer, path: string): Map<string, unknown> {
   try {
-    const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text));
+    const header: unknown = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(text));
     if (isObject(header)) return new Map(Object.entries(header));
   } catch {
     // one message for both
@@ -122,15 +134,19 @@ function readEntry(name: string, value: unknown, path: string): Entry {
     const expected = 'dtype, shape and two data_offsets';
     throw broken(`${path} has an unreadable tensor ${quote(name)}`, expected, (JSON.stringify(value) || 'nothing').slice(0, 120));
   }
-  if (!isDtype(dtype)) {
+  if (!isDtype(dtype, isCounter(name))) {
     const action = 'Convert it with tensor.float() and save it again.';
     throw damaged('LETHE_SAFETENSORS_UNSUPPORTED', `${path}: dtype of ${quote(name)}`, 'F32, F16 or BF16', quote(dtype), action);
   }
   return { name, dtype, shape: sizes, begin: offsets[0]!, end: offsets[1]! };
 }
 
-function isDtype(text: string): text is Dtype {
-  return Object.hasOwn(itemBytes, text);
+function isDtype(text: string, counter: boolean): text is Entry['dtype'] {
+  return Object.hasOwn(itemBytes, text) || (counter && Object.hasOwn(counterBytes, text));
+}
+
+function bytesOf(dtype: Entry['dtype']): number {
+  return { ...itemBytes, ...counterBytes }[dtype];
 }
 
 function isSizes(value: unknown, most: number): value is number[] {
@@ -146,7 +162,7 @@ function quote(name: string): string {
 function checkOffsets(entries: Entry[], dataBytes: number, path: string): void {
   let position = 0;
   for (const { name, dtype, shape, begin, end } of entries) {
-    const need = itemBytes[dtype] * shape.reduce((product, size) => product * size, 1);
+    const need = bytesOf(dtype) * shape.reduce((product, size) => product * size, 1);
     if (begin !== position || end - begin !== need || end > dataBytes) {
       const expected = `offsets ${position} to ${position + need} for shape (${shape.join(', ')}), within ${dataBytes} bytes`;
       throw broken(`${path} has impossible offsets for ${quote(name)}`, expected, `${begin} to ${end}`);

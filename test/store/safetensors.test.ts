@@ -2,9 +2,10 @@ import fc from 'fast-check';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LetheError } from '../../src/errors.js';
-import { readCheckpoint, writeCheckpoint } from '../../src/store/checkpoint.js';
+import { factsMetadata, readCheckpoint, writeCheckpoint } from '../../src/store/checkpoint.js';
+import { sha256 } from '../../src/store/files.js';
 import { readSafetensors, writeSafetensors, type Tensor } from '../../src/store/safetensors.js';
-import type { ParameterTensor } from '../../src/types.js';
+import type { DatasetFacts, ParameterTensor } from '../../src/types.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 
 const folder = temporaryFolder();
@@ -139,6 +140,41 @@ describe('checkpoints', () => {
   it('come back as one buffer', async () => {
     await writeCheckpoint(file, layout, parameters, { method: 'dmm' });
     expect((await readCheckpoint(file, layout)).parameters).toEqual(parameters);
+  });
+
+  it('leave out the counters of norms, whatever their type, and say so', async () => {
+    for (const [dtype, bytes] of [
+      ['I64', 8],
+      ['F32', 4],
+    ] as const) {
+      await writeCheckpoint(file, layout, parameters, {});
+      const written = fs.readFileSync(file);
+      const length = Number(written.readBigUInt64LE(0));
+      const header = JSON.parse(written.toString('utf8', 8, 8 + length)) as Record<string, object>;
+      const data = written.subarray(8 + length);
+      header['bn.num_batches_tracked'] = { dtype, shape: [], data_offsets: [data.length, data.length + bytes] };
+      fs.writeFileSync(file, Buffer.concat([withHeader(JSON.stringify(header), 0), data, Buffer.alloc(bytes, 1)]));
+      const read = await readCheckpoint(file, layout);
+      expect(read.parameters).toEqual(parameters);
+      expect(read.notes.join()).toMatch(/1 counters \(bn\.num_batches_tracked, \.\.\.\) are left out/);
+    }
+  });
+
+  it('of other names and layouts are refused with every difference and the way to rewrite them', async () => {
+    const foreign = layout.map((tensor, i) => ({ ...tensor, name: `module.${i}.weight` }));
+    await writeCheckpoint(file, foreign, parameters, {});
+    const { message } = await failure(readCheckpoint(file, layout));
+    for (const { name, shape } of layout) expect(message).toContain(`expected ${name} (${shape.join(', ')})`);
+    for (const { name } of foreign) expect(message).toContain(`"${name}"`);
+    expect(message).toMatch(/permute\(2, 3, 1, 0\)/);
+  });
+
+  it('of an ONNX file say which, and nothing that grows with it', () => {
+    const net = { name: 'net', input: { height: 1, width: 1, channels: 1 }, numClasses: 2, layers: [], onnx: new Uint8Array(1e6) };
+    const facts = { sha256: 'data', mean: [0], std: [1], classNames: ['a', 'b'] } as unknown as DatasetFacts;
+    const metadata = factsMetadata(net, facts);
+    expect(metadata['onnxSha256']).toBe(sha256(net.onnx));
+    expect(JSON.stringify(metadata).length).toBeLessThan(300);
   });
 
   it('of another network are refused', async () => {

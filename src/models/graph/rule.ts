@@ -1,6 +1,6 @@
 /** What an operator needs so that networks with it can be trained: its shape, and its gradient as further nodes. */
 import { LetheError } from '../../errors.js';
-import type { OnnxNode } from '../onnxWriter.js';
+import type { OnnxAttribute, OnnxNode } from '../onnxWriter.js';
 import type { GraphBuilder } from './builder.js';
 import type { Dim, Value } from './types.js';
 
@@ -14,6 +14,8 @@ export interface RuleNode {
   readonly trainBatchNorm: boolean;
   /** Takes the new value of a parameter that the forward pass moves (running statistics); the next term reads it. */
   readonly moveState: (name: string, value: Value) => void;
+  /** See ForwardGraph. */
+  readonly fixedBatch?: number | undefined;
   /** Number of images in the batch: a scalar. */
   readonly batch: Value;
   /** Scratch inputs of zeros, see norm.ts. */
@@ -27,6 +29,8 @@ export interface RuleOutput {
 }
 
 export interface Rule {
+  /** Names of the attributes that the rule knows; a node with another one is refused. */
+  attributes?: readonly string[];
   /** The node's value; absent: the node itself, with the shape of its first input. */
   forward?: (g: GraphBuilder, node: RuleNode) => RuleOutput;
   /** Gradients of the inputs from the gradient of the output; undefined where there is none. Only those `wanted` are used. */
@@ -38,9 +42,13 @@ export function sameNode(g: GraphBuilder, { source, inputs }: RuleNode, shape: D
   return { output: g.node(source.operator, inputs, shape, source.attributes ?? {}) };
 }
 
-export function unsupported({ source }: { source: OnnxNode }, expected: string, received: string): LetheError {
+export function unsupported({ source }: { source: OnnxNode }, expected: string, received: string, action?: string): LetheError {
   const where = `node "${source.outputs[0] ?? ''}" (${source.operator})`;
-  return new LetheError('LETHE_ONNX_UNSUPPORTED', `${where} cannot be trained`, { expected, received });
+  return new LetheError('LETHE_ONNX_UNSUPPORTED', `${where} cannot be trained`, {
+    expected,
+    received,
+    ...(action === undefined ? {} : { action }),
+  });
 }
 
 /** A required input. */
@@ -57,24 +65,34 @@ export function known(node: RuleNode, value: Value, axis: number): number {
   return side;
 }
 
-export function integer({ source }: RuleNode, name: string, absent: number): number {
-  const value = source.attributes?.[name];
-  return typeof value === 'number' ? value : absent;
+/** @throws LETHE_ONNX_UNSUPPORTED for one of another type */
+function attribute<T extends OnnxAttribute>(
+  node: RuleNode,
+  name: string,
+  absent: T,
+  [type, is]: [string, (value: OnnxAttribute) => value is T],
+): T {
+  const value = node.source.attributes?.[name];
+  if (value === undefined) return absent;
+  if (is(value)) return value;
+  throw unsupported(node, `attribute ${name} as ${type}`, JSON.stringify(value).slice(0, 80));
 }
 
-export function integers({ source }: RuleNode, name: string, absent: number[]): number[] {
-  const value = source.attributes?.[name];
-  return Array.isArray(value) ? value : absent;
+export function integer(node: RuleNode, name: string, absent: number): number {
+  return attribute(node, name, absent, ['a whole number', (value): value is number => typeof value === 'number']);
 }
 
-export function float({ source }: RuleNode, name: string, absent: number): number {
-  const value = source.attributes?.[name];
-  return typeof value === 'object' && !Array.isArray(value) ? value.float : absent;
+export function integers(node: RuleNode, name: string, absent: number[]): number[] {
+  return attribute(node, name, absent, ['whole numbers', (value): value is number[] => Array.isArray(value)]);
 }
 
-export function text({ source }: RuleNode, name: string, absent: string): string {
-  const value = source.attributes?.[name];
-  return typeof value === 'string' ? value : absent;
+export function float(node: RuleNode, name: string, absent: number): number {
+  const is = (value: OnnxAttribute): value is { float: number } => typeof value === 'object' && !Array.isArray(value);
+  return attribute(node, name, { float: absent }, ['a float', is]).float;
+}
+
+export function text(node: RuleNode, name: string, absent: string): string {
+  return attribute(node, name, absent, ['a text', (value): value is string => typeof value === 'string']);
 }
 
 /** An axis counted from the front. */

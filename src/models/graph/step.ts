@@ -1,10 +1,11 @@
 /** One training step (forward, loss, backward, update) and one evaluation as ONNX files of standard operators. */
+import { LetheError } from '../../errors.js';
 import type { OnnxModel } from '../onnxWriter.js';
 import { GraphBuilder } from './builder.js';
 import { loss, type LossParts } from './loss.js';
 import { optimizerMoments, optimizerNumbers, type OptimizerKind, update } from './optimizer.js';
 import { backward, forward } from './tape.js';
-import { type ForwardGraph, type Provider, sizeOf, type Value } from './types.js';
+import { type Dim, type ForwardGraph, type Provider, sizeOf, type Value } from './types.js';
 
 /** What a step's graph depends on; everything else is an input, so that one session serves all steps of such a kind. */
 export interface StepKind {
@@ -92,6 +93,38 @@ export function evaluationGraph(graph: ForwardGraph, provider: Provider): OnnxMo
   });
   g.output(logits, 'logits');
   return modelOf(g, graph, 'evaluation', [{ name: 'logits', shape: ['n', graph.numClasses] }]);
+}
+
+/**
+ * A training step is built and dropped, so that a network that cannot be trained fails before anything starts. Gives the shape of the first
+ * input of each node that depends on a parameter, by the name of its output.
+ * @throws LETHE_ONNX_UNSUPPORTED names the node, or the parameters that no gradient reaches
+ */
+export function checkTraining(graph: ForwardGraph): Map<string, Dim[]> {
+  const g = new GraphBuilder('cpu');
+  const one = g.scalar(1);
+  const { trainable, state } = flatSizes(graph);
+  const tape = forward(g, graph, {
+    image: g.input('images', graph.image.shape),
+    parameters: parameterValues(g, graph, g.input('parameters', [trainable]), state),
+    trainBatchNorm: true,
+    gradients: true,
+    batch: one,
+    blank: new Blanks().take,
+  });
+  if (trainable === 0) {
+    throw new LetheError('LETHE_ONNX_UNSUPPORTED', `"${graph.name}" has nothing to train`, {
+      expected: 'weights of Conv, Gemm, MatMul or BatchNormalization',
+      received: 'none',
+    });
+  }
+  const gradients = backward(g, tape, tape.logits, graph);
+  const missed = graph.parameters.filter(({ name, trainable }) => trainable && !gradients.has(name)).map(({ name }) => name);
+  if (missed.length === 0) return new Map(tape.steps.map(({ node }) => [node.source.outputs[0]!, node.inputs[0]?.shape ?? []]));
+  throw new LetheError('LETHE_ONNX_UNSUPPORTED', `training would not move all parameters of "${graph.name}"`, {
+    expected: 'logits that depend on every parameter',
+    received: `no gradient of ${missed.slice(0, 8).join(', ')}`,
+  });
 }
 
 interface TermContext {

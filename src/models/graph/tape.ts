@@ -2,9 +2,9 @@
 import { LetheError } from '../../errors.js';
 import type { OnnxNode } from '../onnxWriter.js';
 import type { GraphBuilder } from './builder.js';
-import { type Rule, type RuleNode, type RuleOutput, sameNode } from './rule.js';
+import { input, type Rule, type RuleNode, type RuleOutput, sameNode, unsupported } from './rule.js';
 import { rules } from './rules.js';
-import type { ForwardGraph, Value } from './types.js';
+import { type ForwardGraph, sizeOf, type Value } from './types.js';
 
 export interface ForwardOptions {
   image: Value;
@@ -28,10 +28,15 @@ export interface Tape {
   steps: TapeStep[];
 }
 
-/** @throws LETHE_ONNX_UNSUPPORTED names the node and the operators that have rules */
+/** @throws LETHE_ONNX_UNSUPPORTED names the node and the operators that have rules, or the attribute that its rule does not know */
 export function ruleOf(node: OnnxNode): Rule {
   const rule = Object.hasOwn(rules, node.operator) ? rules[node.operator] : undefined;
-  if (rule) return rule;
+  if (rule) {
+    const known = rule.attributes ?? [];
+    const other = Object.keys(node.attributes ?? {}).find((name) => !known.includes(name));
+    if (other === undefined) return rule;
+    throw unsupported({ source: node }, known.length > 0 ? `no attributes but ${known.join(', ')}` : 'no attributes', `"${other}"`);
+  }
   throw new LetheError('LETHE_ONNX_UNSUPPORTED', `node "${node.outputs[0] ?? ''}" has an operator without a gradient rule`, {
     expected: `one of ${Object.keys(rules).sort().join(', ')}`,
     received: node.operator,
@@ -52,11 +57,12 @@ export function forward(g: GraphBuilder, graph: ForwardGraph, options: ForwardOp
       inputs: source.inputs.map((name) => (name === '' ? undefined : found(values, name, source))),
       wanted: source.inputs.map((name) => withGradient.has(name)),
       trainBatchNorm: options.trainBatchNorm,
+      fixedBatch: graph.fixedBatch,
       batch: options.batch,
       blank: options.blank,
       moveState: (name, value) => parameters.set(name, value),
     };
-    const { output, saved = [] } = rule.forward ? rule.forward(g, node) : sameNode(g, node, node.inputs[0]!.shape);
+    const { output, saved = [] } = applied(g, rule, node);
     const name = source.outputs[0]!;
     values.set(name, output);
     if (node.wanted.includes(true)) {
@@ -65,6 +71,43 @@ export function forward(g: GraphBuilder, graph: ForwardGraph, options: ForwardOp
     }
   }
   return { logits: logitsOf(g, graph, values), steps };
+}
+
+/** Larger ones do not fit into the memory of any machine with a batch of them. */
+const maxElements = 2 ** 28;
+const maxDimensions = 16;
+
+function applied(g: GraphBuilder, rule: Rule, node: RuleNode): RuleOutput {
+  const made = guarded(node, () => (rule.forward ? rule.forward(g, node) : sameNode(g, node, input(node, 0).shape)));
+  const { shape } = made.output;
+  const size = sizeOf(shape.filter((side) => side !== 'n'));
+  if (shape.length <= maxDimensions && size <= maxElements) return made;
+  throw unsupported(node, `at most ${maxElements} values an image in ${maxDimensions} dimensions`, `${size} in ${shape.length}`);
+}
+
+/** Files are strangers': what a rule did not think of is the file's fault, too. */
+function guarded<T>(node: RuleNode, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof LetheError) throw cause;
+    throw unsupported(node, 'inputs and attributes that belong together', cause instanceof Error ? cause.message : String(cause));
+  }
+}
+
+/** Shape of the value that a node makes of these inputs, all of them constants. @throws LETHE_ONNX_UNSUPPORTED */
+export function shapeOf(g: GraphBuilder, source: OnnxNode, inputs: (Value | undefined)[]): Value['shape'] {
+  const none = g.scalar(0);
+  const node: RuleNode = {
+    source,
+    inputs,
+    wanted: inputs.map(() => false),
+    trainBatchNorm: false,
+    batch: none,
+    blank: () => none,
+    moveState: () => undefined,
+  };
+  return applied(g, ruleOf(source), node).output.shape;
 }
 
 /** Terms of one graph share its constants. */
@@ -108,7 +151,8 @@ export function backward(g: GraphBuilder, tape: Tape, logitsGradient: Value, gra
   for (const { node, rule, made } of tape.steps.toReversed()) {
     const gradient = gradients.get(node.source.outputs[0]!);
     if (!gradient) continue;
-    rule.backward(g, node, gradient, made).forEach((share, i) => {
+    const shares = guarded(node, () => rule.backward(g, node, gradient, made));
+    shares.forEach((share, i) => {
       if (share && node.wanted[i]) accumulate(node.source.inputs[i]!, share);
     });
   }

@@ -35,6 +35,8 @@ export interface ForwardGraph {
   /** Name of the value that holds the logits. */
   logits: string;
   numClasses: number;
+  /** The batch that an ONNX file was exported for, where it is fixed: shapes that begin with it take any batch. */
+  fixedBatch?: number;
   /** The graph normalises its images itself: it wants pixels on the 0..1 scale. */
   normalises: boolean;
 }

@@ -2,16 +2,21 @@
 import type { GraphBuilder } from '../builder.js';
 import { input, integer, type Rule, type RuleNode, sameNode, unsupported } from '../rule.js';
 import type { Value } from '../types.js';
-import { paddedImage, taps, transposedAttributes, type Window, windowOf } from './window.js';
+import { paddedImage, taps, transposedAttributes, type Window, windowAttributes, windowOf } from './window.js';
 
 function geometry(node: RuleNode): Window {
   const group = integer(node, 'group', 1);
   if (group !== 1) throw unsupported(node, 'one group', `group ${group}`);
-  return windowOf(node, input(node, 1).shape.slice(2) as number[]);
+  const [x, w] = [input(node, 0), input(node, 1)];
+  const window = windowOf(node, w.shape.slice(2) as number[]);
+  if (x.shape[1] === w.shape[1] && window.kernel.join() === w.shape.slice(2).join()) return window;
+  const expected = `weights (out, ${x.shape[1]!}, ${window.kernel.join(', ')})`;
+  throw unsupported(node, expected, `(${w.shape.join(', ')})`);
 }
 
 export const convRules: Record<string, Rule> = {
   Conv: {
+    attributes: [...windowAttributes, 'group'],
     forward: (g, node) => sameNode(g, node, [input(node, 0).shape[0]!, input(node, 1).shape[0]!, ...geometry(node).output]),
     backward: (g, node, dy) => {
       const window = geometry(node);

@@ -5,8 +5,11 @@ import type { Dim, Value } from '../types.js';
 
 function matrices(node: RuleNode): [Value, Value] {
   const [a, b] = [input(node, 0), input(node, 1)];
-  if (a.shape.length === 2 && b.shape.length === 2) return [a, b];
-  throw unsupported(node, 'two matrices', `${a.shape.length} and ${b.shape.length} dimensions`);
+  const flags = ['transA', 'transB'].map((name) => integer(node, name, 0));
+  if (flags.some((flag) => flag !== 0 && flag !== 1)) throw unsupported(node, 'transA and transB 0 or 1', flags.join(' and '));
+  const inner = [a.shape[flags[0] ? 0 : 1], b.shape[flags[1] ? 1 : 0]];
+  if (a.shape.length === 2 && b.shape.length === 2 && inner[0] === inner[1]) return [a, b];
+  throw unsupported(node, 'two matrices that fit', `(${a.shape.join(', ')}) and (${b.shape.join(', ')})`);
 }
 
 /** a' b with either factor transposed, times a number. */
@@ -19,7 +22,9 @@ function gemm(g: GraphBuilder, a: Value, b: Value, transA: number, transB: numbe
 const matMul: Rule = {
   forward: (g, node) => {
     const [a, b] = [input(node, 0), input(node, 1)];
-    if (a.shape.length < 2 || b.shape.length !== 2) throw unsupported(node, 'a matrix as second factor', `${b.shape.length} dimensions`);
+    if (a.shape.length < 2 || b.shape.length !== 2 || a.shape.at(-1) !== b.shape[0]) {
+      throw unsupported(node, 'a matrix that fits as second factor', `(${a.shape.join(', ')}) and (${b.shape.join(', ')})`);
+    }
     return sameNode(g, node, [...a.shape.slice(0, -1), b.shape[1]!]);
   },
   backward: (g, node, dy) => {
@@ -38,6 +43,7 @@ function rowsOf({ shape }: Value): Dim {
 
 /** alpha A' B' + beta C, C (n) or (m, n) broadcast */
 const gemmRule: Rule = {
+  attributes: ['alpha', 'beta', 'transA', 'transB'],
   forward: (g, node) => {
     const [a, b] = matrices(node);
     return sameNode(g, node, [a.shape[integer(node, 'transA', 0) ? 1 : 0]!, b.shape[integer(node, 'transB', 0) ? 0 : 1]!]);

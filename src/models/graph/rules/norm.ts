@@ -1,6 +1,6 @@
 /** Batch normalisation, with batch statistics (training) or running ones. */
 import type { GraphBuilder } from '../builder.js';
-import { float, input, type Rule, type RuleNode, type RuleOutput } from '../rule.js';
+import { float, input, type Rule, type RuleNode, type RuleOutput, unsupported } from '../rule.js';
 import { sizeOf, type Value } from '../types.js';
 
 /** A vector per channel (c) in the shape that broadcasts over x. */
@@ -13,6 +13,7 @@ function along(g: GraphBuilder, vector: Value, x: Value): Value {
 
 export const normRules: Record<string, Rule> = {
   BatchNormalization: {
+    attributes: ['epsilon', 'momentum', 'training_mode'],
     forward: (g, node) => {
       const epsilon = float(node, 'epsilon', 1e-5);
       const [x, gamma, beta, runningMean, runningVariance] = [0, 1, 2, 3, 4].map((i) => input(node, i)) as [
@@ -22,6 +23,11 @@ export const normRules: Record<string, Rule> = {
         Value,
         Value,
       ];
+      const channels = x.shape[1];
+      for (const vector of [gamma, beta, runningMean, runningVariance]) {
+        if (vector.shape.length === 1 && vector.shape[0] === channels && typeof channels === 'number') continue;
+        throw unsupported(node, `values for ${channels ?? 'no'} channels`, `(${vector.shape.join(', ')}) in "${vector.name}"`);
+      }
       const made = node.trainBatchNorm
         ? withBatchStatistics(g, node, epsilon)
         : {

@@ -1,7 +1,7 @@
 /** Operators that work element by element. */
 import type { GraphBuilder } from '../builder.js';
 import { broadcast } from '../builder.js';
-import { input, type Rule, type RuleNode, sameNode, text } from '../rule.js';
+import { input, type Rule, type RuleNode, sameNode, text, unsupported } from '../rule.js';
 import type { Dim, Value } from '../types.js';
 
 /** The gradient of a broadcast operand: summed over the axes along which it was repeated. */
@@ -43,7 +43,15 @@ export const pointwiseRules: Record<string, Rule> = {
     const bell = g.node('Exp', [g.negate(g.multiply(x, x))], x.shape);
     return g.multiply(dy, g.multiply(bell, g.scalar(2 / Math.sqrt(Math.PI))));
   }),
-  Gelu: unary((g, { x, dy }, node) => g.multiply(dy, text(node, 'approximate', 'none') === 'tanh' ? tanhGelu(g, x) : erfGelu(g, x))),
+  Gelu: {
+    attributes: ['approximate'],
+    forward: (g, node) => {
+      const kind = text(node, 'approximate', 'none');
+      if (kind !== 'none' && kind !== 'tanh') throw unsupported(node, 'approximate none or tanh', kind);
+      return sameNode(g, node, input(node, 0).shape);
+    },
+    ...unary((g, { x, dy }, node) => g.multiply(dy, text(node, 'approximate', 'none') === 'tanh' ? tanhGelu(g, x) : erfGelu(g, x))),
+  },
 };
 
 /** d/dx x Phi(x) = Phi(x) + x phi(x) */

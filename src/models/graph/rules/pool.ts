@@ -1,11 +1,18 @@
 /** Pooling over windows and over whole images. Of equal maxima the first one takes the gradient, as in the native engine. */
 import type { GraphBuilder } from '../builder.js';
-import { axisOf, input, integer, integers, known, type Rule, type RuleNode, sameNode, unsupported } from '../rule.js';
+import { axisOf, input, integer, integers, known, type Rule, type RuleNode, type RuleOutput, sameNode, unsupported } from '../rule.js';
 import type { Dim, Value } from '../types.js';
-import { paddedImage, taps, transposedAttributes, type Window, windowOf } from './window.js';
+import { paddedImage, taps, transposedAttributes, type Window, windowAttributes, windowOf } from './window.js';
 
 function pooledShape(x: Value, window: Window): Dim[] {
   return [x.shape[0]!, x.shape[1]!, ...window.output];
+}
+
+/** One value for each image and channel. */
+function wholeImage(g: GraphBuilder, node: RuleNode): RuleOutput {
+  const { shape } = input(node, 0);
+  if (shape.length === 4) return sameNode(g, node, [...shape.slice(0, 2), 1, 1]);
+  throw unsupported(node, 'images (n, channels, height, width)', `${shape.length} dimensions`);
 }
 
 /** (n, channels, height width) */
@@ -16,6 +23,7 @@ function flatImages(g: GraphBuilder, node: RuleNode): Value {
 
 export const poolRules: Record<string, Rule> = {
   MaxPool: {
+    attributes: [...windowAttributes, 'ceil_mode', 'storage_order'],
     forward: (g, node) => {
       const x = input(node, 0);
       const shape = pooledShape(x, windowOf(node, []));
@@ -29,11 +37,12 @@ export const poolRules: Record<string, Rule> = {
     ],
   },
   AveragePool: {
+    attributes: [...windowAttributes, 'ceil_mode', 'count_include_pad'],
     forward: (g, node) => sameNode(g, node, pooledShape(input(node, 0), windowOf(node, []))),
     backward: (g, node, dy) => [averageGradient(g, node, dy)],
   },
   GlobalMaxPool: {
-    forward: (g, node) => sameNode(g, node, [...input(node, 0).shape.slice(0, 2), 1, 1]),
+    forward: wholeImage,
     backward: (g, node, dy) => {
       const x = flatImages(g, node);
       const first = g.node('ArgMax', [x], [...x.shape.slice(0, 2), 1], { axis: 2 });
@@ -43,10 +52,11 @@ export const poolRules: Record<string, Rule> = {
     },
   },
   GlobalAveragePool: {
-    forward: (g, node) => sameNode(g, node, [...input(node, 0).shape.slice(0, 2), 1, 1]),
+    forward: wholeImage,
     backward: (g, node, dy) => [spread(g, input(node, 0), [2, 3], dy)],
   },
   ReduceMean: {
+    attributes: ['axes', 'keepdims', 'noop_with_empty_axes'],
     forward: (g, node) => {
       const x = input(node, 0);
       const axes = meanAxes(g, node);
@@ -74,8 +84,11 @@ export const poolRules: Record<string, Rule> = {
 };
 
 function meanAxes(g: GraphBuilder, node: RuleNode): number[] {
-  const rank = input(node, 0).shape.length;
-  return (g.integersOf(node.inputs[1]) ?? integers(node, 'axes', [])).map((axis) => axisOf(axis, rank));
+  const { shape } = input(node, 0);
+  const axes = (g.integersOf(node.inputs[1]) ?? integers(node, 'axes', [])).map((axis) => axisOf(axis, shape.length));
+  // without axes the mean is over all of them, the batch included
+  if (axes.length > 0 && axes.length <= shape.length && axes.every((axis) => typeof shape[axis] === 'number')) return axes;
+  throw unsupported(node, 'axes of known size, given as constants', axes.length > 0 ? axes.join(', ') : 'none');
 }
 
 /** The gradient of a mean over axes of x: an equal share for every element. */

@@ -12,8 +12,13 @@ export interface Window {
   output: [number, number];
 }
 
+/** Those that windowOf reads and every operator with a window has. */
+export const windowAttributes = ['auto_pad', 'dilations', 'kernel_shape', 'pads', 'strides'] as const;
+
 const axes = [0, 1] as const;
 const each = (side: (axis: 0 | 1) => number): [number, number] => [side(0), side(1)];
+
+const maxSide = 2 ** 16;
 
 /** @throws LETHE_ONNX_UNSUPPORTED for windows in other than two dimensions, automatic padding, or outputs rounded up */
 export function windowOf(node: RuleNode, kernelShape: number[]): Window {
@@ -26,6 +31,16 @@ export function windowOf(node: RuleNode, kernelShape: number[]): Window {
   const stride = integers(node, 'strides', [1, 1]);
   const dilation = integers(node, 'dilations', [1, 1]);
   const pads = padding === 'VALID' ? [0, 0, 0, 0] : integers(node, 'pads', [0, 0, 0, 0]);
+  const least = [
+    [kernel, 2, 1],
+    [stride, 2, 1],
+    [dilation, 2, 1],
+    [pads, 4, 0],
+  ] as const;
+  for (const [values, count, smallest] of least) {
+    if (values.length === count && values.every((value) => value >= smallest && value < maxSide)) continue;
+    throw unsupported(node, `${count} whole numbers from ${smallest} on for two dimensions`, `[${values.slice(0, 8).join(', ')}]`);
+  }
   const image = each((axis) => known(node, x, axis + 2));
   const room = each((axis) => image[axis] + pads[axis]! + pads[axis + 2]! - (dilation[axis]! * (kernel[axis]! - 1) + 1));
   if (axes.some((axis) => room[axis] < 0)) throw unsupported(node, 'a window that fits into its image', image.join(' x '));
