@@ -1,6 +1,6 @@
 /** Forget sets: random (NumPy-compatible), from an index file, or extreme projections on a principal component (METHOD: D.2). */
-import fs from 'node:fs/promises';
 import { LetheError } from '../errors.js';
+import { readText } from '../store/files.js';
 import { readNpy } from '../store/npy.js';
 import type { Datamodels, ForgetSet, ForgetSetSpec } from '../types.js';
 import { legacyChoice } from './numpyLegacy.js';
@@ -63,6 +63,9 @@ export function extremes(projection: Float64Array, top: number, bottom: number):
   return Int32Array.from([...order.slice(0, top), ...order.slice(order.length - bottom)]);
 }
 
+/** Of ten million indices. */
+const maxIndexBytes = 2 ** 27;
+
 /** A .npy file of integers, or text with one index a line ("#" starts a comment). */
 async function readIndexFile(file: string): Promise<Int32Array> {
   if (file.endsWith('.npy')) {
@@ -72,9 +75,8 @@ async function readIndexFile(file: string): Promise<Int32Array> {
     }
     return Int32Array.from(data);
   }
-  const text = await fs.readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new LetheError('LETHE_FILE_MISSING', `the index file ${file} cannot be read`, { cause, action: 'Check the path.' });
-  });
+  const text = await readText(file, maxIndexBytes);
+  if (text === undefined) throw new LetheError('LETHE_FILE_MISSING', `there is no index file ${file}`, { action: 'Check the path.' });
   const lines = text
     .split(/\r?\n/)
     .map((line) => line.replace(/#.*/, '').trim())

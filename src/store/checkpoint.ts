@@ -1,5 +1,6 @@
 /** One model as a safetensors file: the flat parameter buffer of an engine, tensor by tensor, and what it needs to be used elsewhere. */
 import { damaged } from './files.js';
+import { parseJson } from './jsonText.js';
 import { readSafetensors, type TensorFile, writeSafetensors, type Tensor } from './safetensors.js';
 import type { DatasetFacts, NetSpec, ParameterTensor } from '../types.js';
 
@@ -60,7 +61,7 @@ export async function readModel(
 function readFacts(metadata: Map<string, string>, path: string): ModelFacts {
   const read = (name: string): unknown => {
     try {
-      return JSON.parse(metadata.get(name) ?? '');
+      return parseJson(metadata.get(name) ?? '');
     } catch {
       return undefined;
     }

@@ -13,6 +13,14 @@ export interface StoredRows {
   targets: Int32Array;
 }
 
+/** For a file whose metadata another program has dropped. */
+export interface LostMetadata {
+  /** To be taken in place of the number that stood there. */
+  numTrain: number;
+  /** Takes one line for people about it. */
+  note: (line: string) => void;
+}
+
 const needed = ['target', 'bias', 'lambda', 'gap', 'status', 'indices', 'weights'] as const;
 const countColumn = 'numNonzero';
 
@@ -21,22 +29,21 @@ export class DatamodelColumns {
   readonly numTrain: number;
   private readonly places: Map<string, number>;
 
-  /**
-   * `numTrain`: for a file that has lost its metadata, as some programs drop them.
-   * @throws LETHE_ARROW_UNSUPPORTED (exit code 3)
-   */
+  /** @throws LETHE_ARROW_UNSUPPORTED (exit code 3) */
   constructor(
     schema: ArrowSchema,
     private readonly what: string,
-    numTrain?: number,
+    lost?: LostMetadata,
   ) {
     const given = schema.fields.some(({ name }) => name === countColumn) ? [...needed, countColumn] : needed;
     this.places = new Map(given.map((name) => [name, columnAt(schema, name, what)]));
-    const train = metadataCount(schema, 'train', what) ?? numTrain;
+    const train = metadataCount(schema, 'train', what);
+    const missing = 'metadata "train", the number of train examples';
     if (train === undefined) {
-      throw unsupported(what, { expected: 'metadata "train", the number of train examples', received: 'none of that name' });
+      if (!lost) throw unsupported(what, { expected: missing, received: 'none of that name' });
+      lost.note(`${what} has lost its ${missing}: ${lost.numTrain} is taken`);
     }
-    this.numTrain = train;
+    this.numTrain = train ?? lost!.numTrain;
   }
 
   /** @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED, LETHE_DATAMODELS_INVALID (exit code 3) */

@@ -14,10 +14,9 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 import type { Data, DataType } from 'apache-arrow';
-import { LetheError } from '../errors.js';
 import type { Datamodels } from '../types.js';
 import { type ArrowFile, openArrow, readArrow } from './arrowFile.js';
-import { DatamodelColumns, invalidRows, type StoredRows } from './datamodelColumns.js';
+import { DatamodelColumns, invalidRows, type LostMetadata, type StoredRows } from './datamodelColumns.js';
 import { cutBatches, joinTargets, sliceTargets, type TargetRows } from './datamodelRows.js';
 import { openForReading, unreadable } from './files.js';
 
@@ -141,19 +140,19 @@ export function readDatamodels(bytes: Uint8Array, what = 'datamodels'): Datamode
 }
 
 /** Whose rows are not in the order of their targets is sorted in memory up to this size. */
-const mostSortedBytes = 2 ** 28;
+const mostSortedBytes = batchBytes;
 
 /**
  * The record batches of a datamodels file, one in memory at a time; columns are found by their names, rows by column target.
- * `numTrain`: for files of other programs that have dropped the metadata.
+ * `lost`: what to do about a file of another program that has dropped the metadata.
  * @throws LETHE_FILE_MISSING (exit code 2), LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED, LETHE_DATAMODELS_INVALID (exit code 3),
  * LETHE_FILE_UNREADABLE, LETHE_MEMORY_SHORT (exit code 4)
  */
-export async function* readDatamodelBatches(path: string, numTrain?: number): AsyncGenerator<Datamodels> {
+export async function* readDatamodelBatches(path: string, lost?: LostMetadata): AsyncGenerator<Datamodels> {
   const { handle, bytes } = await openForReading(path);
   try {
     const file = await openArrow(handle, bytes, path);
-    const columns = new DatamodelColumns(file, path, numTrain);
+    const columns = new DatamodelColumns(file, path, lost);
     if (bytes <= mostSortedBytes) {
       const batches: StoredRows[] = [];
       for await (const batch of storedBatches(file, columns)) batches.push(batch);
@@ -174,7 +173,7 @@ export async function* readDatamodelBatches(path: string, numTrain?: number): As
       yield batch.datamodels;
     }
   } catch (cause) {
-    throw cause instanceof LetheError ? cause : unreadable(path, cause);
+    throw cause instanceof Error && 'syscall' in cause ? unreadable(path, cause) : cause;
   } finally {
     await handle.close();
   }

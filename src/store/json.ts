@@ -2,7 +2,8 @@
  * JSON with one spelling: keys sorted, arrays of plain values on one line, a newline at the end. Equal values give equal bytes.
  * JSON has no words for non-finite numbers; they are written as the strings "NaN", "Infinity", "-Infinity" and read back as numbers.
  */
-import { damaged, sha256 } from './files.js';
+import { damaged, readWhole, sha256 } from './files.js';
+import { parseJson } from './jsonText.js';
 
 const nonFinite = new Map([NaN, Infinity, -Infinity].map((value) => [String(value), value]));
 
@@ -39,10 +40,18 @@ export function encodeJson(value: unknown): Uint8Array {
 export function decodeJson(bytes: Uint8Array, what: string): unknown {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return JSON.parse(text, (_key, value: unknown) => (typeof value === 'string' ? (nonFinite.get(value) ?? value) : value));
+    return parseJson(text, (_key, value: unknown) => (typeof value === 'string' ? (nonFinite.get(value) ?? value) : value));
   } catch (cause) {
     throw damaged('LETHE_JSON_DAMAGED', `${what} is not JSON`, 'a JSON document', cause instanceof Error ? cause.message : String(cause));
   }
+}
+
+/** Documents of ours hold facts of a run or a fit, no data. */
+const maxBytes = 2 ** 26;
+
+/** The bytes of a small JSON file; undefined when there is none. @throws LETHE_FILE_TOO_LARGE, LETHE_FILE_UNREADABLE (exit code 4) */
+export function readJsonBytes(path: string): Promise<Uint8Array | undefined> {
+  return readWhole(path, maxBytes);
 }
 
 /** A record that carries its own checksum, so that any changed byte shows. */

@@ -8,6 +8,7 @@ import { errorCode, LetheError } from '../errors.js';
 import type { JobStatus, ParameterTensor } from '../types.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { sha256 } from './files.js';
+import { parseJson } from './jsonText.js';
 import { modelLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
 import { removeStaleTemporaries } from './publish.js';
@@ -97,8 +98,18 @@ export async function publishModel(
 
 function requireSame(folder: string, file: string, text: string | undefined, command: ModelCommand): void {
   if (text === undefined) throw changed(folder, 'models of this command', `${file}, which does not say what made it`);
-  const difference = differenceText(JSON.parse(text) as ModelCommand, command, 'there');
+  const difference = differenceText(readCommand(folder, file, text), command, 'there');
   if (difference !== undefined) throw changed(folder, 'models of the same options and inputs', difference);
+}
+
+function readCommand(folder: string, file: string, text: string): ModelCommand {
+  try {
+    const command = parseJson(text);
+    if (typeof command === 'object' && command !== null && !Array.isArray(command)) return command as ModelCommand;
+  } catch {
+    // one message for both
+  }
+  throw changed(folder, 'models of this command', `${file}, whose metadata "command" is unreadable`);
 }
 
 function changed(folder: string, expected: string, received: string): LetheError {
