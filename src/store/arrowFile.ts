@@ -39,6 +39,10 @@ interface ArrowLayout extends ArrowSchema {
 const magic = 'ARROW1';
 /** The magic and its padding. */
 const startBytes = 8;
+/** Of a message: a mark and the length, or the length only. */
+const prefixBytes = 8;
+/** Between blocks, and the end mark of a stream. */
+const mostPadding = 64;
 /** Length of the footer and the magic. */
 const endBytes = 10;
 /** Metadata hold names and places; of a column they take some hundred bytes. */
@@ -76,8 +80,9 @@ export async function openArrow(handle: FileHandle, bytes: number, what: string)
     return new Uint8Array(content, 0, await readFully(handle, content, at));
   };
   const from = Math.max(0, bytes - endBytes);
-  const footer = locateFooter(await read(0, Math.min(startBytes, bytes)), await read(from, bytes - from), bytes, what);
-  const layout = readLayout(await read(footer.at, footer.length), footer.at, what);
+  const start = await read(0, Math.min(startBytes + prefixBytes, bytes));
+  const footer = locateFooter(start, await read(from, bytes - from), bytes, what);
+  const layout = readLayout(start, await read(footer.at, footer.length), footer.at, what);
   return {
     fields: layout.fields,
     metadata: layout.metadata,
@@ -92,8 +97,8 @@ export async function openArrow(handle: FileHandle, bytes: number, what: string)
 /** The same of a file that lies in memory: columns are views of `bytes`. @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED (exit code 3) */
 export function readArrow(bytes: Uint8Array, what: string): ArrowSchema & { batches: ArrowBatch[] } {
   const end = bytes.subarray(Math.max(0, bytes.length - endBytes));
-  const { at, length } = locateFooter(bytes.subarray(0, startBytes), end, bytes.length, what);
-  const layout = readLayout(bytes.subarray(at, at + length), at, what);
+  const { at, length } = locateFooter(bytes, end, bytes.length, what);
+  const layout = readLayout(bytes, bytes.subarray(at, at + length), at, what);
   const batches = layout.blocks.map((block) => {
     return readBatch(layout, block, bytes.subarray(block.at, block.at + block.metadataBytes + block.bodyBytes), what);
   });
@@ -116,11 +121,11 @@ const others: [start: string, received: string, action: string][] = [
 ];
 
 /**
- * Where the footer lies. `start` and `end`: the first 8 and the last 10 bytes of the file, fewer of a shorter one.
+ * Where the footer lies. `start`: the first bytes of the file, 16 or more; `end`: the last 10; fewer of a shorter file.
  * @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED (exit code 3)
  */
 function locateFooter(start: Uint8Array, end: Uint8Array, bytes: number, what: string): { at: number; length: number } {
-  const text = Buffer.from(start).toString('latin1');
+  const text = Buffer.from(start.subarray(0, startBytes)).toString('latin1');
   const other = others.find(([first]) => text.startsWith(first));
   if (other) throw unsupported(what, { expected: 'an Arrow IPC file', received: other[1], action: other[2] });
   if (!text.startsWith(magic))
@@ -134,17 +139,18 @@ function locateFooter(start: Uint8Array, end: Uint8Array, bytes: number, what: s
   return { at: bytes - endBytes - length, length };
 }
 
-/** @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED (exit code 3); `at`: where the footer lies */
-function readLayout(footer: Uint8Array, at: number, what: string): ArrowLayout {
+/** @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED (exit code 3); `start`: of the file, `at`: where the footer lies */
+function readLayout(start: Uint8Array, footer: Uint8Array, at: number, what: string): ArrowLayout {
   return guard(what, 'footer', () => {
     const root = FlatTable.root(footer);
     const schema = root.table(1);
     if (!schema) throw new FlatBufferFault('no schema');
     if (!versions.includes(root.uint16(0))) throw new FlatBufferFault(`version ${root.uint16(0)} of the format`);
-    readBlocks(root.structs(2, 24), at); // of dictionaries, which no column of ours has
+    const dictionaries = readBlocks(root.structs(2, 24), at);
     const blocks = readBlocks(root.structs(3, 24), at);
     const large = blocks.find(({ metadataBytes, bodyBytes }) => metadataBytes + bodyBytes > maxBatchBytes);
     if (large) throw tooLarge(what, large.metadataBytes + large.bodyBytes);
+    requireCovered(start, [...dictionaries, ...blocks], at);
     return { ...readSchema(schema), blocks };
   });
 }
@@ -163,15 +169,31 @@ function readBlocks(structs: Structs, end: number): ArrowBlock[] {
   });
 }
 
-/** The message of a record batch, from its metadata. */
-function readMessage(bytes: Uint8Array): { message: FlatTable; batch: FlatTable } {
-  if (bytes.length < 8) throw new FlatBufferFault(`${bytes.length} bytes for a message`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+/** The bytes before the footer are those of the schema, where it is written there too, and of the blocks: none are left out or read twice. */
+function requireCovered(start: Uint8Array, blocks: ArrowBlock[], end: number): void {
+  const sorted = blocks.sort((a, b) => a.at - b.at);
+  const first = sorted[0]?.at ?? end;
+  let free = first === startBytes ? startBytes : startBytes + messageLength(start.subarray(startBytes, startBytes + prefixBytes)).end;
+  for (const { at, metadataBytes, bodyBytes } of [...sorted, { at: end, metadataBytes: 0, bodyBytes: 0 }]) {
+    if (at < free || at > free + mostPadding) throw new FlatBufferFault(`bytes ${free} to ${at}, which no record batch or two hold`);
+    free = at + metadataBytes + bodyBytes;
+  }
+}
+
+/** Where the flatbuffer of a message begins and ends. */
+function messageLength(bytes: Uint8Array): { start: number; end: number } {
+  if (bytes.length < prefixBytes) throw new FlatBufferFault(`${bytes.length} bytes for a message`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, prefixBytes);
   // files of before 2019 have no mark before the length
   const start = view.getInt32(0, true) === -1 ? 8 : 4;
-  const length = view.getInt32(start - 4, true);
-  if (length < 4 || start + length > bytes.length) throw new FlatBufferFault(`a message of ${length} bytes in ${bytes.length}`);
-  const message = FlatTable.root(bytes.subarray(start, start + length));
+  return { start, end: start + view.getInt32(start - 4, true) };
+}
+
+/** The message of a record batch, from its metadata. */
+function readMessage(bytes: Uint8Array): { message: FlatTable; batch: FlatTable } {
+  const { start, end } = messageLength(bytes);
+  if (end < start + 4 || end > bytes.length) throw new FlatBufferFault(`a message of ${end} bytes in ${bytes.length}`);
+  const message = FlatTable.root(bytes.subarray(start, end));
   const batch = message.table(2);
   if (!versions.includes(message.uint16(0)) || message.uint8(1) !== recordBatch || !batch) throw new FlatBufferFault('another message');
   return { message, batch };
@@ -216,6 +238,7 @@ function compressed(what: string, codec: string): LetheError {
 class Walk {
   private node = 0;
   private buffer = 0;
+  private free = 0;
   private variadic = 0;
   private readonly nodes;
   private readonly buffers;
@@ -257,9 +280,11 @@ class Walk {
     const k = this.buffer++;
     if (k >= this.buffers.length) throw new FlatBufferFault(`${this.buffers.length} buffers, fewer than the schema has`);
     const [at, length] = [this.buffers.int64(k, 0), this.buffers.int64(k, 8)];
-    if (at < 0 || length < 0 || at + length > this.body.length) {
-      throw new FlatBufferFault(`a buffer at ${at} of ${length} bytes in a body of ${this.body.length}`);
+    if (length === 0) return this.body.subarray(0, 0);
+    if (at < this.free || length < 0 || at + length > this.body.length) {
+      throw new FlatBufferFault(`a buffer at ${at} of ${length} bytes, behind ${this.free}, in a body of ${this.body.length}`);
     }
+    this.free = at + length;
     return this.body.subarray(at, at + length);
   }
 }
