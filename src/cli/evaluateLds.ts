@@ -6,6 +6,7 @@ import { LetheError } from '../errors.js';
 import { correlatePoints, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
 import { readDatamodelBatches } from '../store/datamodels.js';
+import { requireRecordedDatamodels } from '../store/fitFolder.js';
 import { sliceTargets } from '../store/datamodelRows.js';
 import { NpyFile } from '../store/npyFile.js';
 import { readNpy, toFloat32 } from '../store/npy.js';
@@ -140,7 +141,8 @@ async function* datamodelBlocks(options: LdsVerbOptions, masks: Masks, outputs: 
   const perTarget = numModels * (8 + outputs.extraBytes) + 24;
   if (datamodels !== undefined && weights === undefined && bias === undefined) {
     const step = blockSize(room - 2 ** 28, perTarget, memory);
-    for await (const batch of readDatamodelBatches(datamodels)) {
+    await requireRecordedDatamodels(datamodels);
+    for await (const batch of readDatamodelBatches(datamodels, { numTrain, note: say })) {
       requireEqual(batch.numTrain, numTrain, `train examples in the datamodels, as in ${options.masks}`);
       for (let first = 0; first < batch.numTargets; first += step) {
         yield sliceTargets(batch, first, Math.min(first + step, batch.numTargets));

@@ -8,7 +8,8 @@ import { holdoutModels } from '../datamodels/selection.js';
 import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
-import { FitFolder } from '../store/fitFolder.js';
+import { FitFolder, type FitRecord } from '../store/fitFolder.js';
+import { differenceText } from '../store/planIdentity.js';
 import { choiceCriteria, defaultCriterion, defaultFolds, fitSelections, type FitOptions, type PenaltyChoice } from '../types.js';
 import {
   action,
@@ -134,7 +135,7 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
     });
     const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
     const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
-    const outcome = (await finishedBefore({ ...run, ...forced })) ?? (await fitAll({ ...run, ...forced }, verb, options, backend));
+    const outcome = (await finishedBefore({ ...run, ...forced }, backend)) ?? (await fitAll({ ...run, ...forced }, verb, options, backend));
     requireSomeFitted(outcome, folder);
     if (verb.json) emitJson('fit', outcome);
     else report(folder, outcome);
@@ -168,15 +169,45 @@ function timing(seconds: number, numTargets: number): Timing {
 }
 
 /** What an earlier session has finished is not fitted again; only exports that it did not make are. */
-async function finishedBefore({ folder, design, inputs, exportNpy, signal }: FitRun): Promise<Outcome | undefined> {
+async function finishedBefore(run: FitRun, backend: string): Promise<Outcome | undefined> {
+  const { folder, design, inputs, exportNpy, signal } = run;
   const record = await folder.finishedFit();
   if (!record) return undefined;
   const { numTargets } = inputs.outputs;
   say(`fit: ${folder.datamodelsPath} is finished and whole`);
+  const summary = await summaryOf(run, record, backend);
   if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
   await folder.removeBlocks();
   const timed = timing(record.seconds ?? NaN, numTargets);
-  return { ...(record.summary as unknown as Summary), ...timed, resumedTargets: numTargets, foundFinished: true };
+  return { ...summary, ...timed, resumedTargets: numTargets, foundFinished: true };
+}
+
+/**
+ * What a finished fit came to, from its datamodels; a description that says otherwise is put right.
+ * @throws LETHE_FIT_CHANGED (exit code 2), LETHE_DATAMODELS_INVALID (exit code 3)
+ */
+async function summaryOf({ folder, design, inputs, signal }: FitRun, record: FitRecord, backend: string): Promise<Summary> {
+  const { numModels, numTrain } = design;
+  const { numTargets } = inputs.outputs;
+  const counts = new FitSummary();
+  for await (const part of folder.datamodels()) {
+    requireRunning(signal);
+    counts.add(part);
+  }
+  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), backend, threads: record.summary.threads };
+  if (counts.targets !== numTargets) {
+    throw new LetheError('LETHE_FIT_CHANGED', `${folder.datamodelsPath} is of another fit`, {
+      expected: `${numTargets} targets`,
+      received: String(counts.targets),
+      action: 'Give this fit another --out, or remove that folder.',
+    });
+  }
+  const difference = differenceText(record.summary, summary, 'said');
+  if (difference !== undefined) {
+    say(`fit: the description of the fit is not that of its datamodels and is written anew: ${difference}`);
+    await folder.finish({ ...record, summary: { ...summary } });
+  }
+  return summary;
 }
 
 async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, backend: string): Promise<Outcome> {

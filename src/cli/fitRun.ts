@@ -241,8 +241,8 @@ export class FitSummary {
   numUnconverged = 0;
   numConstant = 0;
   numNonFinite = 0;
+  targets = 0;
   private weights = 0;
-  private targets = 0;
 
   add({ status, gap, rowStart, numTargets }: Datamodels): void {
     status.forEach((word, target) => {

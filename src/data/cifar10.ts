@@ -5,11 +5,14 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
+import { damaged, readText } from '../store/files.js';
 import type { Dataset } from '../types.js';
 import { type FoundFile, findFile, readFound } from './compressedFile.js';
 import { createDataset } from './dataset.js';
+import { type ForeignData, isCifar100, recogniseForeign } from './foreign.js';
 import { firstPerClass } from './perClass.js';
 import type { DataSelection, DataSource } from './source.js';
+import { Sums } from './sums.js';
 
 const side = 32;
 const planeBytes = side * side;
@@ -32,6 +35,8 @@ const layouts: Layout[] = [
 ];
 const maxTrain = 50000;
 const maxTest = 10000;
+/** Class names, or an index for each train record. */
+const maxTextBytes = 1 << 20;
 /** No file of any layout is larger. */
 export const maxFileBytes = maxTrain * recordBytes;
 const officialClassNames = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'];
@@ -43,6 +48,7 @@ export interface Cifar10Files {
   layout: Layout['name'];
   train: FoundFile[];
   test: FoundFile[];
+  sums: Sums;
   /** Choices made, for people. */
   notes: string[];
 }
@@ -53,7 +59,8 @@ async function whatIsAt(directory: string): Promise<string> {
 }
 
 /**
- * @throws LETHE_DATA_MISSING when the folder holds no complete layout, LETHE_DATA_AMBIGUOUS when it holds two (exit code 3)
+ * @throws LETHE_DATA_MISSING when the folder holds no complete layout, LETHE_DATA_AMBIGUOUS when it holds two, LETHE_DATA_FOREIGN when it
+ * holds CIFAR in a form that is not read, LETHE_DATA_SUMS (exit code 3)
  */
 export async function findCifar10(directory: string): Promise<Cifar10Files> {
   const candidates: { folder: string; layout: Layout; train: (FoundFile | undefined)[]; test: (FoundFile | undefined)[] }[] = [];
@@ -76,6 +83,11 @@ export async function findCifar10(directory: string): Promise<Cifar10Files> {
   const missing = found
     ? [...found.layout.train, ...found.layout.test].filter((_, k) => [...found.train, ...found.test][k] === undefined)
     : ['data_batch_1.bin'];
+  const foreign = await foreignIn(directory, missing.length === 0 ? found : undefined);
+  if (foreign) {
+    const expected = 'the binary version of CIFAR-10, or images in .npy files';
+    throw damaged('LETHE_DATA_FOREIGN', `${directory} holds data in a form that is not read`, expected, foreign.found, foreign.action);
+  }
   if (!found || missing.length > 0) {
     throw new LetheError('LETHE_DATA_MISSING', `${directory} does not hold CIFAR-10`, {
       expected: 'data_batch_1..5.bin and test_batch.bin, or train.bin and test.bin, plain or as .gz or .br',
@@ -88,7 +100,13 @@ export async function findCifar10(directory: string): Promise<Cifar10Files> {
   const notes = [...files.train, ...files.test]
     .filter((file) => file.alternatives.length > 0)
     .map((file) => `${path.basename(file.path)} is read, ${file.alternatives.join(' and ')} beside it is not`);
-  return { directory: found.folder, layout: found.layout.name, ...files, notes };
+  return { directory: found.folder, layout: found.layout.name, ...files, sums: await Sums.read(found.folder), notes };
+}
+
+/** `complete`: files that have the names of a layout; those of CIFAR-100 have the same. */
+async function foreignIn(directory: string, complete?: { folder: string; layout: Layout }): Promise<ForeignData | undefined> {
+  const official = complete && (complete.layout.name === 'official' || !(await isCifar100(complete.folder)));
+  return official ? undefined : recogniseForeign(complete?.folder ?? directory);
 }
 
 /** What to do where a folder directly below holds the files; undefined: none does. */
@@ -106,12 +124,12 @@ async function folderBelow(directory: string): Promise<string | undefined> {
  * All records of the files in order.
  * @throws LETHE_DATA_SIZE when a file is no whole number of records or not as many as its layout has (exit code 3)
  */
-async function readRecords(files: FoundFile[], layout: Layout['name'], maxRecords: number): Promise<Buffer> {
+async function readRecords(files: FoundFile[], layout: Layout['name'], maxRecords: number, sums: Sums): Promise<Buffer> {
   const exact = layouts.find((candidate) => candidate.name === layout)!.records;
   const limit = (exact ?? maxRecords) * recordBytes;
   const parts: Buffer[] = [];
   for (const file of files) {
-    const bytes = await readFound(file, limit);
+    const bytes = await readFound(file, limit, sums);
     if (bytes.length === 0 || bytes.length % recordBytes !== 0 || (exact !== undefined && bytes.length !== limit)) {
       throw new LetheError('LETHE_DATA_SIZE', `${file.path} has the wrong size`, {
         expected: exact === undefined ? `a multiple of ${recordBytes} bytes, not 0` : `${limit} bytes`,
@@ -147,9 +165,15 @@ function unpackRecord(records: Buffer, record: number, pixels: Uint8Array): numb
   return records[start]!;
 }
 
-async function readClassNames(directory: string): Promise<string[]> {
-  const file = path.join(directory, 'batches.meta.txt');
-  const text = await fs.readFile(file, 'utf8').catch(() => undefined);
+/** The text of a small file beside the records. */
+async function readBeside({ directory, sums }: Cifar10Files, name: string): Promise<{ file: string; text: string | undefined }> {
+  const file = path.join(directory, name);
+  await sums.requireFile(name);
+  return { file, text: await readText(file, maxTextBytes) };
+}
+
+async function readClassNames(files: Cifar10Files): Promise<string[]> {
+  const { file, text } = await readBeside(files, 'batches.meta.txt');
   if (text === undefined) return officialClassNames;
   const names = text
     .split('\n')
@@ -164,9 +188,8 @@ async function readClassNames(directory: string): Promise<string[]> {
 }
 
 /** Official train index of every train record: train_index.txt of a selection, else the position itself. */
-async function readSourceIndices(directory: string, numRecords: number): Promise<Int32Array> {
-  const file = path.join(directory, 'train_index.txt');
-  const text = await fs.readFile(file, 'utf8').catch(() => undefined);
+async function readSourceIndices(files: Cifar10Files, numRecords: number): Promise<Int32Array> {
+  const { file, text } = await readBeside(files, 'train_index.txt');
   if (text === undefined) return Int32Array.from({ length: numRecords }, (_, record) => record);
   const words = text.split(/\s+/).filter((word) => word !== '');
   const valid = words.every((word) => /^\d{1,5}$/.test(word) && Number(word) < maxTrain);
@@ -186,10 +209,10 @@ export async function loadCifar10(
 ): Promise<Dataset> {
   const files = await findCifar10(directory);
   for (const line of files.notes) note(line);
-  const classNames = await readClassNames(files.directory);
-  const train = await readRecords(files.train, files.layout, maxTrain);
-  const test = await readRecords(files.test, files.layout, maxTest);
-  const sourceIndices = await readSourceIndices(files.directory, train.length / recordBytes);
+  const classNames = await readClassNames(files);
+  const train = await readRecords(files.train, files.layout, maxTrain, files.sums);
+  const test = await readRecords(files.test, files.layout, maxTest, files.sums);
+  const sourceIndices = await readSourceIndices(files, train.length / recordBytes);
   if (selection.trainPerClass === 0 && train.length < maxTrain * recordBytes) {
     note(`${directory} holds ${train.length / recordBytes} of the ${maxTrain} train images of CIFAR-10, and all of these are taken`);
   }

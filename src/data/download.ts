@@ -1,8 +1,13 @@
-/** Resumable download of one file of known size and checksum over HTTP. */
+/**
+ * Resumable download of one file of known size and checksum over HTTP. Servers are strangers: whatever they do, it ends, and nothing but the
+ * part file is written.
+ */
+import { constants } from 'node:fs';
 import fs from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode, LetheError } from '../errors.js';
 import { hashFile } from '../store/files.js';
+import { proxyFor } from './proxy.js';
 
 export interface DownloadOptions {
   url: string;
@@ -14,24 +19,30 @@ export interface DownloadOptions {
   /** Takes one line for people about retries and restarts. */
   note?: ((line: string) => void) | undefined;
   signal?: AbortSignal | undefined;
-  /** Attempts in a row that bring no byte before it gives up. */
+  /** Attempts in a row that bring next to nothing before it gives up. */
   maxAttempts?: number;
   /** Pause before the second attempt, doubled for every further one. */
   backoffMs?: number;
-  /** A connection that brings nothing for so long is dropped and tried again. */
+  /** A connection that brings less than `minBytes` in so long is dropped and tried again. */
   stallMs?: number;
+  /** What an attempt must bring to count as progress. */
+  minBytes?: number;
 }
 
 /** Trying again cannot help. */
 class Refusal extends Error {}
 
+const mostRedirects = 10;
+
 /**
- * @throws LETHE_DOWNLOAD_FAILED (exit code 1), LETHE_DOWNLOAD_ABORTED (75, the part file stays), LETHE_DOWNLOAD_SIZE and
- * LETHE_DOWNLOAD_CHECKSUM (3, the part file is removed)
+ * @throws LETHE_DOWNLOAD_URL, LETHE_DOWNLOAD_PART (exit code 2), LETHE_DOWNLOAD_FAILED (1), LETHE_DOWNLOAD_ABORTED (75, the part file
+ * stays), LETHE_DOWNLOAD_SIZE and LETHE_DOWNLOAD_CHECKSUM (3, the part file is removed)
  */
 export async function download(options: DownloadOptions): Promise<void> {
-  const { url, partFile, bytes, maxAttempts = 6, backoffMs = 1000, note = () => undefined } = options;
+  const { url, partFile, bytes, maxAttempts = 6, backoffMs = 1000, minBytes = leastBytes, note = () => undefined } = options;
+  requireUrl(url);
   let fruitless = 0;
+  if ((await sizeOf(partFile)) !== bytes && proxyFor(url) !== undefined) note(`${proxyFor(url)!} is set, but downloads do not use a proxy`);
   for (let have = await sizeOf(partFile); have !== bytes; have = await sizeOf(partFile)) {
     if (have > bytes) await fs.rm(partFile);
     const before = have > bytes ? 0 : have;
@@ -41,11 +52,11 @@ export async function download(options: DownloadOptions): Promise<void> {
       if (options.signal?.aborted) throw aborted(options);
       if (cause instanceof LetheError) throw cause;
       const reason = explain(cause);
-      fruitless = (await sizeOf(partFile)) > before ? 0 : fruitless + 1;
+      fruitless = (await sizeOf(partFile)) - before >= minBytes ? 0 : fruitless + 1;
       if (cause instanceof Refusal || isDiskError(cause) || fruitless >= maxAttempts) {
         throw new LetheError('LETHE_DOWNLOAD_FAILED', `${url} could not be downloaded`, {
           received: reason,
-          action: 'What has arrived is kept: run the same command again, or give a mirror with --url.',
+          action: wayOn(options),
           exitCode: ExitCode.taskFailed,
           cause,
         });
@@ -61,22 +72,54 @@ export async function download(options: DownloadOptions): Promise<void> {
   await check(options);
 }
 
+/** Less than this in half a minute is no download. */
+const leastBytes = 1 << 16;
+
+/** @throws LETHE_DOWNLOAD_URL (exit code 2) */
+function requireUrl(url: string): void {
+  if (URL.canParse(url) && isWeb(new URL(url))) return;
+  throw new LetheError('LETHE_DOWNLOAD_URL', 'nothing can be downloaded from there', {
+    expected: 'an address that begins with https:// or http://',
+    received: JSON.stringify(url.slice(0, 200)),
+  });
+}
+
+function isWeb({ protocol }: URL): boolean {
+  return protocol === 'https:' || protocol === 'http:';
+}
+
+function wayOn({ url, partFile }: DownloadOptions): string {
+  const again = 'What has arrived is kept: run the same command again, or give a mirror with --url.';
+  const proxy = proxyFor(url);
+  if (proxy === undefined) return again;
+  return (
+    `${proxy} is set, but downloads do not use a proxy: fetch the file with a program that does, curl -fL -o ${partFile} ${url}, ` +
+    'and run the same command again, which checks it and goes on.'
+  );
+}
+
 /** One request: goes on behind the first `have` bytes where the server can, from the start where it cannot. */
 async function attempt(options: DownloadOptions, have: number): Promise<void> {
-  const { url, stallMs = 30000 } = options;
+  const { stallMs = 30000, minBytes = leastBytes } = options;
   const controller = new AbortController();
   const drop = (): void => {
-    controller.abort(new Error(options.signal?.aborted ? 'interrupted' : `nothing arrived for ${stallMs / 1000} s`));
+    controller.abort(new Error(options.signal?.aborted ? 'interrupted' : `next to nothing arrived for ${stallMs / 1000} s`));
   };
   if (options.signal?.aborted) drop();
   options.signal?.addEventListener('abort', drop, { once: true });
   const stall = setTimeout(drop, stallMs);
   try {
     const headers = { 'accept-encoding': 'identity', ...(have > 0 ? { range: `bytes=${have}-` } : {}) };
-    const response = await fetch(url, { headers, signal: controller.signal });
+    const response = await request(options.url, { headers, signal: controller.signal });
     const start = startOf(response, have);
     if (start < have) options.note?.('the server cannot resume: starting again');
-    await store(options, response, start, () => stall.refresh());
+    let arrived = 0;
+    await store(options, response, start, (count) => {
+      arrived += count;
+      if (arrived < minBytes) return;
+      arrived = 0;
+      stall.refresh();
+    });
   } catch (error) {
     throw controller.signal.aborted ? controller.signal.reason : error;
   } finally {
@@ -84,6 +127,21 @@ async function attempt(options: DownloadOptions, have: number): Promise<void> {
     options.signal?.removeEventListener('abort', drop);
     controller.abort();
   }
+}
+
+/** Follows redirects itself: to addresses of the web only, and not for ever. */
+async function request(url: string, init: RequestInit): Promise<Response> {
+  let at = new URL(url);
+  for (let hop = 0; hop <= mostRedirects; hop++) {
+    const response = await fetch(at, { ...init, redirect: 'manual' });
+    const location = response.headers.get('location');
+    if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response;
+    await response.body?.cancel();
+    if (!URL.canParse(location, at)) throw new Refusal(`a redirect to ${JSON.stringify(location.slice(0, 200))}`);
+    at = new URL(location, at);
+    if (!isWeb(at)) throw new Refusal(`a redirect to ${at.protocol}, which is not followed`);
+  }
+  throw new Refusal(`more than ${mostRedirects} redirects`);
 }
 
 /** Where in the file the body of this answer belongs. */
@@ -99,15 +157,16 @@ function startOf(response: Response, have: number): number {
   throw new Refusal(`HTTP status ${status}`);
 }
 
-async function store(options: DownloadOptions, response: Response, start: number, onArrival: () => void): Promise<void> {
+async function store(options: DownloadOptions, response: Response, start: number, onArrival: (bytes: number) => void): Promise<void> {
   const { partFile, bytes, onProgress } = options;
   const length = response.headers.get('content-length');
   if (length !== null && start + Number(length) !== bytes) throw await wrongSize(options, `${start + Number(length)} bytes`);
-  const file = await fs.open(partFile, start > 0 ? 'r+' : 'w');
+  const flags = start > 0 ? constants.O_RDWR : constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
+  const file = await fs.open(partFile, flags | constants.O_NOFOLLOW, 0o666);
   let position = start;
   try {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-      onArrival();
+      onArrival(chunk.length);
       if (position + chunk.length > bytes) throw await wrongSize(options, 'more');
       for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at, chunk.length - at, position + at)).bytesWritten;
       position += chunk.length;
@@ -149,9 +208,16 @@ function aborted(options: DownloadOptions): LetheError {
   });
 }
 
+/** 0 where there is none. A link would lead the download out of its folder. @throws LETHE_DOWNLOAD_PART (exit code 2) */
 async function sizeOf(file: string): Promise<number> {
-  const stat = await fs.stat(file).catch(() => undefined);
-  return stat?.size ?? 0;
+  const stat = await fs.lstat(file).catch(() => undefined);
+  if (!stat) return 0;
+  if (stat.isFile() && stat.nlink === 1) return stat.size;
+  throw new LetheError('LETHE_DOWNLOAD_PART', `${file} cannot take a download`, {
+    expected: 'a file of an earlier download, or nothing',
+    received: stat.isFile() ? 'a file with a second name elsewhere' : stat.isSymbolicLink() ? 'a symbolic link' : 'no file',
+    action: 'Remove it, then run the same command again.',
+  });
 }
 
 /** Errors of fetch carry the network's reason one level down. */

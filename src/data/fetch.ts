@@ -37,7 +37,10 @@ export const cifar10Archive: ArchiveSpec = {
   ].map(([name, sha256]) => ({ name: `${archiveFolder}/${name!}`, bytes: batchBytes, sha256: sha256! })),
 };
 
-export interface FetchOptions extends Pick<DownloadOptions, 'onProgress' | 'note' | 'signal' | 'maxAttempts' | 'backoffMs' | 'stallMs'> {
+export interface FetchOptions extends Pick<
+  DownloadOptions,
+  'onProgress' | 'note' | 'signal' | 'maxAttempts' | 'backoffMs' | 'stallMs' | 'minBytes'
+> {
   directory: string;
   /** A mirror of the same archive. */
   url?: string | undefined;

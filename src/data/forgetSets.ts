@@ -1,6 +1,6 @@
 /** Forget sets: random (NumPy-compatible), from an index file, or extreme projections on a principal component (METHOD: D.2). */
-import fs from 'node:fs/promises';
 import { LetheError } from '../errors.js';
+import { readText } from '../store/files.js';
 import { readWholeNumbers } from '../store/npyIntegers.js';
 import { type Datamodels, type ForgetSet, type ForgetSetSpec, largestForgetSeed } from '../types.js';
 import { legacyChoice } from './numpyLegacy.js';
@@ -63,6 +63,9 @@ export function extremes(projection: Float64Array, top: number, bottom: number):
   return Int32Array.from([...order.slice(0, top), ...order.slice(order.length - bottom)]);
 }
 
+/** Of ten million indices. */
+const maxIndexBytes = 2 ** 27;
+
 /** A .npy file of integers, or text with one index a line ("#" starts a comment). */
 async function readIndexFile(file: string, numTrain: number): Promise<Int32Array> {
   if (file.endsWith('.npy')) {
@@ -70,9 +73,8 @@ async function readIndexFile(file: string, numTrain: number): Promise<Int32Array
       invalid(file, `train indices from 0 to ${numTrain - 1}`, received, action),
     );
   }
-  const text = await fs.readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new LetheError('LETHE_FILE_MISSING', `the index file ${file} cannot be read`, { cause, action: 'Check the path.' });
-  });
+  const text = await readText(file, maxIndexBytes);
+  if (text === undefined) throw new LetheError('LETHE_FILE_MISSING', `there is no index file ${file}`, { action: 'Check the path.' });
   const lines = text
     .split(/\r?\n/)
     .map((line) => line.replace(/#.*/, '').trim())

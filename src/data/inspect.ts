@@ -67,7 +67,7 @@ async function inspectCifar10(report: DirectoryReport, collect: Collect): Promis
   report.layout = found.layout;
   for (const file of [...found.train, ...found.test]) {
     await collect(async () => {
-      const content = await readFound(file, maxFileBytes);
+      const content = await readFound(file, maxFileBytes, found.sums);
       report.files.push({
         file: path.relative(directory, file.path),
         compression: file.compression,

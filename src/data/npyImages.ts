@@ -6,14 +6,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { ExitCode, LetheError } from '../errors.js';
-import { damaged, readWhole, sha256 } from '../store/files.js';
-import { decodeJson } from '../store/json.js';
+import { damaged, sha256 } from '../store/files.js';
+import { decodeJson, readJsonBytes } from '../store/json.js';
 import { NpyFile } from '../store/npyFile.js';
 import { readWholeNumbers } from '../store/npyIntegers.js';
 import { type Dataset, mostClasses } from '../types.js';
 import { createDataset } from './dataset.js';
 import { firstPerClass } from './perClass.js';
 import type { DataSelection, DataSource } from './source.js';
+import { Sums } from './sums.js';
 
 const npyFileNames = ['train_images.npy', 'train_labels.npy', 'validation_images.npy', 'validation_labels.npy'] as const;
 const metaName = 'meta.json';
@@ -49,7 +50,7 @@ interface ImageShape {
 
 async function readMeta(directory: string): Promise<Meta> {
   const file = path.join(directory, metaName);
-  const content = await readWhole(file);
+  const content = await readJsonBytes(file);
   if (content === undefined) return {};
   const parsed = metaSchema.safeParse(decodeJson(content, file));
   if (parsed.success && (parsed.data.mean === undefined) === (parsed.data.std === undefined)) {
@@ -137,11 +138,13 @@ function channelStatistics(pixels: Uint8Array, channels: number): { mean: number
 
 /**
  * Loads a folder. Without meta.json the classes are numbers, and mean and std are those of the selected train images.
- * @throws LETHE_DATA_MISSING, LETHE_DATA_META, LETHE_DATA_LABEL, LETHE_DATA_SHAPE, LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED
+ * @throws LETHE_DATA_MISSING, LETHE_DATA_SUMS, LETHE_DATA_CHECKSUM, LETHE_DATA_META, LETHE_DATA_LABEL, LETHE_DATA_SHAPE, LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED
  * (exit code 3), LETHE_DATA_TOO_FEW, LETHE_MEMORY_SHORT
  */
 export async function loadNpyImages(directory: string, selection: DataSelection): Promise<Dataset> {
   const [trainFile, trainLabelFile, validationFile, validationLabelFile] = findNpyImages(directory);
+  const sums = await Sums.read(directory);
+  for (const name of [...npyFileNames, metaName]) await sums.requireFile(name);
   const meta = await readMeta(directory);
   const labels = { train: await readLabels(trainLabelFile!), validation: await readLabels(validationLabelFile!) };
   const largest = [labels.train, labels.validation].reduce((top, values) => values.reduce((most, label) => Math.max(most, label), top), 0);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { ExitCode, LetheError } from '../errors.js';
 import { openForReading, readWhole } from '../store/files.js';
-import { parseJson } from '../store/json.js';
+import { parseJson } from '../store/jsonText.js';
 import { layout } from '../store/layout.js';
 
 const maxBytes = 1 << 20;

@@ -7,6 +7,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { LetheError } from '../errors.js';
 import { damaged, hashFile, readWhole, sha256 } from './files.js';
+import { readJsonBytes } from './json.js';
 import { manifestPath } from './layout.js';
 import { decodeManifest, encodeManifest, type Manifest } from './manifest.js';
 import { linkFile, publishFile } from './publish.js';
@@ -115,7 +116,7 @@ export class ArtefactFolder {
 
 /** The manifest of an artefact; undefined when there is none or it is damaged. */
 export async function readManifest(root: string, artefact: string): Promise<Manifest | undefined> {
-  const bytes = await readWhole(path.join(root, manifestPath(artefact)));
+  const bytes = await readJsonBytes(path.join(root, manifestPath(artefact)));
   return bytes && decodeManifest(bytes);
 }
 

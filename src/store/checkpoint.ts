@@ -1,6 +1,6 @@
 /** One model as a safetensors file: the flat parameter buffer of an engine, tensor by tensor, and what it needs to be used elsewhere. */
 import { damaged, sha256 } from './files.js';
-import { parseJson } from './json.js';
+import { parseJson } from './jsonText.js';
 import { readSafetensors, type TensorFile, writeSafetensors, type Tensor } from './safetensors.js';
 import type { DatasetFacts, NetSpec, ParameterTensor } from '../types.js';
 

@@ -8,17 +8,17 @@ import {
   makeData,
   RecordBatch,
   RecordBatchFileWriter,
-  RecordBatchReader,
   Schema,
   Struct,
-  tableFromIPC,
   Utf8,
   vectorFromArray,
 } from 'apache-arrow';
 import type { Data, DataType } from 'apache-arrow';
-import { fitStatuses, type Datamodels, type FitStatus } from '../types.js';
-import { cutBatches, joinTargets, type TargetRows } from './datamodelRows.js';
-import { damaged, openForReading, unreadable } from './files.js';
+import type { Datamodels } from '../types.js';
+import { type ArrowFile, openArrow, readArrow } from './arrowFile.js';
+import { DatamodelColumns, invalidRows, type LostMetadata, type StoredRows } from './datamodelColumns.js';
+import { cutBatches, joinTargets, sliceTargets, type TargetRows } from './datamodelRows.js';
+import { openForReading, unreadable } from './files.js';
 
 /** No record batch is larger than this (but for a single target), so that a reader needs little memory. */
 const batchBytes = 2 ** 26;
@@ -129,78 +129,86 @@ function encodeBatch({ firstTarget, numTargets, bias, lambda, gap, status, rowSt
 }
 
 /**
- * Opens a datamodels file. Only for bytes whose checksum was verified or that come from this machine's own fit.
- * @throws LETHE_ARROW_DAMAGED (exit code 3)
+ * Opens a datamodels file that lies in memory.
+ * @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED, LETHE_DATAMODELS_INVALID (exit code 3)
  */
 export function readDatamodels(bytes: Uint8Array, what = 'datamodels'): Datamodels {
-  let table;
-  try {
-    table = tableFromIPC(bytes);
-  } catch (cause) {
-    throw noDatamodels(what, 'an Arrow IPC file', cause instanceof Error ? cause.message : String(cause));
-  }
-  const numTrain = trainOf(table.schema, what);
-  return joinTargets(
-    numTrain,
-    table.batches.filter((batch) => batch.numRows > 0).map((batch) => decodeBatch(batch, numTrain, what)),
-  );
+  const file = readArrow(bytes, what);
+  const columns = new DatamodelColumns(file, what);
+  const batches = file.batches.filter(({ numRows }) => numRows > 0).map((batch) => columns.rows(batch));
+  return joinTargets(columns.numTrain, inOrder(batches, what));
 }
 
+/** Whose rows are not in the order of their targets is sorted in memory up to this size. */
+const mostSortedBytes = batchBytes;
+
 /**
- * The record batches of a datamodels file, one in memory at a time. The file should be one that Lethe wrote: what is not such a file is
- * refused, but Arrow's reader does not survive every damage inside one.
- * @throws LETHE_FILE_MISSING (exit code 2), LETHE_ARROW_DAMAGED (exit code 3), LETHE_FILE_UNREADABLE (exit code 4)
+ * The record batches of a datamodels file, one in memory at a time; columns are found by their names, rows by column target.
+ * `lost`: what to do about a file of another program that has dropped the metadata.
+ * @throws LETHE_FILE_MISSING (exit code 2), LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED, LETHE_DATAMODELS_INVALID (exit code 3),
+ * LETHE_FILE_UNREADABLE, LETHE_MEMORY_SHORT (exit code 4)
  */
-export async function* readDatamodelBatches(path: string): AsyncGenerator<Datamodels> {
-  const { handle } = await openForReading(path);
+export async function* readDatamodelBatches(path: string, lost?: LostMetadata): AsyncGenerator<Datamodels> {
+  const { handle, bytes } = await openForReading(path);
   try {
-    const reader = await RecordBatchReader.from(handle);
-    await reader.open();
-    const numTrain = trainOf(reader.schema, path);
-    for await (const batch of reader) if (batch.numRows > 0) yield decodeBatch(batch, numTrain, path);
+    const file = await openArrow(handle, bytes, path);
+    const columns = new DatamodelColumns(file, path, lost);
+    if (bytes <= mostSortedBytes) {
+      const batches: StoredRows[] = [];
+      for await (const batch of storedBatches(file, columns)) batches.push(batch);
+      yield* inOrder(batches, path);
+      return;
+    }
+    let first = 0;
+    for await (const batch of storedBatches(file, columns)) {
+      if (!isInOrder([batch], first)) {
+        throw invalidRows(
+          path,
+          'column target',
+          `targets in order, in a file of more than ${mostSortedBytes} bytes`,
+          `others than ${first} and so on`,
+        );
+      }
+      first += batch.targets.length;
+      yield batch.datamodels;
+    }
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause) throw 'syscall' in cause ? unreadable(path, cause) : cause;
-    throw noDatamodels(path, 'an Arrow IPC file', cause instanceof Error ? cause.message : String(cause));
+    throw cause instanceof Error && 'syscall' in cause ? unreadable(path, cause) : cause;
   } finally {
     await handle.close();
   }
 }
 
-function noDatamodels(what: string, expected: string, received: string): Error {
-  return damaged('LETHE_ARROW_DAMAGED', `${what} is no datamodels file`, expected, received, 'Run lethe fit again.');
-}
-
-/** Checks the columns; gives the number of train examples. */
-function trainOf(schema: Schema, what: string): number {
-  const described = (found: readonly Field[]): string => found.map(({ name, type }) => `${name}: ${String(type)}`).join(', ');
-  if (described(schema.fields) !== described(fields)) {
-    throw noDatamodels(what, `columns ${described(fields)}`, described(schema.fields));
+async function* storedBatches(file: ArrowFile, columns: DatamodelColumns): AsyncGenerator<StoredRows> {
+  for (let k = 0; k < file.numBatches; k++) {
+    const batch = await file.batch(k);
+    if (batch.numRows > 0) yield columns.rows(batch);
   }
-  const numTrain = Number(schema.metadata.get('train') ?? NaN);
-  if (!Number.isSafeInteger(numTrain)) throw noDatamodels(what, 'the number of train examples in the metadata', String(numTrain));
-  return numTrain;
 }
 
-/** Views of the batch's memory. */
-function decodeBatch(batch: RecordBatch, numTrain: number, what: string): Datamodels {
-  const length = batch.numRows;
-  const floats = (name: string): Float32Array => (batch.getChild(name)!.data[0] as Data<Float32>).values.subarray(0, length);
-  const indices = batch.getChild('indices')!.data[0] as Data<List<Int32>>;
-  const weights = batch.getChild('weights')!.data[0] as Data<List<Float32>>;
-  const status = Array.from(batch.getChild('status')! as Iterable<unknown>, String) as FitStatus[];
-  const unknown = status.find((word) => !fitStatuses.includes(word));
-  if (unknown !== undefined) throw noDatamodels(what, `a status of ${fitStatuses.join(', ')}`, unknown);
-  const offsets = (indices.valueOffsets as Int32Array).subarray(0, length + 1);
-  const first = offsets[0]!;
-  return {
-    numTargets: length,
-    numTrain,
-    bias: floats('bias'),
-    lambda: floats('lambda'),
-    gap: floats('gap'),
-    status,
-    rowStart: Float64Array.from(offsets, (offset) => offset - first),
-    indices: (indices.children[0] as Data<Int32>).values.subarray(first, offsets[length]),
-    weights: (weights.children[0] as Data<Float32>).values.subarray(first, offsets[length]),
-  };
+/** True where the rows are those of targets `first`, `first` + 1 and so on. */
+function isInOrder(batches: readonly StoredRows[], first = 0): boolean {
+  let next = first;
+  return batches.every(({ targets }) => targets.every((target) => target === next++));
+}
+
+/** The datamodels of targets 0, 1 and so on. @throws LETHE_DATAMODELS_INVALID (exit code 3) unless every one is there once */
+function inOrder(batches: readonly StoredRows[], what: string): Datamodels[] {
+  const parts = batches.map(({ datamodels }) => datamodels);
+  if (isInOrder(batches)) return parts;
+  const { numTrain } = parts[0]!;
+  const all = joinTargets(numTrain, parts);
+  const rowOf = new Int32Array(all.numTargets).fill(-1);
+  let row = 0;
+  for (const { targets } of batches) {
+    for (const target of targets) {
+      if (rowOf[target] !== -1) {
+        const received = target >= 0 && target < rowOf.length ? `${target} twice` : `${target} among ${rowOf.length} rows`;
+        throw invalidRows(what, 'column target', 'every target from 0 on, once', received);
+      }
+      rowOf[target] = row++;
+    }
+  }
+  const sorted = Array.from(rowOf, (at) => sliceTargets(all, at, at + 1));
+  return [joinTargets(numTrain, sorted)];
 }

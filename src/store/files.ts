@@ -1,5 +1,6 @@
 /** Reading files of any size: Node refuses single reads of 2 GiB and more, so everything here goes in chunks. */
 import { createHash } from 'node:crypto';
+import { constants, type Stats } from 'node:fs';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
@@ -19,17 +20,29 @@ export function damaged(code: `LETHE_${string}`, summary: string, expected: stri
   });
 }
 
+function kindOf(stat: Stats): string {
+  if (stat.isDirectory()) return 'a folder';
+  if (stat.isFIFO()) return 'a pipe (FIFO)';
+  return stat.isCharacterDevice() || stat.isBlockDevice() ? 'a device' : 'something else';
+}
+
 /**
- * Opens a file for reading.
+ * Opens a file for reading. A pipe or device is refused: it may have no end, and cannot be read at a place.
  * @throws LETHE_FILE_MISSING (exit code 2), LETHE_FILE_UNREADABLE (exit code 4)
  */
 export async function openForReading(path: string): Promise<{ handle: fs.FileHandle; bytes: number }> {
   try {
-    const handle = await fs.open(path, 'r');
+    // without O_NONBLOCK the opening of a pipe waits for a writer
+    const handle = await fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const stat = await handle.stat();
     if (stat.isFile()) return { handle, bytes: stat.size };
     await handle.close();
-    throw new LetheError('LETHE_FILE_UNREADABLE', `${path} is not a file`, { expected: 'a regular file', received: 'a folder or device' });
+    throw new LetheError('LETHE_FILE_UNREADABLE', `${path} is not a file`, {
+      expected: 'a regular file',
+      received: kindOf(stat),
+      action: 'Write the data into a file first.',
+      exitCode: ExitCode.environment,
+    });
   } catch (cause) {
     if (cause instanceof LetheError) throw cause;
     const code = errorCode(cause);
@@ -44,11 +57,11 @@ export async function openForReading(path: string): Promise<{ handle: fs.FileHan
   }
 }
 
-function tooLarge(path: string, bytes: number): LetheError {
+function tooLarge(path: string, bytes: number, most: number): LetheError {
   return new LetheError('LETHE_FILE_TOO_LARGE', `${path} is too large to be read whole`, {
-    expected: `at most ${wholeFileLimit} bytes`,
+    expected: `at most ${most} bytes`,
     received: `${bytes} bytes`,
-    action: 'Use smaller shards (modelsPerShard).',
+    action: most < wholeFileLimit ? 'Is it the file that was meant?' : 'Use smaller shards (modelsPerShard).',
     exitCode: ExitCode.environment,
   });
 }
@@ -97,10 +110,10 @@ export function allocate(bytes: number, what: string): ArrayBuffer {
 }
 
 /**
- * Whole content of a file of at most 4 GiB; undefined when there is none.
+ * Whole content of a file of at most `most` bytes; undefined when there is none.
  * @throws LETHE_FILE_TOO_LARGE, LETHE_MEMORY_SHORT, LETHE_FILE_UNREADABLE (exit code 4)
  */
-export async function readWhole(path: string): Promise<Uint8Array | undefined> {
+export async function readWhole(path: string, most = wholeFileLimit): Promise<Uint8Array | undefined> {
   let opened;
   try {
     opened = await openForReading(path);
@@ -110,7 +123,7 @@ export async function readWhole(path: string): Promise<Uint8Array | undefined> {
   }
   const { handle, bytes } = opened;
   try {
-    if (bytes > wholeFileLimit) throw tooLarge(path, bytes);
+    if (bytes > most) throw tooLarge(path, bytes, most);
     const content = allocate(bytes, path);
     return new Uint8Array(content, 0, await readFully(handle, content, 0));
   } catch (cause) {
@@ -118,6 +131,12 @@ export async function readWhole(path: string): Promise<Uint8Array | undefined> {
   } finally {
     await handle.close();
   }
+}
+
+/** The same of a text in UTF-8. */
+export async function readText(path: string, most: number): Promise<string | undefined> {
+  const bytes = await readWhole(path, most);
+  return bytes && new TextDecoder().decode(bytes);
 }
 
 /** Of a text in UTF-8, or the bytes of an array. */

@@ -4,12 +4,13 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
 import { LetheError } from '../errors.js';
 import type { Datamodels } from '../types.js';
-import { ArtefactFolder } from './artefacts.js';
+import { ArtefactFolder, readManifest } from './artefacts.js';
 import { encodeDatamodels, readDatamodelBatches, readDatamodels, streamDatamodels } from './datamodels.js';
-import { hashFile, readWhole, sha256 } from './files.js';
-import { decodeJson, decodeSealed, encodeJson, encodeSealed, formatJson } from './json.js';
+import { damaged, hashFile, sha256 } from './files.js';
+import { decodeJson, decodeSealed, encodeJson, encodeSealed, formatJson, readJsonBytes } from './json.js';
 import { fitLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
 import { publishFile, removeStaleTemporaries } from './publish.js';
@@ -33,12 +34,19 @@ export interface FinishedBlock extends BlockSpan {
 /** fit.json: the command, what the fit came to, and the file it describes. */
 export interface FitRecord {
   command: FitCommand;
-  summary: Record<string, unknown>;
+  summary: { threads: number; [fact: string]: unknown };
   /** What fitting all targets took, over all sessions; absent in folders of earlier versions. */
   seconds?: number;
   datamodels: { bytes: number; sha256: string };
   [fact: string]: unknown;
 }
+
+const recordSchema = z.looseObject({
+  command: z.record(z.string(), z.unknown()),
+  summary: z.looseObject({ threads: z.int().positive() }),
+  seconds: z.number().nonnegative().or(z.nan()).optional(),
+  datamodels: z.object({ bytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+});
 
 export class FitFolder {
   private readonly blocks: ArtefactFolder;
@@ -60,7 +68,7 @@ export class FitFolder {
     const folder = new FitFolder(path.resolve(root), command);
     const finished = (await folder.record())?.command;
     if (finished) requireSame(folder.root, finished, command);
-    const sealed = await readWhole(path.join(folder.blocks.root, fitLayout.command));
+    const sealed = await readJsonBytes(path.join(folder.blocks.root, fitLayout.command));
     const started = sealed && (decodeSealed(sealed) as FitCommand | undefined);
     // a damaged command.json is harmless: blocks of another command are not taken for finished
     if (started) requireSame(folder.root, started, command);
@@ -97,7 +105,7 @@ export class FitFolder {
     facts: { inputSha256: string; seconds: number },
   ): Promise<FinishedBlock> {
     const commandFile = path.join(this.blocks.root, fitLayout.command);
-    if (!(await readWhole(commandFile))) await publishFile(commandFile, encodeSealed(this.command));
+    if (!(await readJsonBytes(commandFile))) await publishFile(commandFile, encodeSealed(this.command));
     const content = encodeDatamodels(datamodels);
     await this.blocks.publish([{ path: fitLayout.block(first, end), content, rows: end - first, firstRow: first, ...facts }]);
     return { first, end, bytes: content.length, ...facts };
@@ -146,14 +154,42 @@ export class FitFolder {
   }
 
   private async record(): Promise<FitRecord | undefined> {
-    const bytes = await readWhole(path.join(this.root, fitLayout.record));
-    try {
-      const record = bytes && (decodeJson(bytes, fitLayout.record) as Partial<FitRecord>);
-      return record?.command && record.datamodels ? (record as FitRecord) : undefined;
-    } catch {
-      return undefined; // a damaged description: the fit is made again
-    }
+    const read = await readRecord(this.root);
+    return read === 'damaged' ? undefined : read; // a damaged description: the fit is made again
   }
+}
+
+async function readRecord(root: string): Promise<FitRecord | 'damaged' | undefined> {
+  const bytes = await readJsonBytes(path.join(root, fitLayout.record));
+  try {
+    return bytes && (recordSchema.parse(decodeJson(bytes, fitLayout.record)) as FitRecord);
+  } catch {
+    return 'damaged';
+  }
+}
+
+/**
+ * A datamodels file that lies where a fit or a run has put it must be what is written down there about it; of others nothing is known.
+ * @throws LETHE_DATAMODELS_CHANGED (exit code 3)
+ */
+export async function requireRecordedDatamodels(file: string): Promise<void> {
+  const folder = path.dirname(path.resolve(file));
+  const name = path.basename(file);
+  const record = name === fitLayout.datamodels ? await readRecord(folder) : undefined;
+  if (record === 'damaged') throw changedDatamodels(file, `a readable ${fitLayout.record} beside it`, 'a damaged one');
+  const parent = path.dirname(folder);
+  const recorded =
+    record?.datamodels ?? (await readManifest(folder, name)) ?? (await readManifest(parent, `${path.basename(folder)}/${name}`));
+  if (!recorded) return;
+  const found = await hashFile(file);
+  if (found && found.sha256 !== recorded.sha256) {
+    throw changedDatamodels(file, `sha256 ${recorded.sha256}, as it was written`, `sha256 ${found.sha256}, ${found.bytes} bytes`);
+  }
+}
+
+function changedDatamodels(file: string, expected: string, received: string): LetheError {
+  const action = 'Copy the folder again; or, where the file was changed on purpose, move it to a folder of its own.';
+  return damaged('LETHE_DATAMODELS_CHANGED', `${file} is not the file that was fitted`, expected, received, action);
 }
 
 async function isFolder(name: string): Promise<boolean> {

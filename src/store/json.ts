@@ -2,7 +2,8 @@
  * JSON with one spelling: keys sorted, arrays of plain values on one line, a newline at the end. Equal values give equal bytes.
  * JSON has no words for non-finite numbers; they are written as the strings "NaN", "Infinity", "-Infinity" and read back as numbers.
  */
-import { damaged, sha256 } from './files.js';
+import { damaged, readWhole, sha256 } from './files.js';
+import { parseJson } from './jsonText.js';
 
 const nonFinite = new Map([NaN, Infinity, -Infinity].map((value) => [String(value), value]));
 
@@ -32,29 +33,6 @@ export function encodeJson(value: unknown): Uint8Array {
   return new TextEncoder().encode(formatJson(value));
 }
 
-/** No document of ours is deeper; what walks through one may go down by calls. */
-const maxDepth = 64;
-
-/**
- * A JSON document whose depth is bounded before it is parsed.
- * @throws SyntaxError
- */
-export function parseJson(text: string, reviver?: (key: string, value: unknown) => unknown): unknown {
-  let depth = 0;
-  let inText = false;
-  for (let at = 0; at < text.length; at++) {
-    const sign = text[at];
-    if (inText) {
-      if (sign === '\\') at += 1;
-      else if (sign === '"') inText = false;
-    } else if (sign === '"') inText = true;
-    else if (sign === '[' || sign === '{') depth += 1;
-    else if (sign === ']' || sign === '}') depth -= 1;
-    if (depth > maxDepth) throw new SyntaxError(`more than ${maxDepth} levels`);
-  }
-  return JSON.parse(text, reviver);
-}
-
 /**
  * Reads what encodeJson wrote.
  * @throws LETHE_JSON_DAMAGED (exit code 3); `what` names the file in the message
@@ -66,6 +44,14 @@ export function decodeJson(bytes: Uint8Array, what: string): unknown {
   } catch (cause) {
     throw damaged('LETHE_JSON_DAMAGED', `${what} is not JSON`, 'a JSON document', cause instanceof Error ? cause.message : String(cause));
   }
+}
+
+/** Documents of ours hold facts of a run or a fit, no data. */
+const maxBytes = 2 ** 26;
+
+/** The bytes of a small JSON file; undefined when there is none. @throws LETHE_FILE_TOO_LARGE, LETHE_FILE_UNREADABLE (exit code 4) */
+export function readJsonBytes(path: string): Promise<Uint8Array | undefined> {
+  return readWhole(path, maxBytes);
 }
 
 /** A record that carries its own checksum, so that any changed byte shows. */

@@ -1,5 +1,18 @@
 /** What a finished artefact must look like; written after it, so that its presence means "done". */
+import { z } from 'zod';
 import { decodeSealed, encodeSealed } from './json.js';
+
+const count = z.int().nonnegative();
+const sum = z.string().regex(/^[0-9a-f]{64}$/);
+const schema = z.looseObject({
+  bytes: count,
+  sha256: sum,
+  planHash: z.string(),
+  rows: count.optional(),
+  firstRow: count.optional(),
+  seconds: z.number().nonnegative().or(z.nan()).optional(),
+  inputSha256: sum.optional(),
+});
 
 export interface Manifest {
   bytes: number;
@@ -20,5 +33,6 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 
 /** The manifest inside; undefined when it is damaged in any way. */
 export function decodeManifest(bytes: Uint8Array): Manifest | undefined {
-  return decodeSealed(bytes) as Manifest | undefined;
+  const sealed = schema.safeParse(decodeSealed(bytes));
+  return sealed.success ? (sealed.data as Manifest) : undefined;
 }

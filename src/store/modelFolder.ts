@@ -8,7 +8,7 @@ import { errorCode, LetheError } from '../errors.js';
 import type { JobStatus, ParameterTensor } from '../types.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { sha256 } from './files.js';
-import { parseJson } from './json.js';
+import { parseJson } from './jsonText.js';
 import { modelLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
 import { removeStaleTemporaries } from './publish.js';
@@ -104,10 +104,12 @@ function requireSame(folder: string, file: string, text: string | undefined, com
 
 function readCommand(folder: string, file: string, text: string): ModelCommand {
   try {
-    return parseJson(text) as ModelCommand;
+    const command = parseJson(text);
+    if (typeof command === 'object' && command !== null && !Array.isArray(command)) return command as ModelCommand;
   } catch {
-    throw changed(folder, 'models of this command', `${file}, whose command is unreadable`);
+    // one message for both
   }
+  throw changed(folder, 'models of this command', `${file}, whose metadata "command" is unreadable`);
 }
 
 function changed(folder: string, expected: string, received: string): LetheError {

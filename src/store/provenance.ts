@@ -5,8 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { readWhole } from './files.js';
-import { decodeSealed, encodeSealed } from './json.js';
+import { decodeSealed, encodeSealed, readJsonBytes } from './json.js';
 import { layout } from './layout.js';
 import { isAlive, publishFile } from './publish.js';
 
@@ -63,7 +62,7 @@ async function commit(): Promise<string | undefined> {
 
 /** Sessions of a run, oldest first; empty when none were recorded or the record is damaged. */
 export async function readSessions(root: string): Promise<Session[]> {
-  const bytes = await readWhole(path.join(root, layout.provenance));
+  const bytes = await readJsonBytes(path.join(root, layout.provenance));
   const record = bytes && (decodeSealed(bytes) as { sessions: Session[] } | undefined);
   return record?.sessions ?? [];
 }

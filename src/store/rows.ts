@@ -9,16 +9,15 @@ import {
   RecordBatchFileWriter,
   Schema,
   Struct,
-  tableFromIPC,
-  Type,
   Uint8,
   Utf8,
   vectorFromArray,
   type Data,
   type DataType,
-  type Table,
 } from 'apache-arrow';
-import { damaged } from './files.js';
+import { columnAt, fixedRows, int32Values, metadataCount, type NumberKind, words } from './arrowColumns.js';
+import { type ArrowBatch, type ArrowColumn, broken, readArrow } from './arrowFile.js';
+import type { ArrowSchema } from './arrowSchema.js';
 
 /** No record batch is larger than this, so that every reader's 32-bit offsets suffice. */
 const batchBytes = 2 ** 30;
@@ -106,75 +105,51 @@ export function encodeRows(length: number, columns: Column[], metadata: Record<s
 
 /** An Arrow file whose columns are taken out by name and type. */
 export class RowsReader {
-  private readonly table: Table;
+  readonly numRows: number;
+  private readonly file: ArrowSchema & { batches: ArrowBatch[] };
 
-  /** @throws LETHE_ARROW_DAMAGED (exit code 3); `what` names the file. Only for bytes whose checksum was verified. */
+  /** `what` names the file. @throws LETHE_ARROW_DAMAGED, LETHE_ARROW_UNSUPPORTED (exit code 3), as all methods do */
   constructor(
     bytes: Uint8Array,
     private readonly what: string,
   ) {
-    try {
-      this.table = tableFromIPC(bytes);
-    } catch (cause) {
-      throw damaged(
-        'LETHE_ARROW_DAMAGED',
-        `${what} does not open`,
-        'an Arrow IPC file',
-        cause instanceof Error ? cause.message : String(cause),
-      );
-    }
-  }
-
-  get numRows(): number {
-    return this.table.numRows;
+    this.file = readArrow(bytes, what);
+    this.numRows = this.file.batches.reduce((rows, batch) => rows + batch.numRows, 0);
   }
 
   has(name: string): boolean {
-    return this.table.schema.fields.some((field) => field.name === name);
+    return this.file.fields.some((field) => field.name === name);
   }
 
   /** A whole number from the metadata. */
   count(name: string): number {
-    const text = this.table.schema.metadata.get(name);
-    if (text === undefined || !/^\d{1,15}$/.test(text)) throw this.wrong(`metadata ${name}`, 'a whole number', String(text));
-    return Number(text);
+    const count = metadataCount(this.file, name, this.what);
+    if (count === undefined) throw broken(this.what, `metadata ${name}`, 'none of that name');
+    return count;
   }
 
   numbers(name: string): Int32Array {
     const all = new Int32Array(this.numRows);
     let at = 0;
-    for (const data of this.column(name)) {
-      if (!(data.values instanceof Int32Array)) throw this.wrong(`column ${name}`, 'int32', Type[data.typeId]);
-      all.set(data.values.subarray(0, data.length), at);
-      at += data.length;
+    for (const column of this.columns(name)) {
+      all.set(int32Values(column, this.what), at);
+      at += column.length;
     }
     return all;
   }
 
   words(name: string): string[] {
-    this.column(name);
-    return Array.from(this.table.getChild(name)! as Iterable<unknown>, String);
+    return this.columns(name).flatMap((column) => words(column, this.what));
   }
 
   /** Rows of `width` values, not copied. */
-  rows<T extends RowValues>(name: string, width: number, kind: { new (): T; readonly name: string }): Rows<T> {
-    const blocks = this.column(name).map((data) => {
-      const values: unknown = data.children[0]?.values;
-      const listWidth = (data.type as Partial<FixedSizeList>).listSize;
-      if (!(values instanceof kind) || listWidth !== width)
-        throw this.wrong(`column ${name}`, `${width} x ${kind.name}`, Type[data.typeId]);
-      return values.subarray(0, data.length * width) as T;
-    });
-    return new Rows(width, blocks.length === 0 ? [new kind()] : blocks);
+  rows<T extends RowValues>(name: string, width: number, kind: NumberKind<T>): Rows<T> {
+    const blocks = this.columns(name).map((column) => fixedRows(column, width, kind, this.what));
+    return new Rows(width, blocks.length === 0 ? [new kind(new ArrayBuffer(0), 0, 0)] : blocks);
   }
 
-  private column(name: string): readonly Data[] {
-    const vector = this.table.getChild(name);
-    if (!vector) throw this.wrong(`column ${name}`, 'a column of that name', this.table.schema.names.join(', '));
-    return vector.data.filter((data) => data.length > 0);
-  }
-
-  private wrong(part: string, expected: string, received: string): Error {
-    return damaged('LETHE_ARROW_DAMAGED', `${this.what}: ${part} is not as it should be`, expected, received);
+  private columns(name: string): ArrowColumn[] {
+    const at = columnAt(this.file, name, this.what);
+    return this.file.batches.filter(({ numRows }) => numRows > 0).map(({ columns }) => columns[at]!);
   }
 }

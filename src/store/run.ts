@@ -7,9 +7,9 @@ import path from 'node:path';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 import type { Plan } from '../types.js';
 import { type Artefact, ArtefactFolder, readManifest } from './artefacts.js';
-import { readWhole, sha256 } from './files.js';
+import { sha256 } from './files.js';
 import { encodeIdentity, readIdentity, requireMeaning } from './identity.js';
-import { decodeJson, encodeJson } from './json.js';
+import { decodeJson, encodeJson, readJsonBytes } from './json.js';
 import { isArtefactPath, layout, manifestPath } from './layout.js';
 import { decodeManifest, type Manifest } from './manifest.js';
 import { differenceText, planHash } from './planIdentity.js';
@@ -103,8 +103,8 @@ class Run extends ArtefactFolder implements RunFolder {
 /** Compares the plan on disk with the given one, writes what is missing, and gives the plan that holds. */
 async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> {
   const file = path.join(root, layout.plan);
-  const bytes = await readWhole(file);
-  const manifestBytes = await readWhole(path.join(root, manifestPath(layout.plan)));
+  const bytes = await readJsonBytes(file);
+  const manifestBytes = await readJsonBytes(path.join(root, manifestPath(layout.plan)));
   const manifest = manifestBytes && decodeManifest(manifestBytes);
   const hash = given && planHash(given);
   // an untouched plan.json is canonical, so its bytes are its hash; only the manifest may be missing (killed between the two)

@@ -6,7 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LetheError } from '../errors.js';
 import { allocate, damaged, openForReading, readFully, unreadable } from './files.js';
-import { parseJson } from './json.js';
+import { parseJson } from './jsonText.js';
 import { halvesToFloats } from './npyValues.js';
 import { publishFile } from './publish.js';
 
@@ -99,10 +99,10 @@ async function readHeader(handle: FileHandle, bytes: number, path: string): Prom
 
 function parseHeader(text: ArrayBuffer, path: string): Map<string, unknown> {
   try {
-    const header: unknown = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(text));
+    const header = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(text));
     if (isObject(header)) return new Map(Object.entries(header));
-  } catch {
-    // one message for both
+  } catch (cause) {
+    throw broken(`${path} has an unreadable header`, 'a JSON object', cause instanceof Error ? cause.message : String(cause));
   }
   throw broken(`${path} has an unreadable header`, 'a JSON object', 'something else');
 }

@@ -2,8 +2,8 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { difference, readManifest } from './artefacts.js';
-import { hashFile, readWhole } from './files.js';
-import { decodeSealed } from './json.js';
+import { hashFile } from './files.js';
+import { decodeSealed, readJsonBytes } from './json.js';
 import { isArtefactPath, isReportPath, layout, manifestedArtefact, manifestPath } from './layout.js';
 import { isTemporary } from './publish.js';
 import type { RunFolder } from './run.js';
@@ -73,7 +73,7 @@ async function checkArtefact(run: RunFolder, artefact: string, health: RunHealth
 }
 
 async function checkProvenance(root: string, health: RunHealth): Promise<void> {
-  const bytes = await readWhole(path.join(root, layout.provenance));
+  const bytes = await readJsonBytes(path.join(root, layout.provenance));
   if (!bytes) return;
   health.checked += 1;
   health.bytes += bytes.length;

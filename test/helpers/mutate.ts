@@ -1,34 +1,55 @@
-/** Seeded damage for parsers: how many trials a run makes, and one damaged copy at a time. */
-import type { Random } from '../../src/native/random.js';
+/** Damaged files: what bit rot, cut copies and hostile hands make of sound ones. */
 
 /** LETHE_FUZZ_TRIALS: more of them than a run of all tests has time for. */
 export const fuzzTrials = Number(process.env['LETHE_FUZZ_TRIALS'] ?? 300);
 
-/** One to four changes: bytes replaced, bits flipped, pieces cut out, repeated or put elsewhere. */
-export function mutate(bytes: Uint8Array, random: Random): Uint8Array {
-  let all: Uint8Array = bytes;
-  for (let left = 1 + random.below(4); left > 0; left--) all = change(all, random);
-  return all;
+/** Numbers in [0, below), the same ones for a seed. */
+export function randomNumbers(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
 }
 
-function change(bytes: Uint8Array, random: Random): Uint8Array {
-  if (bytes.length === 0) return bytes;
-  const at = random.below(bytes.length + 1);
-  const piece = bytes.slice(at, at + 1 + random.below(64));
-  switch (random.below(6)) {
-    case 0:
-      return bytes.with(Math.min(at, bytes.length - 1), random.below(256));
-    case 1:
-      return bytes.map((byte, i) => (i === at ? byte ^ (1 << random.below(8)) : byte));
-    case 2:
-      return bytes.slice(0, at);
-    case 3:
-      return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + piece.length)]);
-    case 4:
-      return Buffer.concat([bytes.subarray(0, at), piece, bytes.subarray(at)]);
-    default: {
-      const to = random.below(bytes.length + 1);
-      return Buffer.concat([bytes.subarray(0, to), piece, bytes.subarray(Math.min(bytes.length, to + piece.length))]);
+const numbers = [0n, 1n, -1n, 7n, 127n, 255n, 65535n, 2n ** 31n - 1n, -(2n ** 31n), 2n ** 32n, 2n ** 53n, 2n ** 63n - 1n, -(2n ** 63n)];
+const words = ['"', '{', '[', ']', '}', ':', ',', '\\', '"a":1,', 'null', '-1', '1e999', '"NaN"', '[[[[[[[[', '\u0000', '\ud83d'].map(
+  (word) => Buffer.from(word),
+);
+
+/** One to six changes, most of them near the start or the end, where formats keep what they say about themselves. */
+export function mutate(sound: Uint8Array, random: (below: number) => number): Buffer {
+  let bytes = Buffer.from(sound);
+  for (let changes = 1 + random(6); changes > 0; changes--) {
+    if (bytes.length === 0) return bytes;
+    const near = Math.min(bytes.length, 1024);
+    const at = [random(bytes.length), random(near), bytes.length - 1 - random(near)][random(3)]!;
+    const span = Math.min(bytes.length - at, 1 + random(1 << random(10)));
+    switch (random(9)) {
+      case 0:
+        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + span)]);
+        break;
+      case 1:
+        bytes = Buffer.concat([bytes.subarray(0, at + span), bytes.subarray(at)]);
+        break;
+      case 2:
+        bytes = bytes.subarray(0, at);
+        break;
+      case 3:
+        bytes = Buffer.concat([bytes.subarray(0, at), words[random(words.length)]!, bytes.subarray(at)]);
+        break;
+      case 4:
+      case 5: {
+        const number = Buffer.alloc(8);
+        number.writeBigInt64LE(numbers[random(numbers.length)]!);
+        number.copy(bytes, at & ~3, 0, [1, 2, 4, 8][random(4)]);
+        break;
+      }
+      default:
+        bytes[at] = bytes[at]! ^ (1 << random(8));
     }
   }
+  return bytes;
 }

@@ -1,4 +1,5 @@
-import { decodeJson, decodeSealed, parseJson } from '../../src/store/json.js';
+import { decodeJson, decodeSealed } from '../../src/store/json.js';
+import { parseJson } from '../../src/store/jsonText.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
