@@ -2,6 +2,9 @@
 
 #include <cstring>
 
+#include "arguments.h"
+#include "binding.h"
+#include "register.h"
 #include "task.h"
 
 namespace lethe::addon {
@@ -58,12 +61,12 @@ constexpr napi_type_tag kSessionTag = {0x6c657468655f6465ull, 0x7369676e5f763031
 
 FitOptions readOptions(const Napi::Object& from) {
   FitOptions options;
-  options.estimator = stringProperty(from, "estimator") == "marginal" ? Estimator::marginal : Estimator::lasso;
-  const Napi::Value fold = property(from, "fold"), lambdas = property(from, "lambdas");
-  const int32_t* folds = ints(fold, "fold", 0);
-  options.fold.assign(folds, folds + fold.As<Napi::TypedArray>().ElementLength());
-  const double* grid = doubles(lambdas, "lambdas", 0);
-  options.lambdas.assign(grid, grid + lambdas.As<Napi::TypedArray>().ElementLength());
+  options.estimator = meaningOf<Estimator>(property(from, "estimator"), "estimator", {{"lasso", Estimator::lasso}, {"marginal", Estimator::marginal}});
+  Buffers read;
+  const std::span<const int32_t> fold = read.input<int32_t>(property(from, "fold"), "fold");
+  options.fold.assign(fold.begin(), fold.end());
+  const std::span<const double> lambdas = read.input<double>(property(from, "lambdas"), "lambdas");
+  options.lambdas.assign(lambdas.begin(), lambdas.end());
   options.pathLength = countProperty(from, "pathLength");
   options.lambdaMinRatio = numberProperty(from, "lambdaMinRatio");
   options.refit = booleanProperty(from, "refit");
@@ -71,7 +74,7 @@ FitOptions readOptions(const Napi::Object& from) {
   options.standardise = booleanProperty(from, "standardise");
   options.gapTolerance = numberProperty(from, "gapTolerance");
   options.gramBytes = countProperty(from, "gramBytes");
-  options.threads = static_cast<int>(countProperty(from, "threads"));
+  options.threads = threadsProperty(from);
   options.isa = stringProperty(from, "isa");
   return options;
 }
@@ -103,18 +106,19 @@ SessionPointer sessionOf(const Napi::Object& request) {
 // C++: openDesign(masks, options, numTargets, control, design)
 // TS:  openDesign(request: NativeDesignRequest, onProgress?, abortFlag?): Promise<NativeDesign>
 Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
-  const Napi::Object request = info[0].As<Napi::Object>();
+  const Napi::Object request = requestOf(info);
   MaskView masks;
-  masks.numModels = countProperty(request, "numModels");
-  masks.numTrain = countProperty(request, "numTrain");
-  const Napi::Value bits = property(request, "bits");
-  masks.bits = bytes(bits, "bits", static_cast<size_t>(masks.numModels * ((masks.numTrain + 7) / 8)));
-  const int64_t numTargets = countProperty(request, "numTargets");
+  masks.numModels = dimensionProperty(request, "numModels");
+  masks.numTrain = dimensionProperty(request, "numTrain");
+  Buffers buffers;
+  const size_t maskBytes = product(info.Env(), "numModels x numTrain", {masks.numModels, (masks.numTrain + 7) / 8});
+  masks.bits = buffers.input<uint8_t>(property(request, "bits"), "bits", maskBytes).data();
+  const int64_t numTargets = dimensionProperty(request, "numTargets");
   auto session = std::make_shared<Session>();
   session->options = readOptions(request);
   const GpuOps* gpu = gpuOf(request);
   return runTask(
-      info.Env(), TaskOptions{info[1], info[2], {bits}},
+      info.Env(), TaskOptions{info[1], info[2], std::move(buffers)},
       [=](const TaskControl& control) {
         const Status status = openDesign(masks, session->options, gpu ? 0 : numTargets, control, session->design);
         return status.ok() && gpu ? gpu->openFit(session->design, session->options, GpuOptions{}, numTargets, control, session->gpu) : status;
@@ -126,23 +130,21 @@ Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
 // TS:  fitDatamodels(request: NativeFitRequest, onProgress?, abortFlag?): Promise<NativeFits>
 Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const Napi::Object request = info[0].As<Napi::Object>();
+  const Napi::Object request = requestOf(info);
   const SessionPointer session = sessionOf(request);
   const int64_t models = describeDesign(*session->design).numModels;
   TargetView targets;
-  targets.numTargets = targets.rowStride = countProperty(request, "numTargets");
-  const Napi::Value outputs = property(request, "outputs"), rowWeights = property(request, "rowWeights");
-  targets.values = floats(outputs, "outputs", static_cast<size_t>(models * targets.rowStride));
-  targets.targetsPerWeight = countProperty(request, "targetsPerRowWeight");
-  std::vector<Napi::Value> pins{outputs};
-  if (!rowWeights.IsUndefined() && targets.targetsPerWeight > 0) {
+  targets.numTargets = targets.rowStride = dimensionProperty(request, "numTargets");
+  Buffers buffers;
+  targets.values = buffers.input<float>(property(request, "outputs"), "outputs", product(env, "models x numTargets", {models, targets.rowStride})).data();
+  targets.targetsPerWeight = dimensionProperty(request, "targetsPerRowWeight");
+  if (has(request, "rowWeights") && targets.targetsPerWeight > 0) {
     const int64_t columns = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
-    targets.rowWeights = bytes(rowWeights, "rowWeights", static_cast<size_t>(models * columns));
-    pins.push_back(rowWeights);
+    targets.rowWeights = buffers.input<uint8_t>(property(request, "rowWeights"), "rowWeights", product(env, "models x row weights", {models, columns})).data();
   }
   auto fits = std::make_shared<std::vector<TargetFit>>();
   return runTask(
-      env, TaskOptions{info[1], info[2], pins},
+      env, TaskOptions{info[1], info[2], std::move(buffers)},
       [=](const TaskControl& control) {
         if (session->gpu) return session->gpu->fit(targets, control, *fits);
         return fitDatamodels(*session->design, targets, session->options, control, *fits);
@@ -153,8 +155,8 @@ Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerLasso(Napi::Env env, Napi::Object exports) {
-  exports.Set("openDesign", Napi::Function::New(env, openDesignBinding, "openDesign"));
-  exports.Set("fitDatamodels", Napi::Function::New(env, fitDatamodelsBinding, "fitDatamodels"));
+  define<openDesignBinding>(env, exports, "openDesign");
+  define<fitDatamodelsBinding>(env, exports, "fitDatamodels");
 }
 
 }  // namespace lethe::addon
