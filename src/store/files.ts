@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { nativeBuffer } from '../native/memory.js';
 
 const chunkBytes = 1 << 24;
 
@@ -84,7 +85,7 @@ export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, posi
 export function allocate(bytes: number, what: string): ArrayBuffer {
   const available = os.totalmem();
   try {
-    if (bytes <= available) return new ArrayBuffer(bytes);
+    if (bytes <= available) return nativeBuffer(bytes);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
   }

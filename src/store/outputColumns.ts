@@ -1,4 +1,5 @@
 /** Columns of model outputs across shards: what a block of targets needs, without holding everything. */
+import { nativeFloats } from '../native/memory.js';
 import { layout } from './layout.js';
 import { readOutputs } from './outputs.js';
 import type { RunFolder } from './run.js';
@@ -23,7 +24,7 @@ export async function readOutputColumns(
     for (let row = 0; row < outputs.numRows; row++) part.set(outputs[field]!.row(row).subarray(first, end), row * width);
     parts.push(part);
   }
-  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  const all = nativeFloats(parts.reduce((length, part) => length + part.length, 0));
   let offset = 0;
   for (const part of parts) {
     all.set(part, offset);

@@ -1,7 +1,11 @@
 /**
  * Calls the addon (the file named first) so many times (second) with arguments that are wrong by chance (third: seed), takes its buffers
  * away in the middle of calls, and prints what came of it. Exits 1 where an error has no LETHE_ code or an answer is not what it should be.
- * Under AddressSanitizer: see CONTRIBUTING of this folder, README.md.
+ * Under AddressSanitizer (some minutes):
+ *   cmake -G Ninja -S . -B build-sanitize-addon -DLETHE_CUDA=OFF -DLETHE_SANITIZE=address
+ *   cmake --build build-sanitize-addon --target lethe
+ *   LD_PRELOAD=$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+ *     node test/native/addonCalls.mjs $PWD/build-sanitize-addon/lethe.node 20000
  */
 import { createRequire } from 'node:module';
 import { filledBy, functionOf, requests } from './addonRequests.mjs';

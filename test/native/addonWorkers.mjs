@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { functionOf, requests } from './addonRequests.mjs';
 
-const scales = { klom: 100, margins: 1000, moments: 1000, spearman: 100, bootstrapMeans: 20000, predict: 1000, openDesign: 40, fitDatamodels: 100, trainMany: 300 };
+const scales = { klom: 100, margins: 1000, moments: 1000, spearman: 100, bootstrapMeans: 20000, predict: 1000, openDesign: 40, fitDatamodels: 100, trainMany: 30000 };
 
 async function begin(file, name, begun) {
   const addon = createRequire(import.meta.url)(file);
