@@ -3,7 +3,9 @@
 #include "lethe/lasso_rates.h"
 #include "lethe/peaks.h"
 #include "lethe/train_rates.h"
+#include "binding.h"
 #include "net_spec.h"
+#include "register.h"
 #include "task.h"
 
 namespace lethe::addon {
@@ -12,15 +14,13 @@ namespace {
 
 // C++: measurePeaks(isa), compilerName()     TS: measurePeaks(isa: IsaName | ''): Promise<NativePeaks>
 Napi::Value measurePeaksBinding(const Napi::CallbackInfo& info) {
-  const std::string request = info[0].As<Napi::String>();
+  const Isa isa = isaOf(info[0]);
   auto peaks = std::make_shared<Peaks>();
   return runTask(
       info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}},
       [=](const TaskControl&) {
-        Isa isa;
-        const Status status = resolveIsa(request, isa);
-        if (status.ok()) *peaks = measurePeaks(isa);
-        return status;
+        *peaks = measurePeaks(isa);
+        return Status::success();
       },
       [=](Napi::Env env) {
         Napi::Object result = Napi::Object::New(env);
@@ -38,7 +38,7 @@ Napi::Value measurePeaksBinding(const Napi::CallbackInfo& info) {
 
 // C++: lassoKernelRates(isa, rates)     TS: lassoKernelRates(isa: IsaName | ''): Promise<NativeKernelRate[]>
 Napi::Value lassoKernelRatesBinding(const Napi::CallbackInfo& info) {
-  const std::string isa = info[0].As<Napi::String>();
+  const std::string isa = textOf(info[0], "isa");
   auto rates = std::make_shared<std::vector<KernelRate>>();
   return runTask(
       info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}},
@@ -62,18 +62,14 @@ Napi::Value lassoKernelRatesBinding(const Napi::CallbackInfo& info) {
 // TS: trainLayerRates(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number, seconds: number): Promise<NativeLayerRate[]>
 Napi::Value trainLayerRatesBinding(const Napi::CallbackInfo& info) {
   const NetSpec net = netSpec(info[0]);
-  const std::string request = info[1].As<Napi::String>();
-  const Precision precision = precisionOf(info[2].ToString());
-  const int64_t batchSize = info[3].ToNumber().Int64Value();
-  const double seconds = info[4].ToNumber().DoubleValue();
+  const Isa isa = isaOf(info[1]);
+  const Precision precision = precisionOf(info[2]);
+  const int64_t batchSize = countOf(info[3], "batchSize");
+  const double seconds = numberOf(info[4], "seconds");
   auto rates = std::make_shared<std::vector<LayerRate>>();
   return runTask(
       info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}},
-      [=](const TaskControl&) {
-        Isa isa;
-        const Status status = resolveIsa(request, isa);
-        return status.ok() ? trainLayerRates(net, isa, precision, batchSize, seconds, *rates) : status;
-      },
+      [=](const TaskControl&) { return trainLayerRates(net, isa, precision, batchSize, seconds, *rates); },
       [=](Napi::Env env) {
         Napi::Array result = Napi::Array::New(env);
         for (const LayerRate& rate : *rates) {
@@ -91,9 +87,9 @@ Napi::Value trainLayerRatesBinding(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerBench(Napi::Env env, Napi::Object exports) {
-  exports.Set("measurePeaks", Napi::Function::New(env, measurePeaksBinding, "measurePeaks"));
-  exports.Set("trainLayerRates", Napi::Function::New(env, trainLayerRatesBinding, "trainLayerRates"));
-  exports.Set("lassoKernelRates", Napi::Function::New(env, lassoKernelRatesBinding, "lassoKernelRates"));
+  define<measurePeaksBinding>(env, exports, "measurePeaks");
+  define<trainLayerRatesBinding>(env, exports, "trainLayerRates");
+  define<lassoKernelRatesBinding>(env, exports, "lassoKernelRates");
 }
 
 }  // namespace lethe::addon

@@ -4,6 +4,9 @@
 #include <cstring>
 #include <limits>
 
+#include "arguments.h"
+#include "binding.h"
+#include "register.h"
 #include "task.h"
 
 namespace lethe::addon {
@@ -60,12 +63,12 @@ constexpr napi_type_tag kSessionTag = {0x6c657468655f6465ull, 0x7369676e5f763031
 
 FitOptions readOptions(const Napi::Object& from) {
   FitOptions options;
-  options.estimator = stringProperty(from, "estimator") == "marginal" ? Estimator::marginal : Estimator::lasso;
-  const Napi::Value fold = property(from, "fold"), lambdas = property(from, "lambdas");
-  const int32_t* folds = ints(fold, "fold", 0);
-  options.fold.assign(folds, folds + fold.As<Napi::TypedArray>().ElementLength());
-  const double* grid = doubles(lambdas, "lambdas", 0);
-  options.lambdas.assign(grid, grid + lambdas.As<Napi::TypedArray>().ElementLength());
+  options.estimator = meaningOf<Estimator>(property(from, "estimator"), "estimator", {{"lasso", Estimator::lasso}, {"marginal", Estimator::marginal}});
+  Buffers read;
+  const std::span<const int32_t> fold = read.input<int32_t>(property(from, "fold"), "fold");
+  options.fold.assign(fold.begin(), fold.end());
+  const std::span<const double> lambdas = read.input<double>(property(from, "lambdas"), "lambdas");
+  options.lambdas.assign(lambdas.begin(), lambdas.end());
   options.pathLength = countProperty(from, "pathLength");
   options.lambdaMinRatio = numberProperty(from, "lambdaMinRatio");
   options.refit = booleanProperty(from, "refit");
@@ -75,7 +78,7 @@ FitOptions readOptions(const Napi::Object& from) {
   options.standardise = booleanProperty(from, "standardise");
   options.gapTolerance = numberProperty(from, "gapTolerance");
   options.gramBytes = countProperty(from, "gramBytes");
-  options.threads = static_cast<int>(countProperty(from, "threads"));
+  options.threads = threadsProperty(from);
   options.isa = stringProperty(from, "isa");
   return options;
 }
@@ -107,18 +110,19 @@ SessionPointer sessionOf(const Napi::Object& request) {
 // C++: openDesign(masks, options, numTargets, control, design)
 // TS:  openDesign(request: NativeDesignRequest, onProgress?, abortFlag?): Promise<NativeDesign>
 Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
-  const Napi::Object request = info[0].As<Napi::Object>();
+  const Napi::Object request = requestOf(info);
   MaskView masks;
-  masks.numModels = countProperty(request, "numModels");
-  masks.numTrain = countProperty(request, "numTrain");
-  const Napi::Value bits = property(request, "bits");
-  masks.bits = bytes(bits, "bits", static_cast<size_t>(masks.numModels * ((masks.numTrain + 7) / 8)));
-  const int64_t numTargets = countProperty(request, "numTargets");
+  masks.numModels = dimensionProperty(request, "numModels");
+  masks.numTrain = dimensionProperty(request, "numTrain");
+  Buffers buffers;
+  const size_t maskBytes = product(info.Env(), "numModels x numTrain", {masks.numModels, (masks.numTrain + 7) / 8});
+  masks.bits = buffers.input<uint8_t>(property(request, "bits"), "bits", maskBytes).data();
+  const int64_t numTargets = dimensionProperty(request, "numTargets");
   auto session = std::make_shared<Session>();
   session->options = readOptions(request);
   const GpuOps* gpu = gpuOf(request);
   return runTask(
-      info.Env(), TaskOptions{info[1], info[2], {bits}},
+      info.Env(), TaskOptions{info[1], info[2], std::move(buffers)},
       [=](const TaskControl& control) {
         const Status status = openDesign(masks, session->options, gpu ? 0 : numTargets, control, session->design);
         return status.ok() && gpu ? gpu->openFit(session->design, session->options, GpuOptions{}, numTargets, control, session->gpu) : status;
@@ -126,18 +130,16 @@ Napi::Value openDesignBinding(const Napi::CallbackInfo& info) {
       [=](Napi::Env env) { return toHandle(env, session); });
 }
 
-TargetView readTargets(const Napi::Object& request, const Session& session, std::vector<Napi::Value>& pins) {
+TargetView readTargets(const Napi::Object& request, const Session& session, Buffers& buffers) {
+  const Napi::Env env = request.Env();
   const int64_t models = describeDesign(*session.design).numModels;
   TargetView targets;
-  targets.numTargets = targets.rowStride = countProperty(request, "numTargets");
-  const Napi::Value outputs = property(request, "outputs"), rowWeights = property(request, "rowWeights");
-  targets.values = floats(outputs, "outputs", static_cast<size_t>(models * targets.rowStride));
-  targets.targetsPerWeight = countProperty(request, "targetsPerRowWeight");
-  pins.push_back(outputs);
-  if (!rowWeights.IsUndefined() && targets.targetsPerWeight > 0) {
+  targets.numTargets = targets.rowStride = dimensionProperty(request, "numTargets");
+  targets.values = buffers.input<float>(property(request, "outputs"), "outputs", product(env, "models x numTargets", {models, targets.rowStride})).data();
+  targets.targetsPerWeight = dimensionProperty(request, "targetsPerRowWeight");
+  if (has(request, "rowWeights") && targets.targetsPerWeight > 0) {
     const int64_t columns = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
-    targets.rowWeights = bytes(rowWeights, "rowWeights", static_cast<size_t>(models * columns));
-    pins.push_back(rowWeights);
+    targets.rowWeights = buffers.input<uint8_t>(property(request, "rowWeights"), "rowWeights", product(env, "models x row weights", {models, columns})).data();
   }
   return targets;
 }
@@ -145,29 +147,28 @@ TargetView readTargets(const Napi::Object& request, const Session& session, std:
 // C++: scorePaths(design, targets, options, relaxations, control, scores)
 // TS:  scorePaths(request: NativeScoreRequest, onProgress?, abortFlag?): Promise<void>; on the CPU, also where the design is on a GPU
 Napi::Value scorePathsBinding(const Napi::CallbackInfo& info) {
-  const Napi::Object request = info[0].As<Napi::Object>();
+  const Napi::Object request = requestOf(info);
   const SessionPointer session = sessionOf(request);
-  std::vector<Napi::Value> pins;
-  const TargetView targets = readTargets(request, *session, pins);
-  const Napi::Value relaxations = property(request, "relaxations"), error = property(request, "error"), correlation = property(request, "correlation");
-  const size_t count = relaxations.IsTypedArray() ? relaxations.As<Napi::TypedArray>().ElementLength() : 0;
-  const double* given = doubles(relaxations, "relaxations", count);
-  const std::vector<double> chosen(given, given + count);
-  const size_t each = static_cast<size_t>(session->options.pathLength) * count, all = static_cast<size_t>(targets.numTargets) * each;
-  float* errors = floats(error, "error", all);
-  float* correlations = floats(correlation, "correlation", all);
-  pins.insert(pins.end(), {error, correlation});
+  Buffers buffers;
+  const TargetView targets = readTargets(request, *session, buffers);
+  const std::span<const double> given = buffers.input<double>(property(request, "relaxations"), "relaxations");
+  const std::vector<double> relaxations(given.begin(), given.end());
+  const int64_t each = session->options.pathLength * static_cast<int64_t>(relaxations.size());
+  const size_t all = product(info.Env(), "numTargets x pathLength x relaxations", {targets.numTargets, session->options.pathLength, static_cast<int64_t>(relaxations.size())});
+  const std::span<float> errors = buffers.output<float>(property(request, "error"), "error", all);
+  const std::span<float> correlations = buffers.output<float>(property(request, "correlation"), "correlation", all);
   auto scores = std::make_shared<std::vector<PathScore>>();
   return runTask(
-      info.Env(), TaskOptions{info[1], info[2], pins},
+      info.Env(), TaskOptions{info[1], info[2], std::move(buffers)},
       [=](const TaskControl& control) {
-        const Status status = scorePaths(*session->design, targets, session->options, chosen, control, *scores);
+        const Status status = scorePaths(*session->design, targets, session->options, relaxations, control, *scores);
         const float nan = std::numeric_limits<float>::quiet_NaN();  // a target without a path has no scores
-        std::fill_n(errors, all, nan);
-        std::fill_n(correlations, all, nan);
+        std::fill(errors.begin(), errors.end(), nan);
+        std::fill(correlations.begin(), correlations.end(), nan);
         for (size_t t = 0; t < scores->size(); ++t) {
-          std::copy((*scores)[t].error.begin(), (*scores)[t].error.end(), errors + t * each);
-          std::copy((*scores)[t].correlation.begin(), (*scores)[t].correlation.end(), correlations + t * each);
+          const int64_t at = static_cast<int64_t>(t) * each;
+          std::copy((*scores)[t].error.begin(), (*scores)[t].error.end(), errors.begin() + at);
+          std::copy((*scores)[t].correlation.begin(), (*scores)[t].correlation.end(), correlations.begin() + at);
         }
         return status;
       },
@@ -178,20 +179,16 @@ Napi::Value scorePathsBinding(const Napi::CallbackInfo& info) {
 // TS:  fitDatamodels(request: NativeFitRequest, onProgress?, abortFlag?): Promise<NativeFits>
 Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const Napi::Object request = info[0].As<Napi::Object>();
+  const Napi::Object request = requestOf(info);
   const SessionPointer session = sessionOf(request);
-  std::vector<Napi::Value> pins;
-  TargetView targets = readTargets(request, *session, pins);
+  Buffers buffers;
+  TargetView targets = readTargets(request, *session, buffers);
   const size_t count = static_cast<size_t>(targets.numTargets);
-  const Napi::Value ratios = property(request, "lambdaRatio"), relaxations = property(request, "relaxation");
-  if (!ratios.IsUndefined()) targets.lambdaRatio = doubles(ratios, "lambdaRatio", count);
-  if (!relaxations.IsUndefined()) targets.relaxation = doubles(relaxations, "relaxation", count);
-  for (const Napi::Value& value : {ratios, relaxations}) {
-    if (!value.IsUndefined()) pins.push_back(value);
-  }
+  if (has(request, "lambdaRatio")) targets.lambdaRatio = buffers.input<double>(property(request, "lambdaRatio"), "lambdaRatio", count).data();
+  if (has(request, "relaxation")) targets.relaxation = buffers.input<double>(property(request, "relaxation"), "relaxation", count).data();
   auto fits = std::make_shared<std::vector<TargetFit>>();
   return runTask(
-      env, TaskOptions{info[1], info[2], pins},
+      env, TaskOptions{info[1], info[2], std::move(buffers)},
       [=](const TaskControl& control) {
         if (session->gpu) return session->gpu->fit(targets, control, *fits);
         return fitDatamodels(*session->design, targets, session->options, control, *fits);
@@ -202,9 +199,9 @@ Napi::Value fitDatamodelsBinding(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerLasso(Napi::Env env, Napi::Object exports) {
-  exports.Set("openDesign", Napi::Function::New(env, openDesignBinding, "openDesign"));
-  exports.Set("scorePaths", Napi::Function::New(env, scorePathsBinding, "scorePaths"));
-  exports.Set("fitDatamodels", Napi::Function::New(env, fitDatamodelsBinding, "fitDatamodels"));
+  define<openDesignBinding>(env, exports, "openDesign");
+  define<scorePathsBinding>(env, exports, "scorePaths");
+  define<fitDatamodelsBinding>(env, exports, "fitDatamodels");
 }
 
 }  // namespace lethe::addon

@@ -1,40 +1,26 @@
 #include "lethe/linear.h"
 
+#include "arguments.h"
+#include "binding.h"
+#include "register.h"
 #include "task.h"
 
 namespace lethe::addon {
 
 namespace {
 
-std::vector<Napi::Object> objects(const Napi::Object& request, const char* name) {
-  const Napi::Value value = property(request, name);
-  if (!value.IsArray()) throw toError(request.Env(), Status::error("LETHE_ARGUMENT_INVALID", std::string(name) + ": expected an array of objects."));
-  const Napi::Array array = value.As<Napi::Array>();
-  std::vector<Napi::Object> list;
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    const Napi::Value entry = array[i];
-    if (!entry.IsObject()) throw toError(request.Env(), Status::error("LETHE_ARGUMENT_INVALID", std::string(name) + ": expected an array of objects."));
-    list.push_back(entry.As<Napi::Object>());
-  }
-  return list;
-}
-
-double* pinned(const Napi::Object& from, const char* name, int64_t length, std::vector<Napi::Value>& pins) {
-  pins.push_back(property(from, name));
-  return doubles(pins.back(), name, static_cast<size_t>(length));
-}
-
-LinearProblem readProblem(const Napi::Object& from, std::vector<Napi::Value>& pins) {
+LinearProblem readProblem(const Napi::Object& from, Buffers& buffers) {
+  const auto doubles = [&](const char* name, size_t count) { return buffers.input<double>(property(from, name), name, count).data(); };
   LinearProblem problem;
-  problem.numTrain = countProperty(from, "numTrain");
-  problem.numForget = countProperty(from, "numForget");
-  problem.dim = countProperty(from, "dim");
-  problem.spanSize = countProperty(from, "spanSize");
+  problem.numTrain = dimensionProperty(from, "numTrain");
+  problem.numForget = dimensionProperty(from, "numForget");
+  problem.dim = dimensionProperty(from, "dim");
+  problem.spanSize = dimensionProperty(from, "spanSize");
   problem.lambda = numberProperty(from, "lambda");
-  problem.x = pinned(from, "x", problem.numTrain * problem.dim, pins);
-  problem.y = pinned(from, "y", problem.numTrain, pins);
-  problem.thetaFull = pinned(from, "thetaFull", problem.dim, pins);
-  problem.thetaStar = pinned(from, "thetaStar", problem.dim, pins);
+  problem.x = doubles("x", product(from.Env(), "numTrain x dim", {problem.numTrain, problem.dim}));
+  problem.y = doubles("y", static_cast<size_t>(problem.numTrain));
+  problem.thetaFull = doubles("thetaFull", static_cast<size_t>(problem.dim));
+  problem.thetaStar = doubles("thetaStar", static_cast<size_t>(problem.dim));
   return problem;
 }
 
@@ -52,59 +38,56 @@ LinearRun readRun(const Napi::Object& from, int64_t numProblems) {
   return run;
 }
 
-LinearOutcome readOutcome(const Napi::Object& from, size_t numSteps, size_t numLogs, int64_t dim, std::vector<Napi::Value>& pins) {
+LinearOutcome readOutcome(const Napi::Object& from, int64_t numSteps, int64_t numLogs, int64_t dim, Buffers& buffers) {
+  const auto doubles = [&](const char* name, size_t count) { return buffers.output<double>(property(from, name), name, count).data(); };
   LinearOutcome outcome;
-  const int64_t size = static_cast<int64_t>(numSteps * numLogs);
-  outcome.inSpan = pinned(from, "inSpan", size, pins);
-  outcome.orthogonal = pinned(from, "orthogonal", size, pins);
-  if (!property(from, "iterates").IsUndefined()) outcome.iterates = pinned(from, "iterates", size * dim, pins);
-  pins.push_back(property(from, "endings"));
-  outcome.endings = bytes(pins.back(), "endings", numSteps);
+  const size_t size = product(from.Env(), "steps x loggedAt", {numSteps, numLogs});
+  outcome.inSpan = doubles("inSpan", size);
+  outcome.orthogonal = doubles("orthogonal", size);
+  if (has(from, "iterates")) outcome.iterates = doubles("iterates", product(from.Env(), "steps x loggedAt x dim", {numSteps, numLogs, dim}));
+  outcome.endings = buffers.output<uint8_t>(property(from, "endings"), "endings", static_cast<size_t>(numSteps)).data();
   return outcome;
 }
 
 LinearOptions readOptions(const Napi::Object& from) {
   LinearOptions options;
-  const Napi::Value steps = property(from, "steps"), loggedAt = property(from, "loggedAt");
-  const double* stepValues = doubles(steps, "steps", 0);
-  const int32_t* logValues = ints(loggedAt, "loggedAt", 0);
-  options.steps.assign(stepValues, stepValues + steps.As<Napi::TypedArray>().ElementLength());
-  options.loggedAt.assign(logValues, logValues + loggedAt.As<Napi::TypedArray>().ElementLength());
+  Buffers read;
+  const std::span<const double> steps = read.input<double>(property(from, "steps"), "steps");
+  const std::span<const int32_t> loggedAt = read.input<int32_t>(property(from, "loggedAt"), "loggedAt");
+  options.steps.assign(steps.begin(), steps.end());
+  options.loggedAt.assign(loggedAt.begin(), loggedAt.end());
   options.seed = static_cast<uint64_t>(countProperty(from, "seed"));
   options.divergedAbove = numberProperty(from, "divergedAbove");
   options.convergedBelow = numberProperty(from, "convergedBelow");
-  options.threads = static_cast<int>(countProperty(from, "threads"));
-  const Status status = resolveIsa(stringProperty(from, "isa"), options.isa);
-  if (!status.ok()) throw toError(from.Env(), status);
+  options.threads = threadsProperty(from);
+  options.isa = isaOf(property(from, "isa"));
   return options;
 }
 
 // C++: linearStudy(problems, runs, options, outcomes, control)
 // TS:  linearStudy(request: NativeLinearRequest, onProgress?, abortFlag?): Promise<void>
 Napi::Value linearStudyBinding(const Napi::CallbackInfo& info) {
-  if (!info[0].IsObject()) throw toError(info.Env(), Status::error("LETHE_ARGUMENT_INVALID", "expected a request object as the first argument."));
-  const Napi::Object request = info[0].As<Napi::Object>();
-  std::vector<Napi::Value> pins;
+  const Napi::Object request = requestOf(info);
+  Buffers buffers;
   std::vector<LinearProblem> problems;
   std::vector<LinearRun> runs;
   std::vector<LinearOutcome> outcomes;
   const LinearOptions options = readOptions(request);
-  for (const Napi::Object& entry : objects(request, "problems")) problems.push_back(readProblem(entry, pins));
-  for (const Napi::Object& entry : objects(request, "runs")) {
+  const auto numSteps = static_cast<int64_t>(options.steps.size()), numLogs = static_cast<int64_t>(options.loggedAt.size());
+  for (const Napi::Object& entry : objectsProperty(request, "problems")) problems.push_back(readProblem(entry, buffers));
+  for (const Napi::Object& entry : objectsProperty(request, "runs")) {
     runs.push_back(readRun(entry, static_cast<int64_t>(problems.size())));
-    const int64_t dim = problems[static_cast<size_t>(runs.back().problem)].dim;
-    outcomes.push_back(readOutcome(entry, options.steps.size(), options.loggedAt.size(), dim, pins));
+    outcomes.push_back(readOutcome(entry, numSteps, numLogs, problems[static_cast<size_t>(runs.back().problem)].dim, buffers));
   }
   return runTask(
-      info.Env(), TaskOptions{info[1], info[2], pins},
-      [=](const TaskControl& control) { return linearStudy(problems, runs, options, outcomes, control); },
-      [](Napi::Env env) { return env.Undefined(); });
+      info.Env(), TaskOptions{info[1], info[2], std::move(buffers)},
+      [=](const TaskControl& control) { return linearStudy(problems, runs, options, outcomes, control); }, settleNothing);
 }
 
 }  // namespace
 
 void registerLinear(Napi::Env env, Napi::Object exports) {
-  exports.Set("linearStudy", Napi::Function::New(env, linearStudyBinding, "linearStudy"));
+  define<linearStudyBinding>(env, exports, "linearStudy");
 }
 
 }  // namespace lethe::addon

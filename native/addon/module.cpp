@@ -1,8 +1,9 @@
 // The table of contents of the addon: one register function per binding file.
-#include "task.h"
+#include "register.h"
 
 static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerSystem(env, exports);
+  lethe::addon::registerBuffers(env, exports);
   lethe::addon::registerTrain(env, exports);
   lethe::addon::registerEvaluate(env, exports);
   lethe::addon::registerLasso(env, exports);

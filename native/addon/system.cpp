@@ -2,7 +2,8 @@
 #include "lethe/gpu.h"
 #include "lethe/isa.h"
 #include "lethe/parallel.h"
-#include "task.h"
+#include "binding.h"
+#include "register.h"
 
 namespace lethe::addon {
 
@@ -42,6 +43,6 @@ static Napi::Value systemInfo(const Napi::CallbackInfo& info) {
   return result;
 }
 
-void registerSystem(Napi::Env env, Napi::Object exports) { exports.Set("systemInfo", Napi::Function::New(env, systemInfo)); }
+void registerSystem(Napi::Env env, Napi::Object exports) { define<systemInfo>(env, exports, "systemInfo"); }
 
 }  // namespace lethe::addon

@@ -1,187 +1,191 @@
 #include "task.h"
 
-#include <cmath>
+#include <algorithm>
+#include <atomic>
+#include <memory>
 #include <mutex>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
 #include <thread>
+#include <utility>
 
-#include "lethe/cuda.h"
+#include "arguments.h"
+#include "binding.h"
+#include "lethe/limits.h"
 
 namespace lethe::addon {
 
+Status statusOfException() {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return memoryExhausted("what the call needs");
+  } catch (const std::length_error&) {  // of a vector that no memory would hold
+    return memoryExhausted("what the call needs");
+  } catch (const std::system_error& error) {
+    return threadsExhausted(error.what());
+  } catch (const std::exception& error) {
+    return Status::error("LETHE_NATIVE_FAILED", error.what());
+  } catch (...) {
+    return Status::error("LETHE_NATIVE_FAILED", "an unknown exception.");
+  }
+}
+
 namespace {
 
-[[noreturn]] void invalid(Napi::Env env, const std::string& name, const std::string& expected, const std::string& received) {
-  throw toError(env, Status::error("LETHE_ARGUMENT_INVALID", name + ": expected " + expected + "; received " + received + "."));
-}
-
-const char* typeName(const Napi::Value& value) {
-  switch (value.Type()) {
-    case napi_undefined: return "undefined";
-    case napi_null: return "null";
-    case napi_boolean: return "a boolean";
-    case napi_number: return "a number";
-    case napi_string: return "a string";
-    case napi_function: return "a function";
-    default: return value.IsTypedArray() ? "another typed array" : "an object";
+// Lives until its thread-safe function is finalized.
+class Task {
+ public:
+  Task(Napi::Env env, TaskOptions options, std::function<Status(const TaskControl&)> work, std::function<Napi::Value(Napi::Env)> settle)
+      : work_(std::move(work)), settle_(std::move(settle)), buffers_(std::move(options.buffers)) {
+    control_.abortFlag = readFlag(options.abortFlag);
+    control_.endFlag = &ended_;
+    control_.onProgress = [this](double done, double total) { report(done, total); };
+    if (options.onProgress.IsUndefined()) return;
+    if (!options.onProgress.IsFunction()) invalid(env, "onProgress", "a function or undefined", describe(options.onProgress));
+    onProgress_ = Napi::Persistent(options.onProgress.As<Napi::Function>());
   }
-}
 
-void* view(const Napi::Value& value, const char* name, napi_typedarray_type type, const char* typeLabel, size_t minLength) {
-  Napi::Env env = value.Env();
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) invalid(env, name, typeLabel, typeName(value));
-  // the raw call also accepts views of SharedArrayBuffers, which node-addon-api's ArrayBuffer accessor refuses
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, nullptr, &length, &data, nullptr, nullptr) != napi_ok) invalid(env, name, typeLabel, "an unreadable view");
-  if (length < minLength) {
-    invalid(env, name, std::string(typeLabel) + " of at least " + std::to_string(minLength) + " elements", std::to_string(length) + " elements");
-  }
-  return data;
-}
-
-struct Task {
-  std::function<Status(const TaskControl&)> work;
-  std::function<Napi::Value(Napi::Env)> settle;
-  std::vector<Napi::Reference<Napi::Value>> pins;
-  Napi::FunctionReference onProgress;
-  Napi::Promise::Deferred deferred;
-  Napi::ThreadSafeFunction wake;  // carries progress and the end of the work to the JavaScript thread
-  std::thread thread;
-  Status status;
-  std::mutex mutex;
-  double done = 0, total = 0;
-  bool progressQueued = false;
-
-  explicit Task(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
-};
-
-void reportProgress(Task* task, double done, double total) {
-  {
-    std::lock_guard<std::mutex> lock(task->mutex);
-    task->done = std::max(task->done, done);  // workers may report out of order
-    task->total = total;
-    if (task->progressQueued) return;
-    task->progressQueued = true;
-  }
-  task->wake.NonBlockingCall([task](Napi::Env, Napi::Function) {
-    double seenDone, seenTotal;
-    {
-      std::lock_guard<std::mutex> lock(task->mutex);
-      task->progressQueued = false;
-      seenDone = task->done;
-      seenTotal = task->total;
-    }
-    if (!task->onProgress.IsEmpty()) {
-      Napi::Env env = task->onProgress.Env();
-      Napi::HandleScope scope(env);
-      task->onProgress.Call({Napi::Number::New(env, seenDone), Napi::Number::New(env, seenTotal)});
-    }
-  });
-}
-
-void finish(Napi::Env env, Task* task) {
-  task->thread.join();
-  Napi::HandleScope scope(env);
-  if (!task->status.ok()) {
-    task->deferred.Reject(toError(env, task->status).Value());
-  } else {
+  // Takes over the ownership of the task.
+  static Napi::Value start(Napi::Env env, std::unique_ptr<Task> owned) {
+    Task* task = owned.get();
+    const Napi::Promise promise = task->deferred_.emplace(Napi::Promise::Deferred::New(env)).Promise();
+    const Napi::String name = Napi::String::New(env, "lethe task");
+    const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, finalize, task, wake, &task->wake_);
+    if (status != napi_ok) throw Napi::Error::New(env);
+    owned.release();
+    // added after the thread-safe function's own hook, and so run before it
+    napi_add_env_cleanup_hook(env, end, task);
     try {
-      task->deferred.Resolve(task->settle(env));
-    } catch (const Napi::Error& error) {
-      task->deferred.Reject(error.Value());
+      task->thread_ = std::thread([task] { task->run(); });
+    } catch (const std::system_error&) {
+      task->status_ = statusOfException();
+      task->finish(env);
     }
+    return promise;
   }
-  task->wake.Release();
-}
+
+ private:
+  const std::atomic<int32_t>* readFlag(const Napi::Value& flag) {
+    if (flag.IsUndefined()) return nullptr;
+    napi_typedarray_type type = napi_int8_array;
+    size_t length = 0;
+    void* data = nullptr;
+    napi_value buffer = nullptr;
+    bool transferable = true;
+    const bool read = flag.IsTypedArray() && napi_get_typedarray_info(flag.Env(), flag, &type, &length, &data, &buffer, nullptr) == napi_ok &&
+                      napi_is_arraybuffer(flag.Env(), buffer, &transferable) == napi_ok;
+    if (!read || type != napi_int32_array || length < 1 || transferable) {
+      invalid(flag.Env(), "abortFlag", "an Int32Array over a SharedArrayBuffer, or undefined", describe(flag));
+    }
+    flag_ = Napi::Reference<Napi::Value>::New(flag, 1);
+    static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t));
+    return static_cast<const std::atomic<int32_t>*>(data);
+  }
+
+  void run() {
+    try {
+      status_ = work_(control_);
+    } catch (...) {
+      status_ = statusOfException();
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    finished_ = true;
+    napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
+  }
+
+  void report(double done, double total) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    done_ = std::max(done_, done);  // workers may report out of order
+    total_ = total;
+    if (awake_ || onProgress_.IsEmpty()) return;
+    awake_ = napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking) == napi_ok;
+  }
+
+  // On the JavaScript thread: for progress, and for the end of the work.
+  static void wake(napi_env env, napi_value, void* context, void*) {
+    if (env == nullptr) return;  // the environment ends
+    Task* task = static_cast<Task*>(context);
+    std::unique_lock<std::mutex> lock(task->mutex_);
+    const bool finished = task->finished_, reported = std::exchange(task->awake_, false);
+    const double done = task->done_, total = task->total_;
+    lock.unlock();
+    if (reported) task->callProgress(env, done, total);
+    if (finished && task->thread_.joinable()) task->finish(env);
+  }
+
+  // Raw: what the callback throws stays pending, and Node reports it as uncaught.
+  void callProgress(napi_env env, double done, double total) {
+    napi_value undefined, function, arguments[2];
+    if (napi_get_undefined(env, &undefined) != napi_ok || napi_create_double(env, done, &arguments[0]) != napi_ok ||
+        napi_create_double(env, total, &arguments[1]) != napi_ok || napi_get_reference_value(env, onProgress_, &function) != napi_ok) {
+      return;
+    }
+    napi_call_function(env, undefined, function, 2, arguments, nullptr);
+  }
+
+  void finish(Napi::Env env) {
+    if (thread_.joinable()) thread_.join();
+    napi_remove_env_cleanup_hook(env, end, this);
+    const Napi::HandleScope scope(env);
+    try {
+      settle(env);
+    } catch (const Napi::Error&) {
+      // the environment is ending: nobody awaits the promise
+    }
+    napi_release_threadsafe_function(wake_, napi_tsfn_release);
+  }
+
+  void settle(Napi::Env env) {
+    Napi::Value result, problem;
+    try {
+      if (!status_.ok()) throw toError(env, status_);
+      buffers_.deliver(env);
+      buffers_ = {};  // gigabytes, perhaps, beside the result
+      result = settle_(env);
+    } catch (const Napi::Error& error) {
+      problem = error.Value();
+    } catch (...) {
+      problem = toError(env, statusOfException()).Value();
+    }
+    if (problem.IsEmpty()) deferred_->Resolve(result);
+    else deferred_->Reject(problem);
+  }
+
+  // The environment goes, and its values with it: no thread may be left.
+  static void end(void* context) {
+    Task* task = static_cast<Task*>(context);
+    task->ended_.store(1);
+    if (task->thread_.joinable()) task->thread_.join();
+  }
+
+  static void finalize(napi_env, void*, void* context) { delete static_cast<Task*>(context); }
+
+  std::function<Status(const TaskControl&)> work_;
+  std::function<Napi::Value(Napi::Env)> settle_;
+  Buffers buffers_;
+  std::optional<Napi::Promise::Deferred> deferred_;
+  Napi::Reference<Napi::Value> flag_;
+  Napi::FunctionReference onProgress_;
+  napi_threadsafe_function wake_ = nullptr;
+  std::thread thread_;
+  TaskControl control_;
+  Status status_;
+  std::atomic<int32_t> ended_{0};
+  std::mutex mutex_;  // of what follows
+  double done_ = 0, total_ = 0;
+  bool awake_ = false, finished_ = false;
+};
 
 }  // namespace
 
 Napi::Value runTask(Napi::Env env, TaskOptions options, std::function<Status(const TaskControl&)> work,
                     std::function<Napi::Value(Napi::Env)> settle) {
-  auto* task = new Task(env);
-  task->work = std::move(work);
-  task->settle = std::move(settle);
-  for (const Napi::Value& pin : options.pins) task->pins.push_back(Napi::Reference<Napi::Value>::New(pin, 1));
-  if (!options.onProgress.IsEmpty() && options.onProgress.IsFunction()) {
-    task->onProgress = Napi::Persistent(options.onProgress.As<Napi::Function>());
-  }
-  const std::atomic<int32_t>* flag = nullptr;
-  if (!options.abortFlag.IsEmpty() && options.abortFlag.IsTypedArray()) {
-    static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t));
-    flag = reinterpret_cast<const std::atomic<int32_t>*>(ints(options.abortFlag, "abortFlag", 1));
-    task->pins.push_back(Napi::Reference<Napi::Value>::New(options.abortFlag, 1));
-  }
-  const Napi::Promise promise = task->deferred.Promise();
-  task->wake = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "lethe task", 0, 1,
-                                             [task](Napi::Env) { delete task; });
-  task->thread = std::thread([task, flag] {
-    TaskControl control;
-    control.abortFlag = flag;
-    control.onProgress = [task](double done, double total) { reportProgress(task, done, total); };
-    try {
-      task->status = task->work(control);
-    } catch (const std::bad_alloc&) {
-      task->status = Status::error("LETHE_MEMORY_EXHAUSTED", "the allocation failed. Use fewer threads, a smaller block or a machine with more memory.");
-    } catch (const std::exception& error) {
-      task->status = Status::error("LETHE_NATIVE_FAILED", error.what());
-    }
-    task->wake.BlockingCall([task](Napi::Env callEnv, Napi::Function) { finish(callEnv, task); });
-  });
-  return promise;
+  return Task::start(env, std::make_unique<Task>(env, std::move(options), std::move(work), std::move(settle)));
 }
 
-Napi::Error toError(Napi::Env env, const Status& status) {
-  Napi::Error error = Napi::Error::New(env, status.code + ": " + status.message);
-  error.Set("code", Napi::String::New(env, status.code));
-  return error;
-}
-
-float* floats(const Napi::Value& value, const char* name, size_t minLength) {
-  return static_cast<float*>(view(value, name, napi_float32_array, "a Float32Array", minLength));
-}
-double* doubles(const Napi::Value& value, const char* name, size_t minLength) {
-  return static_cast<double*>(view(value, name, napi_float64_array, "a Float64Array", minLength));
-}
-int32_t* ints(const Napi::Value& value, const char* name, size_t minLength) {
-  return static_cast<int32_t*>(view(value, name, napi_int32_array, "an Int32Array", minLength));
-}
-uint8_t* bytes(const Napi::Value& value, const char* name, size_t minLength) {
-  return static_cast<uint8_t*>(view(value, name, napi_uint8_array, "a Uint8Array", minLength));
-}
-
-Napi::Value property(const Napi::Object& object, const char* name) { return object.Get(name); }
-
-double numberProperty(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsNumber()) invalid(object.Env(), name, "a number", typeName(value));
-  return value.As<Napi::Number>().DoubleValue();
-}
-
-int64_t countProperty(const Napi::Object& object, const char* name) {
-  const double value = numberProperty(object, name);
-  if (!(value >= 0) || value != std::floor(value) || value > 9007199254740992.0) {
-    invalid(object.Env(), name, "an integer >= 0", std::to_string(value));
-  }
-  return static_cast<int64_t>(value);
-}
-
-bool booleanProperty(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsBoolean()) invalid(object.Env(), name, "a boolean", typeName(value));
-  return value.As<Napi::Boolean>().Value();
-}
-
-std::string stringProperty(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsString()) invalid(object.Env(), name, "a string", typeName(value));
-  return value.As<Napi::String>().Utf8Value();
-}
-
-const GpuOps* gpuOf(const Napi::Object& request) {
-  if (stringProperty(request, "device") != "cuda") return nullptr;
-  const GpuOps* ops = gpuOps();
-  if (ops && ops->deviceCount() > 0) return ops;
-  throw toError(request.Env(), Status::error("LETHE_GPU_UNAVAILABLE", "expected a GPU; received: " + cudaReport().problem + ". Use device cpu."));
-}
+Napi::Value settleNothing(Napi::Env env) { return env.Undefined(); }
 
 }  // namespace lethe::addon

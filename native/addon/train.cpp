@@ -1,46 +1,50 @@
 #include "lethe/train.h"
 
+#include "arguments.h"
+#include "binding.h"
 #include "net_spec.h"
+#include "register.h"
 #include "task.h"
 
 namespace lethe::addon {
 
 namespace {
 
-int64_t length(const Napi::Value& value) { return value.IsTypedArray() ? static_cast<int64_t>(value.As<Napi::TypedArray>().ElementLength()) : 0; }
+double numberOr(const Napi::Object& object, const char* name, double otherwise) { return has(object, name) ? numberProperty(object, name) : otherwise; }
 
-double numberOr(const Napi::Object& object, const char* name, double otherwise) {
-  return property(object, name).IsUndefined() ? otherwise : numberProperty(object, name);
+std::vector<float> channels(const Napi::Object& from, const char* name) {
+  const std::vector<double> values = numbersProperty(from, name);
+  return {values.begin(), values.end()};
 }
 
-// Pins every buffer it hands out.
 struct Reader {
   Napi::Env env;
-  TaskOptions& task;
+  Buffers buffers;
 
-  const Napi::Value& pin(const Napi::Value& value) { return task.pins.emplace_back(value); }
+  std::span<const int32_t> points(const Napi::Object& from, const char* name, size_t count = Buffers::kAll) {
+    return buffers.input<int32_t>(property(from, name), name, count);
+  }
 
   ImageData data(const Napi::Object& from, const NetSpec& net) {
     ImageData data;
-    data.numPoints = countProperty(from, "numPoints");
-    const size_t numPixels = static_cast<size_t>(data.numPoints * net.height * net.width * net.channels);
-    data.pixels = bytes(pin(property(from, "pixels")), "pixels", numPixels);
-    data.labels = ints(pin(property(from, "labels")), "labels", static_cast<size_t>(data.numPoints));
-    for (const char* name : {"mean", "std"}) {
-      const Napi::Array values = property(from, name).As<Napi::Array>();
-      std::vector<float>& to = name[0] == 'm' ? data.mean : data.std;
-      for (uint32_t i = 0; i < values.Length(); ++i) to.push_back(values.Get(i).ToNumber().FloatValue());
-    }
+    data.numPoints = dimensionProperty(from, "numPoints");
+    const size_t numPixels = product(env, "numPoints x height x width x channels", {data.numPoints, net.height, net.width, net.channels});
+    data.pixels = buffers.input<uint8_t>(property(from, "pixels"), "pixels", numPixels).data();
+    data.labels = points(from, "labels", static_cast<size_t>(data.numPoints)).data();
+    data.mean = channels(from, "mean");
+    data.std = channels(from, "std");
     return data;
   }
 
   PassTerm term(const Napi::Object& from, int64_t numClasses) {
     PassTerm term;
-    const Napi::Value indices = property(from, "indices"), targets = property(from, "targets");
-    term.indices = ints(pin(indices), "indices", 0);
-    term.count = length(indices);
-    if (!targets.IsUndefined()) term.targets = floats(pin(targets), "targets", static_cast<size_t>(term.count * numClasses));
-    const Napi::Object objective = property(from, "objective").As<Napi::Object>();
+    const std::span<const int32_t> indices = points(from, "indices");
+    term.indices = indices.data();
+    term.count = static_cast<int64_t>(indices.size());
+    if (has(from, "targets")) {
+      term.targets = buffers.input<float>(property(from, "targets"), "targets", product(env, "indices x numClasses", {term.count, numClasses})).data();
+    }
+    const Napi::Object objective = objectProperty(from, "objective");
     term.objective.crossEntropy = static_cast<float>(numberOr(objective, "crossEntropy", 0));
     term.objective.labelSmoothing = static_cast<float>(numberOr(objective, "labelSmoothing", 0));
     term.objective.matchLogits = static_cast<float>(numberOr(objective, "matchLogits", 0));
@@ -48,32 +52,31 @@ struct Reader {
     term.objective.temperature = static_cast<float>(numberOr(objective, "temperature", 1));
     term.weight = static_cast<float>(numberProperty(from, "weight"));
     term.batchSize = countProperty(from, "batchSize");
-    term.samplePerEpoch = property(from, "samplePerEpoch").IsUndefined() ? -1 : countProperty(from, "samplePerEpoch");
-    term.alwaysIncluded = property(from, "alwaysIncluded").IsUndefined() ? 0 : countProperty(from, "alwaysIncluded");
+    term.samplePerEpoch = has(from, "samplePerEpoch") ? dimensionProperty(from, "samplePerEpoch") : -1;
+    term.alwaysIncluded = has(from, "alwaysIncluded") ? dimensionProperty(from, "alwaysIncluded") : 0;
     return term;
   }
 
   Pass pass(const Napi::Object& from, int64_t numClasses) {
     Pass pass;
-    if (!property(from, "activeEpochs").IsUndefined()) pass.activeEpochs = countProperty(from, "activeEpochs");
-    pass.trainBatchNorm = stringProperty(from, "batchNorm") == "train";
-    if (!property(from, "augment").IsUndefined()) {
-      const Napi::Object augment = property(from, "augment").As<Napi::Object>();
+    if (has(from, "activeEpochs")) pass.activeEpochs = countProperty(from, "activeEpochs");
+    pass.trainBatchNorm = meaningOf<bool>(property(from, "batchNorm"), "batchNorm", {{"train", true}, {"eval", false}});
+    if (has(from, "augment")) {
+      const Napi::Object augment = objectProperty(from, "augment");
       pass.augmentation = {countProperty(augment, "cropPadding"), booleanProperty(augment, "flip")};
     }
-    const Napi::Array terms = property(from, "terms").As<Napi::Array>();
-    for (uint32_t i = 0; i < terms.Length(); ++i) pass.terms.push_back(term(terms.Get(i).As<Napi::Object>(), numClasses));
+    for (const Napi::Object& entry : objectsProperty(from, "terms")) pass.terms.push_back(term(entry, numClasses));
     return pass;
   }
 
   Optimizer optimizer(const Napi::Object& from) {
     Optimizer optimizer;
     optimizer.weightDecay = static_cast<float>(numberProperty(from, "weightDecay"));
-    if (stringProperty(from, "kind") == "sgd") {
+    optimizer.kind = meaningOf<Optimizer::Kind>(property(from, "kind"), "optimizer", {{"sgd", Optimizer::Kind::sgd}, {"adam", Optimizer::Kind::adam}});
+    if (optimizer.kind == Optimizer::Kind::sgd) {
       optimizer.momentum = static_cast<float>(numberProperty(from, "momentum"));
       return optimizer;
     }
-    optimizer.kind = Optimizer::Kind::adam;
     optimizer.beta1 = static_cast<float>(numberProperty(from, "beta1"));
     optimizer.beta2 = static_cast<float>(numberProperty(from, "beta2"));
     optimizer.epsilon = static_cast<float>(numberProperty(from, "epsilon"));
@@ -82,19 +85,16 @@ struct Reader {
 
   Schedule schedule(const Napi::Object& from) {
     Schedule schedule;
-    const std::string kind = stringProperty(from, "kind");
-    schedule.kind = kind == "triangle"      ? Schedule::Kind::triangle
-                    : kind == "cosine"      ? Schedule::Kind::cosine
-                    : kind == "exponential" ? Schedule::Kind::exponential
-                    : kind == "steps"       ? Schedule::Kind::steps
-                                            : Schedule::Kind::constant;
+    schedule.kind = meaningOf<Schedule::Kind>(property(from, "kind"), "schedule",
+                                              {{"constant", Schedule::Kind::constant},
+                                               {"triangle", Schedule::Kind::triangle},
+                                               {"cosine", Schedule::Kind::cosine},
+                                               {"exponential", Schedule::Kind::exponential},
+                                               {"steps", Schedule::Kind::steps}});
     schedule.learningRate = numberProperty(from, "learningRate");
     schedule.peakEpoch = numberOr(from, "peakEpoch", 0);
     schedule.factor = numberOr(from, "factor", 1);
-    if (kind == "steps") {
-      const Napi::Array epochs = property(from, "atEpochs").As<Napi::Array>();
-      for (uint32_t i = 0; i < epochs.Length(); ++i) schedule.atEpochs.push_back(epochs.Get(i).ToNumber().DoubleValue());
-    }
+    if (schedule.kind == Schedule::Kind::steps) schedule.atEpochs = numbersProperty(from, "atEpochs");
     return schedule;
   }
 
@@ -103,33 +103,30 @@ struct Reader {
     job.modelIndex = static_cast<uint64_t>(countProperty(from, "modelIndex"));
     job.seed = static_cast<uint64_t>(countProperty(from, "seed"));
     job.epochs = countProperty(from, "epochs");
-    const Napi::Array passes = property(from, "passes").As<Napi::Array>();
-    for (uint32_t i = 0; i < passes.Length(); ++i) job.passes.push_back(pass(passes.Get(i).As<Napi::Object>(), request.net.numClasses));
-    job.optimizer = optimizer(property(from, "optimizer").As<Napi::Object>());
-    job.schedule = schedule(property(from, "schedule").As<Napi::Object>());
-    const Napi::Value initial = property(from, "initialParameters"), parameters = property(from, "parameters");
+    for (const Napi::Object& entry : objectsProperty(from, "passes")) job.passes.push_back(pass(entry, request.net.numClasses));
+    job.optimizer = optimizer(objectProperty(from, "optimizer"));
+    job.schedule = schedule(objectProperty(from, "schedule"));
     const size_t count = static_cast<size_t>(numParameters);
-    if (!initial.IsUndefined()) job.initialParameters = floats(pin(initial), "initialParameters", count);
-    if (!parameters.IsUndefined()) job.parameters = floats(pin(parameters), "parameters", count);
-    const size_t numLogits = request.evalEpochs.size() * static_cast<size_t>(request.numEvalPoints * request.net.numClasses);
-    job.logits = floats(pin(property(from, "logits")), "logits", numLogits);
+    if (has(from, "initialParameters")) job.initialParameters = buffers.input<float>(property(from, "initialParameters"), "initialParameters", count).data();
+    if (has(from, "parameters")) job.parameters = buffers.output<float>(property(from, "parameters"), "parameters", count).data();
+    const size_t numLogits = product(env, "evalEpochs x evalPoints x numClasses",
+                                     {static_cast<int64_t>(request.evalEpochs.size()), request.numEvalPoints, request.net.numClasses});
+    job.logits = buffers.output<float>(property(from, "logits"), "logits", numLogits).data();
     return job;
   }
 };
-
-TaskOptions taskOptions(const Napi::CallbackInfo& info) { return {info[1], info[2], {}}; }
 
 template <typename Request>
 NetDescription readCommon(const Napi::Object& from, Request& request, Reader& reader) {
   request.net = netSpec(property(from, "net"));
   NetDescription description;
-  request.precision = precisionOf(stringProperty(from, "precision"));
-  Status status = resolveIsa(stringProperty(from, "isa"), request.isa);
-  if (status.ok()) status = describeNet(request.net, request.isa, request.precision, 1, description);
+  request.precision = precisionOf(property(from, "precision"));
+  request.isa = isaOf(property(from, "isa"));
+  const Status status = describeNet(request.net, request.isa, request.precision, 1, description);
   if (!status.ok()) throw toError(reader.env, status);
   request.gpu = gpuOf(from);
-  request.threads = static_cast<int>(countProperty(from, "threads"));
-  request.data = reader.data(property(from, "data").As<Napi::Object>(), request.net);
+  request.threads = threadsProperty(from);
+  request.data = reader.data(objectProperty(from, "data"), request.net);
   return description;
 }
 
@@ -137,20 +134,15 @@ NetDescription readCommon(const Napi::Object& from, Request& request, Reader& re
 
 // C++: trainMany(request, control, outcomes)     TS: trainMany(request: NativeTrainRequest, onProgress?, abortFlag?): Promise<NativeTrainOutcome[]>
 static Napi::Value trainManyBinding(const Napi::CallbackInfo& info) {
-  TaskOptions task = taskOptions(info);
-  Reader reader{info.Env(), task};
-  const Napi::Object from = info[0].As<Napi::Object>();
+  Reader reader{info.Env(), {}};
+  const Napi::Object from = requestOf(info);
   auto request = std::make_shared<TrainRequest>();
   const NetDescription description = readCommon(from, *request, reader);
-  const Napi::Value evalPoints = property(from, "evalPoints");
-  request->evalPoints = ints(reader.pin(evalPoints), "evalPoints", 0);
-  request->numEvalPoints = length(evalPoints);
-  const Napi::Array epochs = property(from, "evalEpochs").As<Napi::Array>();
-  for (uint32_t i = 0; i < epochs.Length(); ++i) request->evalEpochs.push_back(epochs.Get(i).ToNumber().Int64Value());
-  const Napi::Array jobs = property(from, "jobs").As<Napi::Array>();
-  for (uint32_t i = 0; i < jobs.Length(); ++i) {
-    request->jobs.push_back(reader.job(jobs.Get(i).As<Napi::Object>(), *request, description.layout.numParameters));
-  }
+  const std::span<const int32_t> evalPoints = reader.points(from, "evalPoints");
+  request->evalPoints = evalPoints.data();
+  request->numEvalPoints = static_cast<int64_t>(evalPoints.size());
+  for (const Napi::Value& epoch : listProperty(from, "evalEpochs")) request->evalEpochs.push_back(countOf(epoch, "evalEpochs"));
+  for (const Napi::Object& job : objectsProperty(from, "jobs")) request->jobs.push_back(reader.job(job, *request, description.layout.numParameters));
   auto outcomes = std::make_shared<std::vector<TrainOutcome>>();
   const auto settle = [outcomes](Napi::Env env) -> Napi::Value {
     Napi::Array results = Napi::Array::New(env, outcomes->size());
@@ -165,26 +157,30 @@ static Napi::Value trainManyBinding(const Napi::CallbackInfo& info) {
     }
     return results;
   };
-  return runTask(info.Env(), task, [request, outcomes](const TaskControl& control) { return trainMany(*request, control, *outcomes); }, settle);
+  return runTask(
+      info.Env(), TaskOptions{info[1], info[2], std::move(reader.buffers)},
+      [request, outcomes](const TaskControl& control) { return trainMany(*request, control, *outcomes); }, settle);
 }
 
 // C++: forwardMany(request, control)     TS: forwardMany(request: NativeForwardRequest, onProgress?, abortFlag?): Promise<void>
 static Napi::Value forwardManyBinding(const Napi::CallbackInfo& info) {
-  TaskOptions task = taskOptions(info);
-  Reader reader{info.Env(), task};
-  const Napi::Object from = info[0].As<Napi::Object>();
+  Reader reader{info.Env(), {}};
+  const Napi::Object from = requestOf(info);
   auto request = std::make_shared<ForwardRequest>();
   const NetDescription description = readCommon(from, *request, reader);
-  const Napi::Value points = property(from, "points"), logits = property(from, "logits");
-  request->points = ints(reader.pin(points), "points", 0);
-  request->numPoints = length(points);
-  const Napi::Array parameters = property(from, "parameters").As<Napi::Array>();
-  for (uint32_t i = 0; i < parameters.Length(); ++i) {
-    request->parameters.push_back(floats(reader.pin(parameters.Get(i)), "parameters", static_cast<size_t>(description.layout.numParameters)));
+  const std::span<const int32_t> points = reader.points(from, "points");
+  request->points = points.data();
+  request->numPoints = static_cast<int64_t>(points.size());
+  const size_t numParameters = static_cast<size_t>(description.layout.numParameters);
+  for (const Napi::Value& model : listProperty(from, "parameters")) {
+    request->parameters.push_back(reader.buffers.input<float>(model, "parameters", numParameters).data());
   }
-  request->logits = floats(reader.pin(logits), "logits", request->parameters.size() * static_cast<size_t>(request->numPoints * request->net.numClasses));
-  return runTask(info.Env(), task, [request](const TaskControl& control) { return forwardMany(*request, control); },
-                 [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
+  const size_t numLogits = product(info.Env(), "parameters x points x numClasses",
+                                   {static_cast<int64_t>(request->parameters.size()), request->numPoints, request->net.numClasses});
+  request->logits = reader.buffers.output<float>(property(from, "logits"), "logits", numLogits).data();
+  return runTask(
+      info.Env(), TaskOptions{info[1], info[2], std::move(reader.buffers)}, [request](const TaskControl& control) { return forwardMany(*request, control); },
+      settleNothing);
 }
 
 // C++: describeNet(net, isa, precision, batchSize, description)
@@ -192,9 +188,7 @@ static Napi::Value forwardManyBinding(const Napi::CallbackInfo& info) {
 static Napi::Value describeNetBinding(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   NetDescription description;
-  Isa isa;
-  Status status = resolveIsa(info[1].ToString(), isa);
-  if (status.ok()) status = describeNet(netSpec(info[0]), isa, precisionOf(info[2].ToString()), info[3].ToNumber().Int64Value(), description);
+  const Status status = describeNet(netSpec(info[0]), isaOf(info[1]), precisionOf(info[2]), countOf(info[3], "batchSize"), description);
   if (!status.ok()) throw toError(env, status);
   Napi::Object result = Napi::Object::New(env);
   result.Set("parameters", parameterTensors(env, description.layout));
@@ -206,9 +200,9 @@ static Napi::Value describeNetBinding(const Napi::CallbackInfo& info) {
 }
 
 void registerTrain(Napi::Env env, Napi::Object exports) {
-  exports.Set("trainMany", Napi::Function::New(env, trainManyBinding));
-  exports.Set("forwardMany", Napi::Function::New(env, forwardManyBinding));
-  exports.Set("describeNet", Napi::Function::New(env, describeNetBinding));
+  define<trainManyBinding>(env, exports, "trainMany");
+  define<forwardManyBinding>(env, exports, "forwardMany");
+  define<describeNetBinding>(env, exports, "describeNet");
 }
 
 }  // namespace lethe::addon

@@ -9,6 +9,7 @@
 
 #include "cuda/gpu_error.h"
 #include "lethe/gpu.h"
+#include "lethe/limits.h"
 #include "lethe/parallel.h"
 #include "lethe/status.h"
 #include "lethe/task.h"
@@ -69,8 +70,7 @@ Status runQueue(int64_t items, const Workers& workers, const TaskControl& contro
     } catch (const GpuError& failure) {
       error.record(failure.status());
     } catch (const std::bad_alloc&) {
-      error.record(Status::error("LETHE_MEMORY_EXHAUSTED", "the buffers of " + std::to_string(count) +
-                                                               " models did not fit into memory. Use fewer threads, a smaller batch or a narrower network."));
+      error.record(memoryExhausted("the buffers of " + std::to_string(count) + " models"));
     }
   });
   if (control.aborted()) return Status::error("LETHE_TASK_ABORTED", "stopped on request before all models were done.");

@@ -144,8 +144,8 @@ Status invalid(const std::string& text) { return Status::error("LETHE_ARGUMENT_I
 Status checkFolds(const MaskView& masks, const FitOptions& options) {
   if (static_cast<int64_t>(options.fold.size()) != masks.numModels) return invalid("fold: expected one number a model.");
   int64_t kept = 0;
-  const int32_t folds = *std::max_element(options.fold.begin(), options.fold.end()) + 1;
-  std::vector<int64_t> sizes(std::max(folds, 0), 0);
+  const int64_t last = std::min<int64_t>(*std::max_element(options.fold.begin(), options.fold.end()), masks.numModels - 1);
+  std::vector<int64_t> sizes(static_cast<size_t>(std::max<int64_t>(last + 1, 0)), 0);
   for (int32_t k : options.fold) {
     if (k < -1 || k >= masks.numModels) return invalid("fold: expected -1 or the number of a fold; received " + std::to_string(k) + ".");
     if (k >= 0) ++sizes[k];

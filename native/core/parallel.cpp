@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -54,7 +55,12 @@ void parallelFor(int64_t count, int threads, const std::function<void(int64_t, i
     }
   };
   std::vector<std::thread> pool;
-  for (int worker = 1; worker < workers; ++worker) pool.emplace_back(run, worker);
+  pool.reserve(static_cast<size_t>(std::max(workers - 1, 0)));
+  try {
+    for (int worker = 1; worker < workers; ++worker) pool.emplace_back(run, worker);
+  } catch (const std::system_error&) {
+    // the system gives no more threads: those there are do it all
+  }
   if (workers > 0) run(0);
   for (std::thread& thread : pool) thread.join();
   if (failure) std::rethrow_exception(failure);

@@ -113,6 +113,7 @@ Status trainLayerRates(const NetSpec& net, Isa isa, Precision precision, int64_t
   const Status status = compileNet(net, precision, plan);
   if (!status.ok()) return status;
   if (batchSize < 1 || batchSize > (1 << 16)) return Status::error("LETHE_ARGUMENT_INVALID", "batchSize: expected 1..2^16.");
+  if (!(seconds >= 0 && seconds <= 60)) return Status::error("LETHE_ARGUMENT_INVALID", "seconds: expected 0..60.");
   TimedStep step(plan, isa, batchSize);
   step.run(0);
   step.forget();

@@ -4,11 +4,12 @@
 #include <atomic>
 #include <new>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cuda/gpu.h"
 #include "lethe/gpu.h"
+#include "lethe/limits.h"
+#include "lethe/parallel.h"
 #include "lethe/task.h"
 
 namespace lethe {
@@ -28,8 +29,8 @@ inline int64_t itemsThatFit(int64_t items, int64_t unit, int64_t most, int64_t f
                                                    ". Raise the limit, free the GPU, or use the CPU (--device cpu).");
 }
 
-// Calls work(k) for every device on a host thread and a stream of its own; failed() where it throws. The error of the first device that has one is
-// the result.
+// Calls work(k) for every device on a stream of its own and, as far as there are threads, a host thread of its own; failed() where it
+// throws. The error of the first device that has one is the result.
 template <typename Work, typename Failed>
 Status onDevices(const std::vector<int>& devices, const Work& work, const Failed& failed) {
   std::vector<Status> results(devices.size());
@@ -41,14 +42,12 @@ Status onDevices(const std::vector<int>& devices, const Work& work, const Failed
     } catch (const GpuError& error) {
       results[k] = error.status();
     } catch (const std::bad_alloc&) {
-      results[k] = Status::error("LETHE_MEMORY_EXHAUSTED", "not enough memory of the host for an op on the GPU. Give it less at once.");
+      results[k] = memoryExhausted("what the host keeps of an op on the GPU");
     }
     if (!results[k].ok()) failed();
   };
-  std::vector<std::thread> threads;
-  for (size_t k = 1; k < devices.size(); ++k) threads.emplace_back(run, k);
-  run(0);
-  for (std::thread& thread : threads) thread.join();
+  const int64_t count = static_cast<int64_t>(devices.size());
+  parallelFor(count, static_cast<int>(count), [&](int64_t k, int) { run(static_cast<size_t>(k)); });
   for (const Status& result : results) {
     if (!result.ok()) return result;
   }

@@ -139,6 +139,7 @@ export function finiteNumber(text: string): number {
 const environmentCodes = [
   'LETHE_ISA_UNAVAILABLE',
   'LETHE_MEMORY_EXHAUSTED',
+  'LETHE_THREADS_EXHAUSTED',
   'LETHE_PROVIDER_MISSING',
   'LETHE_ORT_FAILED',
   'LETHE_GPU_UNAVAILABLE',

@@ -5,6 +5,7 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
+import { nativeBuffer } from '../native/memory.js';
 import { damaged, readText } from '../store/files.js';
 import type { Dataset } from '../types.js';
 import { type FoundFile, findFile, readFound } from './compressedFile.js';
@@ -219,7 +220,7 @@ export async function loadCifar10(
   const trainRecords = selectRecords(train, selection.trainPerClass, 'train');
   const testRecords = selectRecords(test, selection.validationPerClass, 'validation');
   const numPoints = trainRecords.length + testRecords.length;
-  const pixels = new Uint8Array(numPoints * imageBytes);
+  const pixels = new Uint8Array(nativeBuffer(numPoints * imageBytes));
   const labels = new Int32Array(numPoints);
   trainRecords.forEach((record, k) => {
     labels[k] = unpackRecord(train, record, pixels.subarray(k * imageBytes, (k + 1) * imageBytes));

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { ExitCode, LetheError } from '../errors.js';
+import { nativeBuffer } from '../native/memory.js';
 import { damaged, sha256 } from '../store/files.js';
 import { decodeJson, readJsonBytes } from '../store/json.js';
 import { NpyFile } from '../store/npyFile.js';
@@ -235,7 +236,7 @@ async function readPixels(
 
 /** One array holds all pixels, and an array ends at 4 GiB. */
 function pixelBytes(bytes: number, file: string): Uint8Array {
-  if (bytes <= 2 ** 32) return new Uint8Array(bytes);
+  if (bytes <= 2 ** 32) return new Uint8Array(nativeBuffer(bytes));
   throw new LetheError('LETHE_MEMORY_SHORT', `${file} and its validation images are too large for one data set`, {
     expected: `at most ${2 ** 32} bytes of pixels`,
     received: `${bytes} bytes`,

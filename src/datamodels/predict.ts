@@ -1,6 +1,7 @@
 /** What datamodels predict for models trained on given masks. */
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
+import { nativeFloats } from '../native/memory.js';
 import type { NativeDatamodels } from '../native/types.js';
 import type { Datamodels, Masks, RunOptions } from '../types.js';
 
@@ -34,7 +35,7 @@ export async function predict(
     'rowStart' in datamodels
       ? { bias, rowStart: datamodels.rowStart, indices: datamodels.indices, weights: datamodels.weights }
       : { bias, dense: datamodels.weights };
-  const predicted = new Float32Array(numModels * numTargets);
+  const predicted = nativeFloats(numModels * numTargets);
   await nativeAddon().predict(
     { ...given, numModels, numTrain, numTargets, bits, isa: '', threads, predicted },
     (done, total) => onProgress?.({ done, total }),

@@ -1,6 +1,7 @@
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
+import { nativeFloats } from '../native/memory.js';
 import type { IsaName, NativeImageData, NativeProgress, NativeTrainJob, NetDescription, Precision } from '../native/types.js';
 import type { Dataset, Engine, NetSpec, ParameterTensor, RunOptions, TrainJob, TrainOutputs, TrainResult } from '../types.js';
 import { checkDataset, checkJobs, checkParameters, checkPoints } from './check.js';
@@ -105,8 +106,8 @@ export class NativeEngine implements Engine {
     const perSnapshot = outputs.evalPoints.length * net.numClasses;
     const nativeJobs: NativeTrainJob[] = jobs.map((job) => ({
       ...job,
-      logits: new Float32Array(outputs.evalEpochs.length * perSnapshot),
-      ...(outputs.parameters ? { parameters: new Float32Array(numParameters) } : {}),
+      logits: nativeFloats(outputs.evalEpochs.length * perSnapshot),
+      ...(outputs.parameters ? { parameters: nativeFloats(numParameters) } : {}),
     }));
     const outcomes = await nativeAddon().trainMany(
       {
@@ -147,7 +148,7 @@ export class NativeEngine implements Engine {
     checkDataset(net, dataset);
     checkPoints('points', points, dataset);
     checkParameters(net, parameters, numParameters);
-    const logits = new Float32Array(parameters.length * points.length * net.numClasses);
+    const logits = nativeFloats(parameters.length * points.length * net.numClasses);
     await nativeAddon().forwardMany(
       { ...this.common(net, dataset, options), parameters, points, logits },
       nativeProgress(options),

@@ -312,8 +312,15 @@ export interface NativeLinearRequest {
   isa: IsaName | '';
 }
 
+/**
+ * Every error has a LETHE_ code: LETHE_ARGUMENT_INVALID names a wrong argument, LETHE_BUFFER_LOST an array that was transferred or shrunk
+ * before the addon had filled it; LETHE_TASK_ABORTED, LETHE_MEMORY_EXHAUSTED and LETHE_THREADS_EXHAUSTED may come from every promise.
+ * Inputs are read before a call returns, except those in memory of `allocate`: these must be left alone until it settles.
+ */
 export interface NativeAddon {
   systemInfo(): SystemInfo;
+  /** Zeroed memory, in which calls work in place; at most 4 GiB. See memory.ts. */
+  allocate(bytes: number): ArrayBuffer;
   trainMany(request: NativeTrainRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeTrainOutcome[]>;
   forwardMany(request: NativeForwardRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   openDesign(request: NativeDesignRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeDesign>;

@@ -4,6 +4,7 @@ import { constants, type Stats } from 'node:fs';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { nativeBuffer } from '../native/memory.js';
 
 const chunkBytes = 1 << 24;
 
@@ -97,7 +98,7 @@ export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, posi
 export function allocate(bytes: number, what: string): ArrayBuffer {
   const available = os.totalmem();
   try {
-    if (bytes <= available) return new ArrayBuffer(bytes);
+    if (bytes <= available) return nativeBuffer(bytes);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
   }

@@ -1,4 +1,5 @@
 /** Columns of model outputs across shards: what a block of targets needs, without holding everything. */
+import { nativeFloats } from '../native/memory.js';
 import { layout } from './layout.js';
 import { isTrained, readOutputs } from './outputs.js';
 import type { RunFolder } from './run.js';
@@ -40,7 +41,7 @@ export async function readOutputColumns(
     parts.push(part);
     numModels += outputs.numRows;
   }
-  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  const all = nativeFloats(parts.reduce((length, part) => length + part.length, 0));
   let offset = 0;
   for (const part of parts) {
     all.set(part, offset);
