@@ -1,11 +1,11 @@
-// Builds the addon where it is not current. CMake works in build/tree; what it made is published only when all of it is there.
+// Builds the addon where it is not current. CMake works in build-addon/; what it made is published only when all of it is there.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { dependencies, digest, isCurrent, publish, root, writeStamp } from './stamp.mjs';
 
-const tree = path.join(root, 'build', 'tree');
+const tree = path.join(root, 'build-addon');
 const addon = 'build/Release/lethe.node';
 /** Of `lethe bench gpu`; there is none without nvcc. */
 const gpuBench = 'build/Release/lethe_gpu_bench';
