@@ -7,6 +7,7 @@ import { csv, type CsvCell } from '../report/csv.js';
 import { accuracyCsv, klomCsv } from '../report/tables.js';
 import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
+import { writeMaskRows } from '../store/maskRows.js';
 import { readMasks } from '../store/masksFile.js';
 import { writeNpy, writeNpyParts } from '../store/npy.js';
 import { readOutputs } from '../store/outputs.js';
@@ -51,7 +52,9 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
     const { numTrain, numClasses, labels } = context.dataset;
     const dense = { batches: datamodels(context), numTargets: labels.length * numClasses, numTrain, signal: interruptSignal() };
     await writeDenseDatamodels(path.join(out, 'datamodels'), dense);
-    written.push(...['weights', 'bias', 'lambda', 'gap'].map((name) => path.posix.join('datamodels', `${name}.npy`)));
+    const masks = readMasks(await context.run.read(layout.masks));
+    const rows = await writeMaskRows(path.join(out, 'datamodels'), masks);
+    written.push(...['weights.npy', 'bias.npy', 'lambda.npy', 'gap.npy', rows].map((name) => path.posix.join('datamodels', name)));
   }
   const settings = groups.flatMap(({ folder, setting }) => (setting ? [{ folder, setting }] : []));
   for (const { folder, setting } of settings) {

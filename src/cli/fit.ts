@@ -9,6 +9,7 @@ import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder } from '../store/fitFolder.js';
+import { writeMaskRows } from '../store/maskRows.js';
 import { defaultFolds, fitSelections, type FitOptions } from '../types.js';
 import {
   action,
@@ -63,7 +64,7 @@ export function registerFit(program: Command): void {
     )
     .requiredOption('--masks <file>', '.npy (models, train examples), bool or uint8: 1 where the model was trained on the example')
     .requiredOption('--outputs <file>', '.npy (models, targets) or (models, points, classes), float16, float32 or float64, of any size')
-    .requiredOption('--out <dir>', 'folder for datamodels.arrow and fit.json; unfinished, it holds the finished blocks')
+    .requiredOption('--out <dir>', 'folder for datamodels.arrow, mask-rows.npy and fit.json; unfinished, it holds the finished blocks')
     .option('--estimator <name>', 'lasso, or marginal (soft-thresholded correlations: one pass)', defaults.estimator)
     .option('--path-length <count>', 'number of lambdas to choose from', integerAtLeast(1), defaults.pathLength)
     .option('--lambda-min-ratio <ratio>', 'smallest lambda as a share of lambda_max', finiteNumber, defaults.lambdaMinRatio)
@@ -150,6 +151,7 @@ async function finishedBefore({ folder, design, inputs, exportNpy, signal }: Fit
   say(`fit: ${folder.datamodelsPath} is finished and whole`);
   if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
   await folder.removeBlocks();
+  await writeMaskRows(folder.root, inputs.masks); // a fit of an earlier version has none
   const timed = timing(record.seconds ?? NaN, numTargets);
   return { ...(record.summary as unknown as Summary), ...timed, resumedTargets: numTargets, foundFinished: true };
 }
@@ -165,6 +167,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
     counts.add(part);
   });
   if (run.exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain, signal });
+  await writeMaskRows(folder.root, inputs.masks);
   const threads = verb.threads || nativeAddon().systemInfo().threads;
   const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), backend, threads };
   await folder.finish({
