@@ -93,7 +93,7 @@ describe('the TypeScript example', () => {
     expect([status.status, all?.[1]]).toEqual([0, all?.[2]]);
     const report = shell('bin/lethe report runs/from-code', folder);
     expect([report.status, report.stdout]).toEqual([0, result.stdout.replace(/\n$/, '')]);
-  });
+  }, 900_000);
 
   it('passes the compiler', () => {
     const file = path.join(folder, 'example.ts');
@@ -115,7 +115,7 @@ describe('the TypeScript example', () => {
     const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
     const result = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' });
     expect([result.stdout, result.status]).toEqual(['', 0]);
-  });
+  }, 900_000);
 });
 
 it('names only verbs that exist', () => {
