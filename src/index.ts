@@ -40,5 +40,6 @@ export { loadPlan } from './jobs/plan.js';
 export { runStages, type RunOutcome } from './jobs/execute.js';
 export type { ExecuteOptions } from './jobs/executor.js';
 export type { Stage, Task, TaskContext } from './jobs/task.js';
-export { openRun, type RunFolder } from './store/run.js';
-export { planNet, planStages } from './pipeline.js';
+export { progressLines, type RunProgress } from './jobs/progress.js';
+export type { RunFolder } from './store/run.js';
+export { openRun, planNet, planStages, type RunInputs } from './pipeline.js';

@@ -2,17 +2,22 @@
  * The whole method: data -> train -> datamodels -> unlearn -> evaluate -> report, as stages of tasks that meet in the run folder.
  * Read this file second.
  */
+import path from 'node:path';
 import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
 import { fitStage, ldsFitStage, logitBlocks, penaltyStage } from './datamodels/tasks.js';
 import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
+import { engineIdentity } from './engines/index.js';
 import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
 import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
+import { layout } from './store/layout.js';
 import { ldsSplit } from './store/ldsSplit.js';
+import { openRun as openRunFolder, type RunFolder } from './store/run.js';
+import { settleFacts } from './store/runFacts.js';
 import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
-import type { DatasetFacts, Engine, NetSpec, Plan } from './types.js';
+import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from './types.js';
 import { snapshotSettings } from './unlearn/index.js';
 import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
@@ -32,8 +37,36 @@ export function planStages(plan: Plan, dataset: DatasetFacts, engine: Engine, ne
   return expandStages(plan, dataset, countParameters(engine, net));
 }
 
-export function countParameters(engine: Engine, net: NetSpec): number {
+function countParameters(engine: Engine, net: NetSpec): number {
   return engine.parameters(net).reduce((sum, tensor) => sum + tensor.size, 0);
+}
+
+/** What a run is made with, beside its folder. */
+export interface RunInputs {
+  plan: Plan;
+  dataset: Dataset;
+  engine: Engine;
+  /** Absent: the network of the plan. */
+  net?: NetSpec;
+  /** The file of a plan whose network is one. */
+  onnx?: Uint8Array;
+}
+
+/**
+ * With inputs: makes the run folder of a plan, or opens it when it is of the same plan, data, engine and instruction set. Without: opens a
+ * run that exists, for reading.
+ * @throws LETHE_PLAN_CHANGED, LETHE_RUN_VERSION, LETHE_RUN_MISSING, LETHE_RUN_FOREIGN (exit code 2), LETHE_PLAN_DAMAGED (exit code 3)
+ */
+export async function openRun(root: string, inputs?: RunInputs): Promise<RunFolder> {
+  const folder = path.resolve(root);
+  if (!inputs) return openRunFolder(folder);
+  const { plan, dataset, engine, onnx } = inputs;
+  const net = inputs.net ?? planNet(plan, dataset, onnx);
+  const run = await openRunFolder(folder, { plan, identity: { dataset: dataset.sha256, ...engineIdentity(engine) } });
+  await settleFacts(run, { dataset, engine: engine.describe(), numParameters: countParameters(engine, net) });
+  // the run goes on without the file it came from
+  if (onnx && !(await run.isDone(layout.net))) await run.publish([{ path: layout.net, content: onnx }]);
+  return run;
 }
 
 /** planStages without an engine: for run folders whose facts are known. */

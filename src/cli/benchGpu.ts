@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
-import { addonPath } from '../native/addon.js';
+import { addonPath, buildCommand } from '../native/addon.js';
 import { chooseDevice } from '../native/device.js';
 import { publishFile } from '../store/publish.js';
 import { split } from './benchOptions.js';
@@ -69,7 +69,7 @@ async function run(args: string[]): Promise<{ code: number | null; stdout: strin
     throw new LetheError('LETHE_BENCH_MISSING', 'the GPU benchmark is not built', {
       expected: program,
       received: 'no such file',
-      action: 'Run: LETHE_CUDA=ON npm run build:addon',
+      action: `Run: ${buildCommand('LETHE_CUDA=ON')}`,
       exitCode: ExitCode.environment,
     });
   }

@@ -1,4 +1,5 @@
 /** What every verb shares: JSON documents, progress on stderr, signals, errors to exit codes. */
+import path from 'node:path';
 import cliProgress from 'cli-progress';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
@@ -33,6 +34,12 @@ export function optionWithDefault(flags: string, description: string, parse: (te
 /** Talk goes to stderr so that stdout can be piped. */
 export function say(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** A path for people: relative where that is inside the working folder. */
+export function shownPath(file: string): string {
+  const relative = path.relative('', file);
+  return relative === '' || relative.startsWith('..') ? file : relative;
 }
 
 export interface ProgressDisplay {

@@ -9,7 +9,7 @@ import { findNpyImages, holdsNpyImages } from '../data/npyImages.js';
 import { resolveDataDirectory } from '../data/registry.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { onnxRuntime } from '../models/onnxRuntime.js';
-import { addonPath, nativeAddon } from '../native/addon.js';
+import { addonPath, buildCommand, nativeAddon } from '../native/addon.js';
 import type { CudaInfo, SystemInfo } from '../native/types.js';
 import { action, type Command, emitJson, jsonHelp } from './common.js';
 
@@ -119,7 +119,7 @@ export function checkCuda(cuda: CudaInfo | undefined, driver: string[]): Check {
   const found = `the driver lists ${driver.join('; ')}, but the addon cannot use it (${build})`;
   const advice = cuda?.built
     ? 'Update the driver or check CUDA_VISIBLE_DEVICES.'
-    : 'Install the CUDA toolkit (nvcc), then run: npm run build:addon';
+    : `Install the CUDA toolkit (nvcc), then run: ${buildCommand()}`;
   return { name, status: 'warning', found, action: advice };
 }
 

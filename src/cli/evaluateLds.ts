@@ -3,7 +3,7 @@ import { readMaskFile } from '../data/maskFile.js';
 import { centreOutputs } from '../datamodels/centre.js';
 import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
-import { correlatePoints, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
+import { correlatePoints, type Lds, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
 import { readDatamodelBatches } from '../store/datamodels.js';
 import { requireRecordedDatamodels } from '../store/fitFolder.js';
@@ -26,6 +26,7 @@ import {
 } from './common.js';
 import { deviceOption } from './device.js';
 import { namedRows } from './fitNotes.js';
+import { describeOrigin, type MaskOrigin, originOfMasks } from './ldsMasks.js';
 import { byteSize, defaultMemory, formatBytes } from './memory.js';
 
 interface LdsVerbOptions {
@@ -38,6 +39,7 @@ interface LdsVerbOptions {
   device: DeviceName;
   threads: number;
   memory?: number;
+  allowFitMasks?: boolean;
   json?: boolean;
 }
 
@@ -51,8 +53,12 @@ export function registerLds(evaluate: Command): void {
     .option('--datamodels <file>', 'datamodels.arrow of lethe fit')
     .option('--weights <file>', 'instead: dense weights, .npy (targets, train), with --bias')
     .option('--bias <file>', 'biases, .npy (targets)')
-    .requiredOption('--masks <file>', 'held-out masks, (models, train): masks the fit has not seen')
+    .requiredOption(
+      '--masks <file>',
+      'held-out masks, (models, train): masks of the fit are refused where the folder of the datamodels knows them',
+    )
     .requiredOption('--outputs <file>', 'outputs of the models trained on them, (models, targets) or (models, points, classes)')
+    .option('--allow-fit-masks', 'also score models whose masks the fit has seen; the result is then called so')
     .option('--seed <seed>', 'of the bootstrap interval', integerAtLeast(0), 0)
     .addOption(deviceOption())
     .option('--threads <count>', threadsHelp, processorCount(0), 0)
@@ -71,6 +77,7 @@ async function ldsVerb(options: LdsVerbOptions): Promise<void> {
   const progress = createProgress('lds', 'targets');
   try {
     checkOutputs(outputs, masks);
+    const origin = await originOfMasks(datamodelsFile(options), masks, options.masks, options.allowFitMasks ?? false);
     const parts: PointCorrelations[] = [];
     const leftOut = new Set<number>();
     let first = 0;
@@ -88,7 +95,7 @@ async function ldsVerb(options: LdsVerbOptions): Promise<void> {
     const score = await summariseLds(parts, options.seed, { signal, threads });
     progress.stop();
     if (leftOut.size > 0) say(`lds: NaN or infinite: ${namedRows([...leftOut].sort((a, b) => a - b))}; left out where they are`);
-    report(score, numModels, device, options.json ?? false);
+    report(score, origin, { numModels, device, json: options.json ?? false });
   } finally {
     progress.stop();
     await outputs.close();
@@ -105,10 +112,10 @@ function withoutBias<Models extends Datamodels | DenseDatamodels>(datamodels: Mo
   return { ...datamodels, bias: datamodels.bias.map((value) => (Number.isNaN(value) ? NaN : 0)) };
 }
 
-function report(score: Awaited<ReturnType<typeof summariseLds>>, numModels: number, device: string, json: boolean): void {
+function report(score: Lds, origin: MaskOrigin, { numModels, device, json }: { numModels: number; device: string; json: boolean }): void {
   const { mean, median, low, high, numPoints: numTargets, numUndefined, numNonFinite } = score;
   if (json) {
-    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, numNonFinite, device });
+    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, numNonFinite, ...origin, device });
     return;
   }
   if (Number.isNaN(mean)) {
@@ -116,7 +123,7 @@ function report(score: Awaited<ReturnType<typeof summariseLds>>, numModels: numb
     return;
   }
   process.stdout.write(
-    `LDS of ${numTargets} targets on ${numModels} held-out models: mean ${mean.toFixed(4)} (95 % ${low.toFixed(4)} to ${high.toFixed(4)}), ` +
+    `LDS of ${numTargets} targets on ${describeOrigin(origin, numModels)}: mean ${mean.toFixed(4)} (95 % ${low.toFixed(4)} to ${high.toFixed(4)}), ` +
       `median ${median.toFixed(4)}${numUndefined > 0 ? `; ${numUndefined} constant or non-finite targets count as 0` : ''}\n`,
   );
 }
@@ -131,6 +138,18 @@ function checkOutputs({ dtype, shape, rows, path }: NpyFile, masks: Masks): void
   requireEqual(rows, masks.numModels, `models in ${path}, as many as masks`);
 }
 
+/** The file of the weights. @throws LETHE_OPTION_MISSING (exit code 2) unless exactly one kind of datamodels is given */
+function datamodelsFile({ datamodels, weights, bias }: LdsVerbOptions): string {
+  if (datamodels !== undefined && weights === undefined && bias === undefined) return datamodels;
+  if (datamodels === undefined && weights !== undefined && bias !== undefined) return weights;
+  throw new LetheError('LETHE_OPTION_MISSING', 'nothing says which datamodels are meant', {
+    expected: 'either --datamodels FILE, or --weights FILE and --bias FILE',
+    received: Object.entries({ '--datamodels': datamodels, '--weights': weights, '--bias': bias })
+      .map(([name, value]) => `${name} ${value ?? 'absent'}`)
+      .join(', '),
+  });
+}
+
 /** All datamodels in order, each time as many as fit: predictions, outputs and ranks of a block lie in memory together. */
 async function* datamodelBlocks(options: LdsVerbOptions, masks: Masks, outputs: NpyFile): AsyncGenerator<Datamodels | DenseDatamodels> {
   const { numModels, numTrain } = masks;
@@ -139,24 +158,17 @@ async function* datamodelBlocks(options: LdsVerbOptions, masks: Masks, outputs: 
   // masks, and the copy of them that predictions read
   const room = memory - 3 * masks.bits.length - 2 ** 26;
   const perTarget = numModels * (8 + outputs.extraBytes) + 24;
-  if (datamodels !== undefined && weights === undefined && bias === undefined) {
-    const step = blockSize(room - 2 ** 28, perTarget, memory);
-    await requireRecordedDatamodels(datamodels);
-    for await (const batch of readDatamodelBatches(datamodels, { numTrain, note: say })) {
-      requireEqual(batch.numTrain, numTrain, `train examples in the datamodels, as in ${options.masks}`);
-      for (let first = 0; first < batch.numTargets; first += step) {
-        yield sliceTargets(batch, first, Math.min(first + step, batch.numTargets));
-      }
+  if (datamodels === undefined) {
+    yield* denseBlocks(weights!, bias!, numTrain, (extraBytes) => blockSize(room, perTarget + numTrain * (4 + extraBytes), memory));
+    return;
+  }
+  const step = blockSize(room - 2 ** 28, perTarget, memory);
+  await requireRecordedDatamodels(datamodels);
+  for await (const batch of readDatamodelBatches(datamodels, { numTrain, note: say })) {
+    requireEqual(batch.numTrain, numTrain, `train examples in the datamodels, as in ${options.masks}`);
+    for (let first = 0; first < batch.numTargets; first += step) {
+      yield sliceTargets(batch, first, Math.min(first + step, batch.numTargets));
     }
-  } else if (datamodels === undefined && weights !== undefined && bias !== undefined) {
-    yield* denseBlocks(weights, bias, numTrain, (extraBytes) => blockSize(room, perTarget + numTrain * (4 + extraBytes), memory));
-  } else {
-    throw new LetheError('LETHE_OPTION_MISSING', 'nothing says which datamodels are meant', {
-      expected: 'either --datamodels FILE, or --weights FILE and --bias FILE',
-      received: Object.entries({ '--datamodels': datamodels, '--weights': weights, '--bias': bias })
-        .map(([name, value]) => `${name} ${value ?? 'absent'}`)
-        .join(', '),
-    });
   }
 }
 

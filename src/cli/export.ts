@@ -27,6 +27,7 @@ export function registerExport(program: Command): void {
     .description('masks, logits, margins and dense datamodels of a run as NumPy files')
     .requiredOption('--run <dir>', 'run folder')
     .addOption(new Option('--part <name...>', 'what to write').choices(npyParts).default(['masks', 'outputs']))
+    .option('--all-settings', 'of unlearned models and oracles also the settings and lengths that were not chosen, a folder each')
     .requiredOption('--out <dir>', 'folder for the files')
     .option('--data <dir>', oldDataHelp)
     .option('--json', jsonHelp)

@@ -7,14 +7,15 @@ import { csv, type CsvCell } from '../report/csv.js';
 import { accuracyCsv, klomCsv } from '../report/tables.js';
 import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
+import { writeMaskRows } from '../store/maskRows.js';
 import { readMasks } from '../store/masksFile.js';
 import { writeNpy, writeNpyParts } from '../store/npy.js';
 import { isTrained, readOutputs } from '../store/outputs.js';
 import { publishFile } from '../store/publish.js';
-import { shardRanges } from '../train/jobs.js';
 import type { Datamodels } from '../types.js';
 import { emitJson, interruptSignal, say } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
+import { type ModelGroup, modelGroups } from './exportGroups.js';
 import { type RunView, viewRun } from './session.js';
 
 interface RunVerbOptions {
@@ -26,21 +27,19 @@ interface RunVerbOptions {
 
 export interface NpyVerbOptions extends RunVerbOptions {
   part: (typeof npyParts)[number][];
+  allSettings?: boolean;
 }
 
 export const npyParts = ['masks', 'outputs', 'originals', 'oracles', 'unlearned', 'datamodels'] as const;
-
-/** Models that lie in shards of their own; `folder` is where they go. */
-interface ModelGroup {
-  folder: string;
-  shards: string[];
-}
 
 export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
   const { out, part } = options;
   const written: string[] = [];
-  const groups = await modelGroups(context, part);
+  const { groups, unchosen } = await modelGroups(context, { parts: part, allSettings: options.allSettings ?? false });
+  if (unchosen.length > 0) {
+    say(`export: nothing is chosen yet of ${unchosen.join(', ')}: finish the run, or take every setting with --all-settings`);
+  }
   if (part.includes('masks')) {
     const masks = readMasks(await context.run.read(layout.masks));
     await writeNpy(path.join(out, 'masks.npy'), [masks.numModels, masks.numTrain], unpackMasks(masks), { bool: true });
@@ -53,9 +52,16 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
     const { numTrain, numClasses, labels } = context.dataset;
     const dense = { batches: datamodels(context), numTargets: labels.length * numClasses, numTrain, signal: interruptSignal() };
     await writeDenseDatamodels(path.join(out, 'datamodels'), dense);
-    for (const name of ['weights', 'bias', 'lambda', 'gap']) written.push(path.posix.join('datamodels', `${name}.npy`));
+    const masks = readMasks(await context.run.read(layout.masks));
+    const rows = await writeMaskRows(path.join(out, 'datamodels'), masks);
+    for (const name of ['weights.npy', 'bias.npy', 'lambda.npy', 'gap.npy', rows]) written.push(path.posix.join('datamodels', name));
   }
-  report(options, written);
+  const settings = groups.flatMap(({ folder, setting }) => (setting ? [{ folder, setting }] : []));
+  for (const { folder, setting } of settings) {
+    const values = Object.entries(setting).map(([name, value]) => `${name} ${value}`);
+    if (values.length > 0) say(`${folder}: ${values.join(', ')}`);
+  }
+  report(options, written, { settings });
 }
 
 export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
@@ -74,80 +80,51 @@ export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
   report(options, Object.keys(tables));
 }
 
-function report({ out, json }: RunVerbOptions, files: string[]): void {
-  if (json) emitJson('export', { folder: out, files });
+function report({ out, json }: RunVerbOptions, files: string[], facts: object = {}): void {
+  if (json) emitJson('export', { folder: out, files, ...facts });
   else process.stdout.write(`${out}: ${files.join(', ')}\n`);
 }
 
-/** Every group of the wanted parts; of unlearned models those that the run has made. */
-async function modelGroups({ plan, run }: RunView, parts: readonly string[]): Promise<ModelGroup[]> {
-  const { modelsPerShard, count } = plan.subsetModels;
-  const shardsOf = (models: number, place: (shard: number) => string) =>
-    shardRanges(models, modelsPerShard).map(({ shard }) => place(shard));
-  const groups: ModelGroup[] = [];
-  if (parts.includes('outputs')) groups.push({ folder: 'outputs', shards: shardsOf(count, layout.subsetOutputs) });
-  if (parts.includes('originals')) groups.push({ folder: 'originals', shards: shardsOf(plan.originals.count, layout.originals) });
-  for (const { name } of plan.forgetSets) {
-    for (const role of parts.includes('oracles') ? (['scored', 'matched'] as const) : []) {
-      const shards = shardsOf(plan.oracles[role], (shard) => layout.oracles(name, role, shard));
-      groups.push({ folder: `oracles-${name}-${role}`, shards });
-    }
-    for (const { method } of parts.includes('unlearned') ? plan.methods : []) {
-      for (const which of await unlearnedRuns({ run }, name, method)) {
-        const shards = shardsOf(plan.originals.count, (shard) => layout.unlearned(name, method, which, shard));
-        groups.push({ folder: `unlearned-${name}-${method}-${which}`, shards });
-      }
-    }
-  }
-  return groups.filter(({ shards }) => shards.length > 0);
-}
-
-/** A tuned grid has one chosen run, another grid a run for each setting. */
-async function unlearnedRuns({ run }: Pick<RunView, 'run'>, forgetSet: string, method: string): Promise<(number | 'chosen')[]> {
-  if (await run.isDone(layout.unlearned(forgetSet, method, 'chosen', 0))) return ['chosen'];
-  const runs: number[] = [];
-  while (await run.isDone(layout.unlearned(forgetSet, method, runs.length, 0))) runs.push(runs.length);
-  return runs;
-}
-
 /**
- * Writes models.npy (rows) and, where models were looked at several times, snapshots.npy (rows), where some diverged diverged.npy
- * (rows, bool); margins.npy (rows, points) and, where
- * the run keeps them, logits.npy (rows, points, classes); one shard in memory at a time.
+ * Writes models.npy (rows), margins.npy (rows, points), where some models diverged diverged.npy (rows, bool) and, where the run keeps
+ * them, logits.npy (rows, points, classes); one shard in memory at a time.
  */
-async function writeGroup({ run }: RunView, { folder, shards }: ModelGroup, out: string): Promise<string[]> {
+async function writeGroup({ run }: RunView, { folder, shards, epoch }: ModelGroup, out: string): Promise<string[]> {
+  const read = async (shard: string) => {
+    const outputs = readOutputs(await run.read(shard), shard);
+    const all = Array.from(outputs.models.keys());
+    const { snapshots } = outputs;
+    return { outputs, rows: epoch === undefined || !snapshots ? all : all.filter((row) => snapshots[row] === epoch) };
+  };
   const models: number[] = [];
-  const snapshots: number[] = [];
   const diverged: number[] = [];
   let sizes = { numPoints: 0, numClasses: 0, hasLogits: false };
   for (const shard of shards) {
-    const outputs = readOutputs(await run.read(shard), shard);
-    outputs.models.forEach((model, row) => {
-      models.push(model);
-      if (outputs.snapshots) snapshots.push(outputs.snapshots[row]!);
+    const { outputs, rows } = await read(shard);
+    for (const row of rows) {
+      models.push(outputs.models[row]!);
       diverged.push(isTrained(outputs, row) ? 0 : 1);
-    });
+    }
     sizes = { numPoints: outputs.numPoints, numClasses: outputs.numClasses, hasLogits: outputs.logits !== undefined };
   }
   const { numPoints, numClasses, hasLogits } = sizes;
-  async function* rows(name: 'logits' | 'margins'): AsyncGenerator<Float32Array> {
-    for (const shard of shards) yield* readOutputs(await run.read(shard), shard)[name]?.blocks ?? [];
+  async function* matrix(name: 'logits' | 'margins'): AsyncGenerator<Float32Array> {
+    for (const shard of shards) {
+      const { outputs, rows } = await read(shard);
+      for (const row of rows) yield outputs[name]!.row(row);
+    }
   }
   const file = (name: string) => path.join(out, folder, `${name}.npy`);
   await writeNpy(file('models'), [models.length], Int32Array.from(models));
-  const several = snapshots.length === models.length && new Set(snapshots).size > 1;
-  if (several) await writeNpy(file('snapshots'), [models.length], Int32Array.from(snapshots));
   const some = diverged.includes(1);
   if (some) {
     await writeNpy(file('diverged'), [models.length], Uint8Array.from(diverged), { bool: true });
     const of = `${diverged.reduce((sum, flag) => sum + flag, 0)} of ${models.length}`;
     say(`${folder}: ${of} rows are of models that diverged, and NaN; diverged.npy tells which`);
   }
-  if (hasLogits) await writeNpyParts(file('logits'), [models.length, numPoints, numClasses], rows('logits'));
-  await writeNpyParts(file('margins'), [models.length, numPoints], rows('margins'));
-  return ['models', ...(several ? ['snapshots'] : []), ...(some ? ['diverged'] : []), ...(hasLogits ? ['logits'] : []), 'margins'].map(
-    (name) => `${folder}/${name}.npy`,
-  );
+  if (hasLogits) await writeNpyParts(file('logits'), [models.length, numPoints, numClasses], matrix('logits'));
+  await writeNpyParts(file('margins'), [models.length, numPoints], matrix('margins'));
+  return ['models', ...(some ? ['diverged'] : []), ...(hasLogits ? ['logits'] : []), 'margins'].map((name) => `${folder}/${name}.npy`);
 }
 
 /** Datamodels of all logits, in the order of targets: point * classes + class. */

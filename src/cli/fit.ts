@@ -9,6 +9,7 @@ import { didYouMean, ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder, type FitRecord } from '../store/fitFolder.js';
+import { writeMaskRows } from '../store/maskRows.js';
 import { differenceText } from '../store/planIdentity.js';
 import { choiceCriteria, defaultCriterion, defaultFolds, fitSelections, type FitOptions, type PenaltyChoice } from '../types.js';
 import {
@@ -69,7 +70,7 @@ export function registerFit(program: Command): void {
     )
     .requiredOption('--masks <file>', '.npy (models, train examples), bool or integers: 1 where the model was trained on the example')
     .requiredOption('--outputs <file>', '.npy (models, targets) or (models, points, classes), float16, float32 or float64, of any size')
-    .requiredOption('--out <dir>', 'folder for datamodels.arrow and fit.json; unfinished, it holds the finished blocks')
+    .requiredOption('--out <dir>', 'folder for datamodels.arrow, mask-rows.npy and fit.json; unfinished, it holds the finished blocks')
     .option('--estimator <name>', 'lasso, or marginal (soft-thresholded correlations: one pass)', defaults.estimator)
     .option('--path-length <count>', 'number of lambdas to choose from', integerAtLeast(1), defaults.pathLength)
     .option('--lambda-min-ratio <ratio>', 'smallest lambda as a share of lambda_max', finiteNumber, defaults.lambdaMinRatio)
@@ -178,6 +179,7 @@ async function finishedBefore(run: FitRun, backend: string): Promise<Outcome | u
   const summary = await summaryOf(run, record, backend);
   if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
   await folder.removeBlocks();
+  await writeMaskRows(folder.root, inputs.masks); // a fit of an earlier version has none
   const timed = timing(record.seconds ?? NaN, numTargets);
   return { ...summary, ...timed, resumedTargets: numTargets, foundFinished: true };
 }
@@ -194,7 +196,9 @@ async function summaryOf({ folder, design, inputs, signal }: FitRun, record: Fit
     requireRunning(signal);
     counts.add(part);
   }
-  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), backend, threads: record.summary.threads };
+  const { choices, nonFiniteModels, threads } = record.summary as Pick<Summary, 'choices' | 'nonFiniteModels' | 'threads'>;
+  const facts = { ...(choices ? { choices } : {}), ...(nonFiniteModels ? { nonFiniteModels } : {}) };
+  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...facts, backend, threads };
   if (counts.targets !== numTargets) {
     throw new LetheError('LETHE_FIT_CHANGED', `${folder.datamodelsPath} is of another fit`, {
       expected: `${numTargets} targets`,
@@ -221,6 +225,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
     counts.add(part);
   });
   if (run.exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain, signal });
+  await writeMaskRows(folder.root, inputs.masks);
   const threads = verb.threads || nativeAddon().systemInfo().threads;
   const facts = { ...(choices ? { choices } : {}), ...(nonFiniteModels.length > 0 ? { nonFiniteModels } : {}) };
   const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...facts, backend, threads };

@@ -5,7 +5,7 @@ import { resolveDataDirectory } from '../data/registry.js';
 import { createEngine } from '../engines/index.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
-import { action, Command, duration, emitJson, jsonHelp, say, threadsHelp, processorCount } from './common.js';
+import { action, Command, duration, emitJson, jsonHelp, say, shownPath, threadsHelp, processorCount } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
 
@@ -52,7 +52,7 @@ async function quickstart(options: QuickstartOptions): Promise<void> {
     emitJson('quickstart', { run: finished.root, data: dataDescription, realData: onRealData, seconds, scores, floors, lds, report: page });
     return;
   }
-  process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);
+  process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${shownPath(page)}\n`);
   say(
     onRealData
       ? `real CIFAR-10 images, ${duration(seconds)}. The full experiment: lethe run plans/cifar10-small.json --data DIR`

@@ -4,7 +4,7 @@ import { buildReport, renderKlomTable, reportPage } from '../report/index.js';
 import { layout } from '../store/layout.js';
 import { openRun } from '../store/run.js';
 import type { ReportData } from '../types.js';
-import { action, type Command, emitJson, oldDataHelp, say } from './common.js';
+import { action, type Command, emitJson, oldDataHelp, say, shownPath } from './common.js';
 
 /** Gathers the scores of a run folder; `data` is the folder of its data set, for runs of earlier versions. */
 export type CollectReport = (run: string, data?: string) => Promise<ReportData>;
@@ -30,7 +30,7 @@ async function report(root: string, options: ReportOptions, collect: CollectRepo
   const files = await writeReport(root, data);
   if (options.json) emitJson('report', { folder: path.resolve(root), files, data });
   else process.stdout.write(renderKlomTable(data));
-  say(`report: ${path.join(root, layout.report(reportPage))}`);
+  say(`report: ${shownPath(path.join(root, layout.report(reportPage)))}`);
 }
 
 /**

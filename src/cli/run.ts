@@ -22,6 +22,7 @@ import {
   jsonHelp,
   oldDataHelp,
   say,
+  shownPath,
   threadsHelp,
   processorCount,
 } from './common.js';
@@ -95,7 +96,7 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
     emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, tasksReused, scores, floors, lds, report: page });
     return;
   }
-  process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${page}\n`);
+  process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${shownPath(page)}\n`);
   say(`${tasksRun} tasks run, ${tasksSkipped} found finished, ${duration(seconds)}`);
 }
 

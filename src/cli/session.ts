@@ -1,13 +1,12 @@
 /** Opens what a plan needs: data set, engine, stages, run folder. Shared by the verbs that work on runs. */
-import path from 'node:path';
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { choiceOf, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
-import { countParameters, expandStages, planNet, planStages } from '../pipeline.js';
+import { expandStages, openRun, planNet, planStages } from '../pipeline.js';
 import { readIdentity } from '../store/identity.js';
 import { layout } from '../store/layout.js';
-import { openRun, requireIdentity, type RunFolder } from '../store/run.js';
-import { readFacts, settleFacts } from '../store/runFacts.js';
+import { requireIdentity, type RunFolder } from '../store/run.js';
+import { readFacts } from '../store/runFacts.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from '../types.js';
 import { say } from './common.js';
 import { engineOf } from './engine.js';
@@ -44,11 +43,7 @@ export async function planSession(
 
 /** The context tasks run in. The run folder is made or, when it is there, must be of the same plan, data, engine and instruction set. */
 export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads }: Session): Promise<TaskContext> {
-  const identity = { dataset: dataset.sha256, ...engineIdentity(engine) };
-  const run = await openRun(path.resolve(root), { plan, identity });
-  await settleFacts(run, { dataset, engine: engine.describe(), numParameters: countParameters(engine, net) });
-  // the run goes on without the file it came from
-  if (onnx && !(await run.isDone(layout.net))) await run.publish([{ path: layout.net, content: onnx }]);
+  const run = await openRun(root, { plan, dataset, engine, net, ...(onnx ? { onnx } : {}) });
   return { plan, run, dataset, engine, net, threads };
 }
 
@@ -66,7 +61,7 @@ export interface RunView {
  * whose folder does not hold its facts, is loaded; nothing is written.
  */
 export async function viewRun(root: string, data?: string): Promise<RunView> {
-  const run = await openRun(path.resolve(root));
+  const run = await openRun(root);
   const { plan } = run;
   const facts = await readFacts(run);
   if (facts) {
@@ -88,7 +83,7 @@ export async function runEngine(run: RunFolder): Promise<{ choice: EngineChoice;
 
 /** Opens a run that exists, with its own plan, data and engine. */
 export async function reopenSession(root: string, options: SessionOptions): Promise<{ session: Session; context: TaskContext }> {
-  const run = await openRun(path.resolve(root));
+  const run = await openRun(root);
   const { choice, onnx } = await runEngine(run);
   const session = await planSession(run.plan, choice, options, onnx);
   return { session, context: await openSession(root, session) };

@@ -16,13 +16,14 @@ import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
 import { publishFile } from '../store/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
 import { type MethodName, methodNames, type MethodSetting, type SplitName, type TrainJob } from '../types.js';
-import { checkSetting, lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
+import { lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
-import { action, type Command, dataHelp, emitJson, interruptSignal, jsonHelp, threadsHelp, processorCount, say } from './common.js';
+import { action, type Command, dataHelp, emitJson, interruptSignal, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
 import { describeModels, makeModels, modelRange, type ModelSummary, numbers, writeOutputs, requireSomeTrained } from './models.js';
 import { reopenSession } from './session.js';
+import { describeSetting, resolveSetting } from './unlearnSetting.js';
 
 interface UnlearnVerbOptions extends Partial<EngineFlags> {
   run: string;
@@ -61,8 +62,15 @@ export function registerUnlearn(program: Command): void {
     .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
     .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
     .requiredOption('--method <name>', `unlearning method: ${methodsHere.join(', ')}`)
-    .option('--preset <name>', 'a published setting of the method, from the list below')
-    .option('--set <key=value>', 'a hyper-parameter of the list below; may be repeated', collectSetting)
+    .option(
+      '--preset <name>',
+      "a setting from the list below; published: the paper's, every method has one (default: the setting that the run chose for the forget set)",
+    )
+    .option(
+      '--set <key=value>',
+      'a hyper-parameter of the list below, in place of the value it would have; may be repeated',
+      collectSetting,
+    )
     .option('--models <range>', 'how many originals, or which: 4-7 (default: all)')
     .option('--checkpoint <file>', '.safetensors model of the same network that unlearns instead of the originals')
     .requiredOption('--out <dir>', 'folder for model-*.safetensors, logits.npy, margins.npy, forget-set.npy, unlearn.json')
@@ -93,7 +101,6 @@ interface Request {
 async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const started = Date.now();
   const method = unlearnMethod(options.method);
-  const setting = checkSetting(method, { ...presetOf(method, options.preset), ...options.set });
   const reopened = await reopenSession(options.run, options);
   const { engine: engineName, device, threads } = options;
   // a device without an engine is one for the run's engine
@@ -101,11 +108,15 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
   const asked = engineName !== undefined || device !== undefined;
   const context = asked ? { ...reopened.context, engine: engineOf(choice) } : reopened.context;
   const { plan, dataset, engine } = context;
+  const resolved = await resolveSetting(context, method, options);
+  const { setting } = resolved;
   const { forget, forgetSetIndex } = await findForgetSet(context, options.forgetSet);
   const signal = interruptSignal({ resumes: true });
   const start = options.checkpoint === undefined ? undefined : await readStart(context, options.checkpoint, options.models, signal);
   const models = modelRange(start ? '1' : (options.models ?? String(plan.originals.count)), plan.originals.count);
   const request = { context, method, setting, forget, forgetSetIndex, models, ...(start ? { start } : {}), out: options.out, signal };
+  const description = describeSetting(method, resolved);
+  if (description !== undefined) say(description);
   const summaries = await unlearnModels(request);
   const sizes = { numForget: forget.length, numRetain: dataset.numTrain - forget.length, recipeEpochs: plan.recipe.epochs };
   const document = {
@@ -113,6 +124,7 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
     planHash: context.run.planHash,
     method: method.name,
     setting,
+    settingSource: { ...resolved.source, changed: resolved.changed },
     forgetSet: { name: options.forgetSet, size: forget.length },
     computeFraction: method.computeFraction(sizes, setting, lengthOf(setting, plan.recipe)),
     engine: engine.describe(),
@@ -166,16 +178,6 @@ function collectSetting(text: string, setting: MethodSetting = {}): MethodSettin
   const words: Record<string, boolean> = { true: true, false: false };
   const number = value.trim() === '' ? NaN : Number(value);
   return { ...setting, [key]: words[value] ?? (Number.isNaN(number) ? value : number) };
-}
-
-function presetOf(method: UnlearnMethod, name: string | undefined): MethodSetting {
-  if (name === undefined) return {};
-  const preset = Object.hasOwn(method.presets, name) ? method.presets[name] : undefined;
-  if (preset) return preset;
-  const known = Object.keys(method.presets);
-  throw new LetheError('LETHE_PRESET_UNKNOWN', `${method.name} has no preset "${name}"`, {
-    action: known.length === 0 ? 'It has none: use --set.' : didYouMean(name, known),
-  });
 }
 
 async function findForgetSet(context: TaskContext, text: string): Promise<{ forget: Int32Array; forgetSetIndex: number }> {

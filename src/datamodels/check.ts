@@ -86,13 +86,13 @@ function checkLambdas({ select, lambda, lambdaRatio, lambdas }: FitOptions): voi
       const action = 'Give a lambda (--lambda 0.002 or --lambda-ratio 0.4), or have it chosen on held-out models (--select pooled).';
       throw wrongOption('without held-out models nothing chooses lambda', 'a lambda beside select "none"', 'none', action);
     }
-    require(given > 0 && Number.isFinite(given), name!, 'a finite number > 0', given);
+    require(given > 0 && Number.isFinite(given), name, 'a finite number > 0', given);
   } else if (given !== undefined) {
-    const action = `Leave out one of ${flag!} and --select ${select}.`;
+    const action = `Leave out one of ${flag} and --select ${select}.`;
     throw wrongOption(
       'lambda is either given or chosen on held-out models, not both',
-      `select "none" beside ${name!}`,
-      `${name!} ${given} and select "${select}"`,
+      `select "none" beside ${name}`,
+      `${name} ${given} and select "${select}"`,
       action,
     );
   }

@@ -40,7 +40,7 @@ export interface ScoredMethod {
   computeFraction(run: number, epochs: number, numForget: number): number;
 }
 
-/** Content of unlearned/<forgetSet>/<method>/choice.json. */
+/** Content of unlearned/<forgetSet>/<method>/tuning.json. */
 export interface TuningTable {
   run: number;
   settings: { setting: MethodSetting; score: number }[];

@@ -56,3 +56,21 @@ export class ProgressMeter {
     return { stage, tasksDone: this.tasksDone, tasksTotal: this.tasksTotal, costDone, costTotal: this.costTotal, rate, secondsLeft };
   }
 }
+
+/**
+ * An onProgress for programs: a line for people, at most one in `everyMs`, and one when all is done.
+ * @example runStages(stages, context, { executor: 'inline', workers: 1, onProgress: progressLines(console.error) })
+ */
+export function progressLines(write: (line: string) => void, everyMs = 2000, now = Date.now): (progress: RunProgress) => void {
+  let last = -Infinity;
+  let ended = false;
+  return ({ stage, tasksDone, tasksTotal, costDone, costTotal, secondsLeft }) => {
+    const atEnd = tasksDone === tasksTotal;
+    if (ended || (!atEnd && now() - last < everyMs)) return;
+    last = now();
+    ended = atEnd;
+    const left = Number.isNaN(secondsLeft) ? '' : `, about ${Math.ceil(secondsLeft)} s left`;
+    const share = costTotal > 0 ? Math.floor((100 * costDone) / costTotal) : 100;
+    write(`${stage}: ${tasksDone} of ${tasksTotal} tasks, ${share} %${left}`);
+  };
+}

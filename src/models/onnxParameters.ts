@@ -89,7 +89,7 @@ function collect(
       return factor ? ({ kind: 'number' } satisfies Known) : value;
     });
     const roles = rolesOf(node, inputs, constants);
-    uses.push(...roles.uses);
+    for (const use of roles.uses) uses.push(use);
     for (const { source } of roles.fixed) fixed.set(source.name, node);
     for (const output of node.outputs) known.set(output, roles.output);
   }

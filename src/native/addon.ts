@@ -12,6 +12,12 @@ export function addonPath(): string {
   return process.env['LETHE_ADDON'] ?? path.join(packageRoot, 'build', 'Release', 'lethe.node');
 }
 
+/** For advice: works from any folder. `environment`: assignments before the command. */
+export function buildCommand(environment = ''): string {
+  const folder = /^[\w./-]+$/.test(packageRoot) ? packageRoot : `'${packageRoot.replaceAll("'", "'\\''")}'`;
+  return `cd ${folder} && ${environment === '' ? '' : `${environment} `}npm run build:addon`;
+}
+
 /** @throws LETHE_ADDON_MISSING when the addon is not built or does not load (exit code 4). */
 export function nativeAddon(): NativeAddon {
   if (loaded) return loaded;
@@ -23,7 +29,7 @@ export function nativeAddon(): NativeAddon {
     throw new LetheError('LETHE_ADDON_MISSING', 'the native addon does not load', {
       expected: `a built addon at ${file}`,
       received: cause instanceof Error ? cause.message : String(cause),
-      action: 'Run: npm run build:addon',
+      action: `Run: ${buildCommand()}`,
       exitCode: ExitCode.environment,
       cause,
     });

@@ -1,6 +1,6 @@
 /** Where an op runs that has a twin on the GPU. */
 import { ExitCode, LetheError } from '../errors.js';
-import { nativeAddon } from './addon.js';
+import { buildCommand, nativeAddon } from './addon.js';
 
 export const deviceNames = ['cpu', 'cuda', 'auto'] as const;
 export type DeviceName = (typeof deviceNames)[number];
@@ -14,7 +14,7 @@ export function chooseDevice(choice: DeviceName): 'cpu' | 'cuda' {
   throw new LetheError('LETHE_GPU_UNAVAILABLE', 'there is no GPU to run on', {
     expected: 'an NVIDIA GPU with a working driver, and an addon built with CUDA',
     received: problem,
-    action: built ? 'Use --device cpu, or mend the driver (nvidia-smi).' : 'Use --device cpu, or build where nvcc is: LETHE_CUDA=ON npm run build:addon',
+    action: built ? 'Use --device cpu, or mend the driver (nvidia-smi).' : `Use --device cpu, or build where nvcc is: ${buildCommand('LETHE_CUDA=ON')}`,
     exitCode: ExitCode.environment,
   });
 }

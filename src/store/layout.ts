@@ -82,6 +82,8 @@ const blockPattern = /^targets-(\d{9,})-(\d{9,})\.arrow$/;
 export const fitLayout = {
   datamodels: 'datamodels.arrow',
   record: 'fit.json',
+  /** What tells held-out masks from the fit's own; also beside dense datamodels that are exported. */
+  maskRows: 'mask-rows.npy',
   blocks: 'blocks',
   command: 'command.json',
   /** Datamodels of targets [first, end), inside the folder of the blocks; names sort by `first`. */

@@ -5,17 +5,17 @@ import type { MethodParameter, ParameterValue, UnlearnMethod } from './method.js
 
 /**
  * The complete setting: given values checked, defaults filled in, keys in the method's order (equal settings give equal JSON).
- * Complete settings pass unchanged.
+ * Complete settings pass unchanged. `base`: a complete setting that stands for the defaults.
  * @throws LETHE_SETTING_UNKNOWN, LETHE_SETTING_INVALID, LETHE_SETTING_UNUSED
  */
-export function checkSetting(method: UnlearnMethod, given: MethodSetting): MethodSetting {
+export function checkSetting(method: UnlearnMethod, given: MethodSetting, base: MethodSetting = {}): MethodSetting {
   for (const name of Object.keys(given)) parameterOf(method, name);
   const complete: MethodSetting = {};
   for (const [name, parameter] of Object.entries(method.parameters)) {
     const value = Object.hasOwn(given, name) ? given[name] : undefined;
     if (applies(parameter, complete)) {
       if (value !== undefined) checkValue(method, name, value);
-      complete[name] = value ?? parameter.default;
+      complete[name] = value ?? base[name] ?? parameter.default;
     } else if (value !== undefined) {
       throw new LetheError('LETHE_SETTING_UNUSED', `${name} has no effect on ${method.name} in this setting`, {
         expected: `${name} only with ${describe(parameter.when!)}`,

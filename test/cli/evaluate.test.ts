@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { registerEvaluate } from '../../src/cli/evaluate.js';
+import { registerFit } from '../../src/cli/fit.js';
 import { denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
 import { lds } from '../../src/evaluate/lds.js';
@@ -15,9 +16,9 @@ import { runVerb } from './runVerb.js';
 const folder = temporaryFolder();
 const file = (name: string): string => path.join(folder, name);
 
-async function run(...args: string[]): Promise<{ document: Record<string, number>; exitCode: unknown; stderr: string }> {
+async function run(...args: string[]): Promise<{ document: Record<string, unknown>; exitCode: unknown; stderr: string }> {
   const { stdout, stderr, exitCode } = await runVerb(registerEvaluate, ['evaluate', ...args, '--json']);
-  return { document: JSON.parse(stdout) as Record<string, number>, exitCode, stderr };
+  return { document: JSON.parse(stdout) as Record<string, unknown>, exitCode, stderr };
 }
 
 it('klom: the documented keys, the score of every point on request', async () => {
@@ -105,6 +106,74 @@ it('lds: datamodels.arrow and dense weights score the same, in any dtype; three 
   for (const [args, expected] of cases) expect((await run(...args)).document['code']).toBe(expected);
 });
 
+describe('lds on masks that the fit has seen', () => {
+  const { dense, outputs } = randomProblem(60, 25, 12, 8);
+  const held = randomProblem(20, 25, 12, 9);
+  const lds = (...args: string[]) => run('lds', ...args);
+  const fitted = (...names: [string, string]) => [
+    '--datamodels',
+    file('f/datamodels.arrow'),
+    '--masks',
+    file(names[0]),
+    '--outputs',
+    file(names[1]),
+  ];
+
+  beforeAll(async () => {
+    await writeNpy(file('fm.npy'), [60, 25], dense);
+    await writeNpy(file('fy.npy'), [60, 12], outputs);
+    await writeNpy(file('nm.npy'), [20, 25], held.dense);
+    await writeNpy(file('ny.npy'), [20, 12], held.outputs);
+    // 18 new models, then models 3 and 4 of the fit in another order
+    const two = (values: Uint8Array | Float32Array, width: number) => [
+      values.slice(4 * width, 5 * width),
+      values.slice(3 * width, 4 * width),
+    ];
+    const mixedMasks = [held.dense.slice(0, 18 * 25), ...two(dense, 25)].flatMap((part) => [...part]);
+    const mixedOutputs = [held.outputs.slice(0, 18 * 12), ...two(outputs, 12)].flatMap((part) => [...part]);
+    await writeNpy(file('mm.npy'), [20, 25], Uint8Array.from(mixedMasks));
+    await writeNpy(file('my.npy'), [20, 12], Float32Array.from(mixedOutputs));
+    const fit = ['fit', '--masks', file('fm.npy'), '--outputs', file('fy.npy'), '--out', file('f'), '--export', 'npy'];
+    expect((await runVerb(registerFit, fit)).exitCode).toBe(0);
+  });
+
+  it('refuses them, all or some, from sparse and from dense datamodels', async () => {
+    const dense = [
+      '--weights',
+      file('f/weights.npy'),
+      '--bias',
+      file('f/bias.npy'),
+      '--masks',
+      file('fm.npy'),
+      '--outputs',
+      file('fy.npy'),
+    ];
+    for (const [args, expected] of [
+      [fitted('fm.npy', 'fy.npy'), '60 of the 60 masks'],
+      [fitted('mm.npy', 'my.npy'), '2 of the 20 masks'],
+      [dense, '60 of the 60 masks'],
+    ] as const) {
+      const { document, exitCode, stderr } = await lds(...args);
+      expect(document).toMatchObject({ code: 'LETHE_MASKS_SEEN', action: expect.stringContaining('--allow-fit-masks') as string });
+      expect([exitCode, stderr]).toEqual([2, expect.stringContaining(expected)]);
+    }
+  });
+
+  it('says so where it is allowed, and what is held out is called so', async () => {
+    expect((await lds(...fitted('fm.npy', 'fy.npy'), '--allow-fit-masks')).document).toMatchObject({ masks: 'fit', numSeen: 60 });
+    expect((await lds(...fitted('mm.npy', 'my.npy'), '--allow-fit-masks')).document).toMatchObject({ masks: 'partly-fit', numSeen: 2 });
+    expect((await lds(...fitted('nm.npy', 'ny.npy'))).document).toMatchObject({ masks: 'held-out', numSeen: 0 });
+    const { stdout } = await runVerb(registerEvaluate, ['evaluate', 'lds', ...fitted('mm.npy', 'my.npy'), '--allow-fit-masks']);
+    expect(stdout).toMatch(/on 20 models, 2 of them OF THE FIT, not held out: mean/);
+  });
+
+  it('finds the same masks where only fit.json tells of them, and claims nothing where nothing does', async () => {
+    fs.rmSync(file('f/mask-rows.npy'));
+    expect((await lds(...fitted('fm.npy', 'fy.npy'))).document).toMatchObject({ code: 'LETHE_MASKS_SEEN' });
+    expect((await lds(...fitted('nm.npy', 'ny.npy'))).document).toMatchObject({ masks: 'unknown', numSeen: null });
+  });
+});
+
 it('accuracy: mean over models', async () => {
   await writeNpy(file('logits.npy'), [2, 2, 2], Float32Array.of(1, 0, 0, 1, 0, 1, 0, 1));
   await writeNpy(file('labels.npy'), [2], Int32Array.of(0, 1));
@@ -160,7 +229,7 @@ describe('float64 with an offset that float32 cannot hold beside the rest', () =
       const files = ['--oracle', file('o64.npy'), '--unlearned', file('u64.npy'), '--clip', '1e9'];
       const { document, stderr } = await run('klom', ...files, '--variant', variant);
       expect(stderr).toBe('');
-      return document['mean']!;
+      return document['mean'] as number;
     };
     for (const variant of ['default', 'research-code', 'easydub']) {
       expect(await scores(variant, moved)).toBeCloseTo(await scores(variant, (values) => values), 6);
@@ -179,7 +248,7 @@ describe('float64 with an offset that float32 cannot hold beside the rest', () =
     };
     await writeNpy(file('hm.npy'), [31, 25], held.dense);
     await writeNpy(file('w64.npy'), [12, 25], denseWeights(fitted));
-    const plain = (await score(Float64Array.from(held.outputs))).document['mean']!;
+    const plain = (await score(Float64Array.from(held.outputs))).document['mean'] as number;
     expect((await score(moved(held.outputs), Float32Array.from(moved(fitted.bias)))).document['mean']).toBeCloseTo(plain, 10);
     const damaged = Float64Array.from(held.outputs).fill(NaN, 4 * 12, 5 * 12);
     const { document, stderr } = await score(damaged);

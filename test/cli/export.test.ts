@@ -29,7 +29,14 @@ const at = (...parts: string[]) => path.join(folder, ...parts);
 const exporting = (...args: string[]) => runVerb(registerExport, ['export', ...args]);
 const plan = {
   ...tinyPlan,
-  methods: [{ method: 'do-nothing' }, { method: 'partial-retrain', grid: { epochs: [1] } }, { method: 'dm-direct' }],
+  methods: [
+    { method: 'do-nothing' },
+    { method: 'partial-retrain', grid: { epochs: [1] } },
+    { method: 'dm-direct' },
+    { method: 'dmm', grid: { batchSize: [8], epochs: [1, 3], learningRate: [1e-3, 1e-2] } },
+    { method: 'gradient-ascent', grid: { learningRate: [1e-3], epochs: [1, 2] } },
+  ],
+  tuning: { numModels: 2 },
 };
 let context: TaskContext;
 
@@ -43,7 +50,20 @@ beforeAll(async () => {
 
 describe('lethe export onnx', () => {
   it('gives stock ONNX Runtime the model of a checkpoint, with its network, normalisation and classes', async () => {
-    const small = ['--dataset', 'synthetic', '--train-per-class', '6', '--validation-per-class', '2', '--net', 'resnet18', '--width', '16'];
+    const small = [
+      '--dataset',
+      'synthetic',
+      '--train-per-class',
+      '6',
+      '--validation-per-class',
+      '2',
+      '--net',
+      'resnet18',
+      '--width',
+      '16',
+      '--precision',
+      'fp32',
+    ];
     await runVerb(registerTrain, ['train', ...small, '--epochs', '1', '--batch-size', '10', '--out', at('trained')]);
     const checkpoint = at('trained', 'model-00000.safetensors');
     const { stdout, exitCode } = await exporting('onnx', '--checkpoint', checkpoint, '--out', at('model.onnx'), '--json');
@@ -147,15 +167,56 @@ describe('lethe export npy', () => {
     expect(logits.data.subarray(13 * 200, 14 * 200)).toEqual(second.logits!.row(3));
     expect([...(await read('outputs/models.npy')).data]).toEqual(Array.from({ length: 24 }, (_, i) => i));
     expect((await read('originals/margins.npy')).shape).toEqual([3, 40]);
-    expect([...(await read('oracles-random-4-matched/snapshots.npy')).data]).toEqual([1, 2, 1, 2]);
     expect([...(await read('labels.npy')).data]).toEqual([...context.dataset.labels]);
-    expect(files).toContain('unlearned-random-4-dm-direct-0/margins.npy');
+    expect(files).toContain('unlearned-random-4-dm-direct-chosen/margins.npy');
     const weights = await read('datamodels/weights.npy');
     expect(weights.shape).toEqual([200, 30]);
     const datamodels = readDatamodels(await context.run.read(layout.logitDatamodels(0)));
     const dense = new Float32Array(30);
     for (let i = datamodels.rowStart[7]!; i < datamodels.rowStart[8]!; i++) dense[datamodels.indices[i]!] = datamodels.weights[i]!;
     expect(weights.data.subarray(7 * 30, 8 * 30)).toEqual(dense);
+  });
+});
+
+describe('lethe export npy of models that were looked at several times', () => {
+  const parts = ['--part', 'oracles', 'unlearned'];
+  const margins = async (...where: string[]) => readNpy(at(...where, 'margins.npy'));
+
+  it('writes the setting of the tables: a row a model, of one length', async () => {
+    const { stdout } = await exporting('npy', '--run', root, '--out', at('chosen'), '--json', ...parts);
+    const { settings } = JSON.parse(stdout) as { settings: { folder: string; setting: object }[] };
+    const { scores } = JSON.parse(Buffer.from(await context.run.read(layout.scores('random-4'))).toString()) as ForgetSetScores;
+    for (const method of ['dmm', 'gradient-ascent']) {
+      const folder = `unlearned-random-4-${method}-chosen`;
+      const best = scores.find((row) => row.method === method && row.best)!;
+      expect(settings.find((entry) => entry.folder === folder)!.setting).toEqual(best.setting);
+      const { shape, data } = await margins('chosen', folder);
+      expect(shape).toEqual([3, 40]);
+      const outputs = readOutputs(await context.run.read(layout.unlearned('random-4', method, method === 'dmm' ? 'chosen' : 0, 0)));
+      const rows = [...outputs.snapshots!.keys()].filter((row) => outputs.snapshots![row] === best.setting['epochs']);
+      expect([...data]).toEqual(rows.flatMap((row) => [...outputs.margins!.row(row)]));
+    }
+    expect((await margins('chosen', 'oracles-random-4-matched')).shape).toEqual([2, 40]);
+    expect(fs.readdirSync(at('chosen')).filter((name) => name.includes('epochs'))).toEqual([]);
+  });
+
+  it('writes the rest in folders of its own with --all-settings', async () => {
+    await exporting('npy', '--run', root, '--out', at('all'), '--all-settings', ...parts);
+    const shard = readOutputs(await context.run.read(layout.oracles('random-4', 'matched', 0)));
+    expect([...shard.snapshots!]).toEqual([1, 2, 1, 2]);
+    const partial = await margins('all', 'oracles-random-4-matched-epochs-1');
+    expect(partial.data).toEqual(Float32Array.from([...shard.margins!.row(0), ...shard.margins!.row(2)]));
+    const rest = fs.readdirSync(at('all')).filter((name) => /unlearned-random-4-.*-run-/.test(name));
+    // of the tuned grid the other length of the chosen run; of the other grid its other length
+    expect(rest.map((name) => name.replace(/run-\d/, 'run'))).toEqual([
+      expect.stringMatching(/^unlearned-random-4-dmm-run-epochs-[13]$/),
+      expect.stringMatching(/^unlearned-random-4-gradient-ascent-run-epochs-[12]$/),
+    ]);
+    for (const name of rest) {
+      expect((await margins('all', name)).shape).toEqual([3, 40]);
+      const chosen = name.replace(/-run-.*/, '-chosen');
+      expect((await margins('all', name)).data).not.toEqual((await margins('all', chosen)).data);
+    }
   });
 });
 

@@ -13,7 +13,7 @@ const folder = temporaryFolder();
 const file = (name: string): string => path.join(folder, name);
 const [numModels, numTrain, numPoints, numClasses] = [300, 120, 40, 10];
 const problem = randomProblem(numModels, numTrain, numPoints * numClasses, 6);
-const results = ['datamodels.arrow', 'weights.npy', 'bias.npy', 'lambda.npy', 'gap.npy'];
+const results = ['datamodels.arrow', 'mask-rows.npy', 'weights.npy', 'bias.npy', 'lambda.npy', 'gap.npy'];
 
 const inputs = (outputs = 'outputs.npy'): string[] => ['fit', '--masks', file('masks.npy'), '--outputs', file(outputs)];
 

@@ -43,17 +43,19 @@ const unlearn = (name: string, ...more: string[]) => runVerb(registerUnlearn, ['
 const margins = async (name: string) => (await readNpy(path.join(out(name), 'margins.npy'))).data as Float32Array;
 
 interface UnlearnDocument {
-  setting: { epochs: number };
+  setting: Record<string, number | string | boolean>;
+  settingSource: object;
   computeFraction: number;
   models: { model: number; status: string; gradientImages: number; accuracy: Record<string, number> }[];
 }
 
 describe('lethe unlearn', () => {
   it('makes what the run made for its own forget set, bit for bit, and keeps the weights', async () => {
-    const set = ['--set', 'batchSize=16', '--set', 'epochs=2'];
-    const { stdout, exitCode } = await unlearn('dmm', '--forget-set', 'random-4', '--method', 'dmm', ...set, '--json');
+    const { stdout, stderr, exitCode } = await unlearn('dmm', '--forget-set', 'random-4', '--method', 'dmm', '--json');
     expect(exitCode).toBe(0);
-    const { models, setting, computeFraction } = JSON.parse(stdout) as UnlearnDocument;
+    const { models, setting, settingSource, computeFraction } = JSON.parse(stdout) as UnlearnDocument;
+    expect(settingSource).toEqual({ kind: 'run', forgetSet: 'random-4', by: 'plan', changed: [] });
+    expect(stderr).toMatch(/the run's choice for random-4, the only one of the plan: .*epochs 2, batchSize 16/);
     expect(models.map(({ model, gradientImages }) => [model, gradientImages])).toEqual([0, 1, 2].map((model) => [model, 2 * (4 + 20)]));
     expect(Object.keys(models[0]!.accuracy)).toEqual(['forget', 'retain', 'validation']);
     expect(setting.epochs).toBe(2);
@@ -65,6 +67,21 @@ describe('lethe unlearn', () => {
     const { metadata } = await readSafetensors(path.join(out('dmm'), 'model-00002.safetensors'));
     expect(JSON.parse(metadata.get('command')!)).toMatchObject({ method: 'dmm' });
     expect(metadata.get('model')).toBe('2');
+  });
+
+  it('takes the published setting when asked, or when the run has no choice; explicit values change whichever it is', async () => {
+    const document = async (name: string, ...more: string[]) => {
+      const { stdout } = await unlearn(name, '--forget-set', 'random-4', '--models', '1', '--json', ...more);
+      return JSON.parse(stdout) as UnlearnDocument;
+    };
+    const published = await document('published', '--method', 'dmm', '--preset', 'published', '--set', 'epochs=1');
+    expect(published.setting).toMatchObject({ epochs: 1, batchSize: 512 });
+    expect(published.settingSource).toEqual({ kind: 'preset', name: 'published', changed: ['epochs'] });
+    const changed = await document('changed', '--method', 'dmm', '--set', 'retainSampling=each-epoch');
+    expect(changed.setting).toMatchObject({ epochs: 2, batchSize: 16, retainFraction: 0.04 });
+    expect(changed.setting).not.toHaveProperty('retainMultiplier');
+    const other = await document('other', '--method', 'gradient-ascent');
+    expect(other.settingSource).toEqual({ kind: 'preset', name: 'published', changed: [] });
   });
 
   it('retrains the matched oracles of the run', async () => {

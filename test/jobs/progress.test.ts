@@ -1,4 +1,4 @@
-import { ProgressMeter } from '../../src/jobs/progress.js';
+import { progressLines, ProgressMeter } from '../../src/jobs/progress.js';
 
 test('rate and time left count this session only; failed parts are given back', () => {
   const meter = new ProgressMeter(1000, 5, 10_000);
@@ -36,4 +36,27 @@ test('a run that was finished before has nothing left to wait for', () => {
   const meter = new ProgressMeter(10, 1, 0);
   meter.skip(10);
   expect(meter.read('train', 1000)).toMatchObject({ tasksDone: 1, costDone: 10, secondsLeft: 0 });
+});
+
+test('lines for people: at once, then at most one in a while, and one at the end', () => {
+  const lines: string[] = [];
+  let now = 0;
+  const onProgress = progressLines(
+    (line) => lines.push(line),
+    2000,
+    () => now,
+  );
+  const progress = { stage: 'train', tasksTotal: 4, costTotal: 100, rate: NaN };
+  onProgress({ ...progress, tasksDone: 0, costDone: 0, secondsLeft: NaN });
+  now = 1999;
+  onProgress({ ...progress, tasksDone: 1, costDone: 30, secondsLeft: 7 });
+  now = 2000;
+  onProgress({ ...progress, tasksDone: 2, costDone: 55.9, secondsLeft: 3.2 });
+  onProgress({ ...progress, tasksDone: 4, costDone: 100, secondsLeft: 0 });
+  onProgress({ ...progress, tasksDone: 4, costDone: 100, secondsLeft: 0 });
+  expect(lines).toEqual([
+    'train: 0 of 4 tasks, 0 %',
+    'train: 2 of 4 tasks, 55 %, about 4 s left',
+    'train: 4 of 4 tasks, 100 %, about 0 s left',
+  ]);
 });
