@@ -66,7 +66,7 @@ export class Budget {
       const started = this.secondsLeft;
       const finished = started > longest ? await this.attempt((signal) => round(signal).then(() => ({}))) : undefined;
       if (!finished) {
-        this.cut(`${what}: ${done} of ${count} repeats`);
+        this.cut(`${what}: ${done} of ${count} repeats done`);
         return;
       }
       longest = Math.max(longest, started - this.secondsLeft);

@@ -47,8 +47,8 @@ describe('a budget', () => {
     expect(rounds).toBe(1);
     await budget.repeat(2, 'quick', () => Promise.resolve());
     const report = budget.report();
-    expect(report).toMatchObject({ seconds: 1, cut: ['slow: 1 of 50 repeats'] });
+    expect(report).toMatchObject({ seconds: 1, cut: ['slow: 1 of 50 repeats done'] });
     expect(said).toContain('repeat 2 of 2');
-    expect(renderBudget({ ...report, spentSeconds: 0.6 })).toBe('1 s of a budget of 1 s\ncut: slow: 1 of 50 repeats\n');
+    expect(renderBudget({ ...report, spentSeconds: 0.6 })).toBe('1 s of a budget of 1 s\ncut: slow: 1 of 50 repeats done\n');
   });
 });
