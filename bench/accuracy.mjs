@@ -1,12 +1,13 @@
 // Accuracy of full training runs beside PyTorch's, the same recipe and images, several seeds each; resumable by seed.
 // node bench/accuracy.mjs --data DIR --out FILE.json [--width 8] [--seeds 8] [--batch 128] [--learning-rate 0.1] [--epochs 24]
-//   [--sides native-fp32,torch-fp32]
+//   [--sides native-fp32,torch-fp32] [--python python3]
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../dist/bench/machine.js';
+import { defaultInterpreters } from '../dist/bench/peers.js';
 import { runChild } from '../dist/bench/process.js';
 import { loadDataset } from '../dist/data/registry.js';
 import { NativeEngine } from '../dist/engines/native.js';
@@ -23,12 +24,13 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '128' },
     'learning-rate': { type: 'string', default: '0.1' },
     epochs: { type: 'string', default: '24' },
+    python: { type: 'string', default: defaultInterpreters.python },
     sides: { type: 'string', default: 'native-fp32,torch-fp32' },
   },
 });
 if (!values.out || !values.data) {
   console.error(
-    'usage: node bench/accuracy.mjs --data DIR --out FILE.json [--width 8] [--seeds 8] [--batch 128] [--sides native-fp32,torch-fp32]',
+    'usage: node bench/accuracy.mjs --data DIR --out FILE.json [--width 8] [--seeds 8] [--batch 128] [--sides native-fp32,torch-fp32] [--python PATH]',
   );
   process.exit(2);
 }
@@ -73,8 +75,7 @@ async function trainTorch(precision, seed) {
     await writeNpy(path.join(folder, 'labels.npy'), [labels.length], labels);
     const request = { numTrain, mean, std, width, precision, seed, recipe };
     fs.writeFileSync(path.join(folder, 'request.json'), JSON.stringify(request));
-    const python = process.env.LETHE_BENCH_PYTHON ?? '/usr/bin/python3';
-    return JSON.parse(await runChild(python, [script, '--folder', folder], { cores: [] }));
+    return JSON.parse(await runChild(values.python, [script, '--folder', folder], { cores: [] }));
   } finally {
     fs.rmSync(folder, { recursive: true });
   }

@@ -27,7 +27,6 @@ export interface FitPlace {
   isa: IsaName;
   threads: number;
   cores: readonly number[];
-  signal?: AbortSignal | undefined;
 }
 
 const program = path.join(path.dirname(fileURLToPath(import.meta.url)), 'fitProcess.js');
@@ -40,8 +39,14 @@ export async function writeFitFiles(folder: string, { masks, outputs, numTargets
   return files;
 }
 
-/** Fits the first numTargets in a fresh process. @throws LETHE_BENCH_PROCESS (exit code 1) */
-export async function runFit(files: FitFiles, numTargets: number, options: FitOptions, place: FitPlace): Promise<FitRun> {
+/** Fits the first numTargets in a fresh process. @throws LETHE_BENCH_PROCESS (exit code 1); LETHE_TASK_ABORTED (75) */
+export async function runFit(
+  files: FitFiles,
+  numTargets: number,
+  options: FitOptions,
+  place: FitPlace,
+  signal: AbortSignal,
+): Promise<FitRun> {
   const { folder, bits, numTrain, outputs } = files;
   const result = path.join(folder, 'datamodels.arrow');
   const request: FitRequest = { bits, numTrain, outputs, numTargets, options, threads: place.threads, result };
@@ -50,7 +55,7 @@ export async function runFit(files: FitFiles, numTargets: number, options: FitOp
   const printed = await runChild(process.execPath, [program, file], {
     cores: place.cores,
     environment: { ...process.env, LETHE_ISA: place.isa },
-    signal: place.signal,
+    signal,
   });
   return { answer: JSON.parse(printed) as FitAnswer, fitted: readDatamodels(await fs.readFile(result)) };
 }

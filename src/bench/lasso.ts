@@ -5,6 +5,7 @@ import path from 'node:path';
 import { nativeAddon } from '../native/addon.js';
 import type { IsaName } from '../native/types.js';
 import type { Datamodels } from '../types.js';
+import { Budget } from './budget.js';
 import { checkOurs, compareObjectives, judge, judgePeer, maxReportedGap, tunePeer, type TunedPeer } from './check.js';
 import type { FitAnswer } from './fitProcess.js';
 import { type FitPlace, runFit } from './fits.js';
@@ -29,11 +30,14 @@ export interface LassoBenchOptions {
   threads: readonly number[];
   repeats: number;
   peers: readonly Peer[];
+  /** For all of it; the problems and modes share it equally. */
+  budgetSeconds: number;
   say: (line: string) => void;
   signal?: AbortSignal;
 }
 
 interface Session extends LassoBenchOptions {
+  budget: Budget;
   places: FitPlace[];
   /** The core that peers and our single-threaded fits share; empty when the system does not tell. */
   core: number[];
@@ -49,8 +53,10 @@ export function peerTargetCount(numTrain: number): number {
  * A peer that cannot be run is a problem in the report, not an error.
  */
 export async function benchLasso(options: LassoBenchOptions): Promise<LassoBenchReport> {
-  const { available, problems: peerProblems } = await probePeers(options.peers, options.say);
-  options.say('measuring peaks and kernels');
+  const { say, signal: interrupt } = options;
+  const budget = new Budget({ seconds: options.budgetSeconds, say, interrupt });
+  const { available, problems: peerProblems } = await probePeers(options.peers, say);
+  say('measuring peaks and kernels');
   const machine = await describeMachine(options.isas);
   const kernels = await kernelRates(options.isas);
   const cores = await allowedCores();
@@ -60,52 +66,61 @@ export async function benchLasso(options: LassoBenchOptions): Promise<LassoBench
       isa,
       threads,
       cores: threads < cores.length ? cores.slice(0, threads) : [],
-      signal: options.signal,
     })),
   );
-  const session: Session = { ...options, peers: available, places, core: cores.slice(0, 1) };
+  const session: Session = { ...options, budget, peers: available, places, core: cores.slice(0, 1) };
   const results: BenchResult[] = [];
-  for (const make of options.problems) {
+  for (const [place, make] of options.problems.entries()) {
     const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'lethe-bench-'));
     try {
-      for (const result of await benchProblem(make(), folder, session)) results.push(result);
+      const share = budget.share(options.problems.length - place);
+      for (const result of await benchProblem(make(), folder, { ...session, budget: share })) results.push(result);
     } finally {
       await fs.rm(folder, { recursive: true, force: true });
     }
   }
-  return { machine, results, kernels, peerProblems };
+  return { machine, results, kernels, peerProblems, budget: budget.report() };
 }
 
 async function benchProblem(problem: BenchProblem, folder: string, session: Session): Promise<BenchResult[]> {
+  const { modes } = session;
   const results: BenchResult[] = [];
   let lambda: number | undefined;
-  for (const mode of session.modes) {
-    if (mode === 'single') lambda ??= await typicalLambda(problem, folder, session);
+  for (const [place, mode] of modes.entries()) {
+    const budget = session.budget.share(modes.length - place);
+    if (mode === 'single') lambda ??= (await budget.attempt((signal) => typicalLambda(problem, folder, session, signal)))?.lambda;
     const of = await makeCase(mode, problem, folder, lambda);
-    const { fitted, results: more } = await benchCase(of, session);
-    if (mode === 'path') lambda = medianLambda(fitted);
-    for (const result of more) results.push(result);
+    const done = mode === 'single' && lambda === undefined ? undefined : await benchCase(of, { ...session, budget });
+    if (mode === 'path' && done) lambda = medianLambda(done.fitted);
+    for (const result of done?.results ?? []) results.push(result);
+    if (!done) budget.cut(`${labelOf(of)}: not checked, so not timed`);
     await fs.rm(of.files.folder, { recursive: true });
   }
   return results;
 }
 
+function labelOf({ problem: { masks }, mode }: LassoCase): string {
+  return `${masks.numModels} x ${masks.numTrain} ${mode}`;
+}
+
 /** One lambda that suits the typical target: the median of those that held-out errors choose. */
-async function typicalLambda(problem: BenchProblem, folder: string, session: Session): Promise<number> {
+async function typicalLambda(problem: BenchProblem, folder: string, { places }: Session, signal: AbortSignal): Promise<{ lambda: number }> {
   const of = await makeCase('path', problem, folder);
-  const { fitted } = await runFit(of.files, problem.numTargets, of.options, session.places[0]!);
-  return medianLambda(fitted);
+  const { fitted } = await runFit(of.files, problem.numTargets, of.options, places[0]!, signal);
+  return { lambda: medianLambda(fitted) };
 }
 
 function medianLambda({ lambda }: Datamodels): number {
   return median(Array.from(lambda).filter((value) => value > 0));
 }
 
-async function benchCase(of: LassoCase, session: Session): Promise<{ fitted: Datamodels; results: BenchResult[] }> {
-  const { masks } = of.problem;
-  const label = `${masks.numModels} x ${masks.numTrain} ${of.mode}`;
+/** Undefined where the budget did not reach as far as the checks. */
+async function benchCase(of: LassoCase, session: Session): Promise<{ fitted: Datamodels; results: BenchResult[] } | undefined> {
+  const label = labelOf(of);
   session.say(`${label}: checking`);
-  const { fitted, targets, gaps } = await checkBackends(of, session);
+  const checked = await session.budget.attempt((signal) => checkBackends(of, session, signal));
+  if (!checked) return undefined;
+  const { fitted, targets, gaps } = checked;
   const rivals =
     targets.length > 0 && session.places.some(({ threads }) => threads === 1)
       ? await prepareRivals(of, fitted, targets, session)
@@ -124,6 +139,7 @@ async function benchCase(of: LassoCase, session: Session): Promise<{ fitted: Dat
 async function checkBackends(
   of: LassoCase,
   { places, isas }: Session,
+  signal: AbortSignal,
 ): Promise<{ fitted: Datamodels; targets: number[]; gaps: Map<IsaName, number> }> {
   const gaps = new Map<IsaName, number>();
   let first: { fitted: Datamodels; targets: number[] } | undefined;
@@ -133,6 +149,7 @@ async function checkBackends(
       of.problem.numTargets,
       of.options,
       places.find((place) => place.isa === isa)!,
+      signal,
     );
     first ??= { fitted, targets: checkedTargets(fitted, peerTargetCount(of.rowMasks.numTrain)) };
     gaps.set(isa, Math.max(maxReportedGap(fitted), checkOurs(of, fitted, first.targets, `cpu-${isa}`).maxGap));
@@ -145,57 +162,81 @@ interface Rivals {
   tuned: TunedPeer[];
 }
 
-/** Writes the peers' files, compares optima at tight tolerances, finds the tolerances to time. */
+/**
+ * Writes the peers' files, compares optima at tight tolerances, finds the tolerances to time. All that may take half of what is left,
+ * so that the timing has the other half.
+ */
 async function prepareRivals(of: LassoCase, fitted: Datamodels, targets: number[], session: Session): Promise<Rivals> {
-  const { core: cores, signal, say } = session;
+  const { peers } = session;
+  const budget = session.budget.share(2);
   const walks = peerWalks(of, fitted, targets);
   const outputs = new Float32Array(of.rows.length * targets.length);
   targets.forEach((target, k) => {
     targetOf(of, target).forEach((value, row) => (outputs[row * targets.length + k] = value));
   });
   const files = await writePeerFiles(of.files.folder, of.rowMasks, outputs, walks);
-  const few = targets.slice(0, tightTargets);
-  const { fitted: tight } = await runFit(of.files, few.at(-1)! + 1, { ...of.options, gapTolerance: tightGap }, session.places[0]!);
   const tuned: TunedPeer[] = [];
-  for (const peer of session.peers) {
-    const gapOf = (run: PeerRun['runs'][number]): number => judgePeer(of, targets, fitted.lambda, run).maxGap;
-    const found = await tunePeer(peer, files, [...walks.keys()], gapOf, { cores, signal });
-    const request = { grid: found.grid, tolerances: [peer.tightTolerance], numTargets: few.length, precision: 'tight' } as const;
-    const exact = await runPeer(peer, files, request, { cores, signal });
-    // at the same lambda: that of our first fit, which a tighter fit may not choose
-    const ours = few.map((target) => ({ ...solutionOf(tight, target), lambda: fitted.lambda[target]! }));
-    const theirs = judgePeer(of, targets, fitted.lambda, exact.runs[0]!);
-    const objectiveDifference = compareObjectives(peer.name, of.mode, judge(of, few, ours).objectives, theirs.objectives);
-    const gap = found.gaps.get(found.tolerance)!;
-    say(
-      `${peer.name}: tolerance ${found.tolerance} (${found.grid}) has gap ${gap.toExponential(1)}, objectives within ${objectiveDifference.toExponential(1)}`,
-    );
-    tuned.push({ ...found, objectiveDifference });
+  for (const [place, peer] of peers.entries()) {
+    const work = (signal: AbortSignal): Promise<TunedPeer> =>
+      prepareRival(peer, of, { fitted, targets, files, grids: [...walks.keys()] }, session, signal);
+    const found = await budget.share(peers.length - place).attempt(work);
+    if (found) tuned.push(found);
+    else budget.cut(`${labelOf(of)}: ${peer.name} not checked, so not timed`);
   }
   return { files, tuned };
 }
 
+interface RivalWork {
+  fitted: Datamodels;
+  targets: readonly number[];
+  files: PeerFiles;
+  grids: readonly string[];
+}
+
+async function prepareRival(
+  peer: Peer,
+  of: LassoCase,
+  { fitted, targets, files, grids }: RivalWork,
+  { core: cores, places, say }: Session,
+  signal: AbortSignal,
+): Promise<TunedPeer> {
+  const gapOf = (run: PeerRun['runs'][number]): number => judgePeer(of, targets, fitted.lambda, run).maxGap;
+  const found = await tunePeer(peer, files, grids, gapOf, { cores, signal });
+  const few = targets.slice(0, tightTargets);
+  const request = { grid: found.grid, tolerances: [peer.tightTolerance], numTargets: few.length, precision: 'tight' } as const;
+  const exact = await runPeer(peer, files, request, { cores, signal });
+  const { fitted: tight } = await runFit(of.files, few.at(-1)! + 1, { ...of.options, gapTolerance: tightGap }, places[0]!, signal);
+  // at the same lambda: that of our first fit, which a tighter fit may not choose
+  const ours = few.map((target) => ({ ...solutionOf(tight, target), lambda: fitted.lambda[target]! }));
+  const theirs = judgePeer(of, targets, fitted.lambda, exact.runs[0]!);
+  const objectiveDifference = compareObjectives(peer.name, of.mode, judge(of, few, ours).objectives, theirs.objectives);
+  const gap = found.gaps.get(found.tolerance)!;
+  say(
+    `${peer.name}: tolerance ${found.tolerance} (${found.grid}) has gap ${gap.toExponential(1)}, objectives within ${objectiveDifference.toExponential(1)}`,
+  );
+  return { ...found, objectiveDifference };
+}
+
 /** Ours, a peer, ours, the next peer, ... so that a change of the machine's speed meets both sides. */
 async function timeCase(of: LassoCase, rivals: Rivals | undefined, session: Session): Promise<CaseSamples> {
-  const { places, core: cores, signal, repeats, say } = session;
+  const { budget, places, core: cores, repeats } = session;
   const ours = places.map((place) => ({ place, full: [] as FitAnswer[], fewer: [] as FitAnswer[] }));
   const peers = (rivals?.tuned ?? []).map((tuned) => ({ tuned, runs: [] as PeerRun[] }));
   const { numTargets } = of.problem;
   const alone = ours.filter(({ place }) => place.threads === 1);
-  for (let repeat = 0; repeat < repeats; repeat++) {
+  await budget.repeat(repeats, labelOf(of), async (signal) => {
+    const fit = async (count: number, place: FitPlace): Promise<FitAnswer> =>
+      (await runFit(of.files, count, of.options, place, signal)).answer;
     for (const { tuned, runs } of peers) {
-      for (const sample of alone) sample.full.push((await runFit(of.files, numTargets, of.options, sample.place)).answer);
+      for (const sample of alone) sample.full.push(await fit(numTargets, sample.place));
       const tolerances = [...new Set([tuned.tolerance, tuned.peer.defaultTolerance ?? tuned.tolerance])];
       const request = { grid: tuned.grid, tolerances, numTargets: rivals!.files.numTargets, precision: 'fast' } as const;
       runs.push(await runPeer(tuned.peer, rivals!.files, request, { cores, signal }));
     }
     for (const sample of ours) {
-      if (peers.length === 0 || sample.place.threads !== 1) {
-        sample.full.push((await runFit(of.files, numTargets, of.options, sample.place)).answer);
-      }
-      sample.fewer.push((await runFit(of.files, smallCount(numTargets), of.options, sample.place)).answer);
+      if (peers.length === 0 || sample.place.threads !== 1) sample.full.push(await fit(numTargets, sample.place));
+      sample.fewer.push(await fit(smallCount(numTargets), sample.place));
     }
-    say(`repeat ${repeat + 1} of ${repeats}`);
-  }
+  });
   return { ours, peers };
 }

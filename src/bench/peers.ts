@@ -17,7 +17,8 @@ export interface Rival {
   script: string;
   /** Arguments that load everything the script needs and do nothing else. */
   probe: string[];
-  package: string;
+  /** How to get what it needs: a sentence. */
+  install: string;
 }
 
 /** A rival of the Lasso. */
@@ -30,40 +31,52 @@ export interface Peer extends Rival {
   defaultTolerance?: number;
 }
 
-/** PyTorch, the rival of training. LETHE_BENCH_PYTHON names another interpreter. */
-export function torchPeer(environment: NodeJS.ProcessEnv = process.env): Rival {
+/** The programs that run the peers: paths, or names on the PATH. */
+export const defaultInterpreters = { python: 'python3', rscript: 'Rscript' };
+
+/** PyTorch, the rival of training. */
+export function torchPeer(python = defaultInterpreters.python): Rival {
+  return { name: 'torch', script: path.join(scripts, 'train_torch.py'), ...inPython(python, ['numpy', 'torch'], 'numpy torch') };
+}
+
+function inPython(command: string, modules: readonly string[], packages: string): Pick<Rival, 'command' | 'probe' | 'install'> {
   return {
-    name: 'torch',
-    command: pythonOf(environment),
-    script: path.join(scripts, 'train_torch.py'),
-    probe: ['-c', 'import numpy, torch'],
-    package: 'python3-torch',
+    command,
+    probe: ['-c', probeProgram, ...modules],
+    install: `For example: python3 -m venv peers && peers/bin/pip install ${packages}, then --python peers/bin/python3.`,
   };
 }
 
-function pythonOf(environment: NodeJS.ProcessEnv): string {
-  return environment['LETHE_BENCH_PYTHON'] ?? '/usr/bin/python3';
-}
+/** Says which interpreter it is and what it lacks. */
+const probeProgram = `
+import importlib, sys
+problems = []
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        problems.append(f"{name} ({error})")
+if problems:
+    sys.exit(f"{sys.executable} (Python {sys.version.split()[0]}) cannot import " + ", ".join(problems))
+`;
 
-/** LETHE_BENCH_PYTHON and LETHE_BENCH_RSCRIPT name other interpreters. */
-export function knownPeers(environment: NodeJS.ProcessEnv = process.env): Peer[] {
+/** The rivals of the Lasso. */
+export function knownPeers({ python, rscript } = defaultInterpreters): Peer[] {
   return [
     {
       name: 'sklearn',
-      command: pythonOf(environment),
       script: path.join(scripts, 'lasso_sklearn.py'),
-      probe: ['-c', 'import numpy, sklearn.linear_model'],
-      package: 'python3-sklearn',
+      ...inPython(python, ['numpy', 'sklearn.linear_model'], 'numpy scikit-learn'),
       // of the gap relative to ||y||^2, and of the largest step relative to the largest weight
       tolerances: [4e-4, 2e-4, 1e-4, 7e-5, 5e-5, 3e-5, 2e-5, 1e-5],
       tightTolerance: 1e-9,
     },
     {
       name: 'glmnet',
-      command: environment['LETHE_BENCH_RSCRIPT'] ?? 'Rscript',
+      command: rscript,
       script: path.join(scripts, 'lasso_glmnet.R'),
       probe: ['-e', 'library(glmnet)'],
-      package: 'r-cran-glmnet',
+      install: 'On Debian: apt-get install --no-install-recommends r-cran-glmnet. Another R is named by --rscript PATH.',
       // of the largest decrease of the objective in a sweep, relative to the null deviance
       tolerances: [1e-7, 3e-8, 1e-8, 3e-9, 1e-9, 3e-10, 1e-10, 3e-11, 1e-11],
       tightTolerance: 1e-13,
@@ -131,13 +144,13 @@ export async function probePeers<T extends Rival>(
   return { available, problems };
 }
 
-/** @throws LETHE_PEER_MISSING (exit code 4): which Debian package to install */
+/** @throws LETHE_PEER_MISSING (exit code 4): what its interpreter lacks, and how to get it */
 export async function probePeer(peer: Rival): Promise<void> {
   await runChild(peer.command, peer.probe, { cores: [] }).catch((cause: unknown) => {
     throw new LetheError('LETHE_PEER_MISSING', `${peer.name} cannot be run`, {
       expected: `${peer.command} with ${peer.name}`,
-      received: cause instanceof Error ? cause.message : String(cause),
-      action: `On Debian: apt-get install --no-install-recommends ${peer.package}.`,
+      received: cause instanceof LetheError ? cause.received! : String(cause),
+      action: peer.install,
       exitCode: ExitCode.environment,
       cause,
     });

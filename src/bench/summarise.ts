@@ -29,37 +29,39 @@ export function smallCount(numTargets: number): number {
 export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseSamples): BenchResult[] {
   const { masks, numTargets, source } = of.problem;
   const fewer = smallCount(numTargets);
-  return ours.map((sample) => {
-    const { isa, threads } = sample.place;
-    const counted = (answer: FitAnswer): number => (threads === 1 ? answer.cpuSeconds : answer.wallSeconds);
-    const each = sample.full.map((answer) => counted(answer) / numTargets);
-    const secondsPerTarget = median(each);
-    // one target alone has no second count to compare with
-    const marginal =
-      numTargets === fewer ? NaN : (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
-    return {
-      m: masks.numModels,
-      n: masks.numTrain,
-      numTargets,
-      source,
-      mode: of.mode,
-      backend: `cpu-${isa}`,
-      threads,
-      secondsPerTarget,
-      madSecondsPerTarget: medianDeviation(each),
-      repeats: each.length,
-      cpuSecondsPerTarget: median(sample.full.map(({ cpuSeconds }) => cpuSeconds / numTargets)),
-      wallSecondsPerTarget: median(sample.full.map(({ wallSeconds }) => wallSeconds / numTargets)),
-      marginalSecondsPerTarget: marginal,
-      setupSeconds: median(sample.full.map(counted)) - marginal * numTargets,
-      marginalTargets: fewer,
-      maxRelativeGap: facts.gaps.get(isa) ?? NaN,
-      checkedTargets: facts.checkedTargets,
-      meanNonzero: facts.fitted.rowStart[numTargets]! / numTargets,
-      maxRssBytes: sample.full.reduce((most, { maxRssBytes }) => Math.max(most, maxRssBytes), 0),
-      peers: threads === 1 ? peers.flatMap((peer) => peerRows(peer, facts.checkedTargets, secondsPerTarget)) : [],
-    };
-  });
+  return ours
+    .filter(({ full }) => full.length > 0)
+    .map((sample) => {
+      const { isa, threads } = sample.place;
+      const counted = (answer: FitAnswer): number => (threads === 1 ? answer.cpuSeconds : answer.wallSeconds);
+      const each = sample.full.map((answer) => counted(answer) / numTargets);
+      const secondsPerTarget = median(each);
+      // one target alone has no second count to compare with
+      const marginal =
+        numTargets === fewer ? NaN : (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
+      return {
+        m: masks.numModels,
+        n: masks.numTrain,
+        numTargets,
+        source,
+        mode: of.mode,
+        backend: `cpu-${isa}`,
+        threads,
+        secondsPerTarget,
+        madSecondsPerTarget: medianDeviation(each),
+        repeats: each.length,
+        cpuSecondsPerTarget: median(sample.full.map(({ cpuSeconds }) => cpuSeconds / numTargets)),
+        wallSecondsPerTarget: median(sample.full.map(({ wallSeconds }) => wallSeconds / numTargets)),
+        marginalSecondsPerTarget: marginal,
+        setupSeconds: median(sample.full.map(counted)) - marginal * numTargets,
+        marginalTargets: fewer,
+        maxRelativeGap: facts.gaps.get(isa) ?? NaN,
+        checkedTargets: facts.checkedTargets,
+        meanNonzero: facts.fitted.rowStart[numTargets]! / numTargets,
+        maxRssBytes: sample.full.reduce((most, { maxRssBytes }) => Math.max(most, maxRssBytes), 0),
+        peers: threads === 1 ? peers.flatMap((peer) => peerRows(peer, facts.checkedTargets, secondsPerTarget)) : [],
+      };
+    });
 }
 
 /** One row at the tuned tolerance, and one at the peer's default where that is another. */

@@ -1,7 +1,8 @@
 /** The report as tables for people. */
+import { renderBudget } from './budget.js';
 import type { BenchResult, LassoBenchReport, PeerResult } from './types.js';
 
-export function renderReport({ machine, results, kernels, peerProblems }: LassoBenchReport): string {
+export function renderReport({ machine, results, kernels, peerProblems, budget }: LassoBenchReport): string {
   const { cpu, cores, caches, node, compiler } = machine;
   const blocks = [`${cpu}, ${cores} cores, ${caches.join(', ')}; node ${node}, ${compiler}\n`];
   const peaks = machine.peaks.map(({ isa, ...peak }) => [
@@ -30,7 +31,7 @@ export function renderReport({ machine, results, kernels, peerProblems }: LassoB
   if (results.some(({ peers }) => peers.some(({ equalAccuracy }) => !equalAccuracy))) {
     notes.push('* less accurate than ours: not a comparison at equal gap');
   }
-  blocks.push([...notes, ...peerProblems].map((line) => `${line}\n`).join(''));
+  blocks.push([...notes, ...peerProblems].map((line) => `${line}\n`).join(''), renderBudget(budget));
   return blocks.filter((block) => block !== '').join('\n');
 }
 

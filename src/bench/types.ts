@@ -1,6 +1,7 @@
 /** What a benchmark of the datamodel solver measures and reports. */
 import type { IsaName, NativeKernelRate, NativePeaks } from '../native/types.js';
 import type { Masks } from '../types.js';
+import type { BudgetReport } from './budget.js';
 
 /**
  * path: lambda by held-out error from a path, certified; single: one known lambda on all models; saturated: the last of 100 lambdas down to
@@ -94,4 +95,5 @@ export interface LassoBenchReport {
   kernels: RatedKernel[];
   /** Peers that could not be run, and why. */
   peerProblems: string[];
+  budget: BudgetReport;
 }

@@ -1,7 +1,7 @@
 /** lethe bench: how fast the kernels and solvers are here, checked against rivals before they are timed. */
 import { InvalidArgumentError } from 'commander';
 import { benchLasso, type LassoBenchOptions } from '../bench/lasso.js';
-import { knownPeers } from '../bench/peers.js';
+import { defaultInterpreters, knownPeers } from '../bench/peers.js';
 import { syntheticProblem } from '../bench/problem.js';
 import { renderReport } from '../bench/table.js';
 import { benchModes, type BenchProblem } from '../bench/types.js';
@@ -9,18 +9,19 @@ import { readBlock } from '../datamodels/blocks.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
-import { instructionSets, parseThreads, split } from './benchOptions.js';
+import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOptions } from './benchOptions.js';
 import { registerBenchGpu } from './benchGpu.js';
 import { registerBenchTrain } from './benchTrain.js';
 import { action, type Command, emitJson, integerAtLeast, interruptSignal, jsonHelp, optionWithDefault, say } from './common.js';
 import { oneOf } from './fit.js';
 import { openFitInputs } from './fitInputs.js';
 
-interface LassoVerbOptions {
+interface LassoVerbOptions extends SuiteOptions {
   sizes: Size[];
   targets?: number;
   modes: string[];
   peers?: boolean;
+  rscript: string;
   isa?: string[];
   threads: number[];
   repeats: number;
@@ -37,8 +38,7 @@ interface Size {
 
 export function registerBench(program: Command): void {
   const bench = program.command('bench').description('speed of this machine, checked before it is timed');
-  bench
-    .command('lasso')
+  addSuiteOptions(bench.command('lasso'))
     .description('datamodels: seconds a target at a certified gap, beside other solvers on the same core')
     .addOption(
       optionWithDefault(
@@ -51,6 +51,7 @@ export function registerBench(program: Command): void {
     .option('--targets <count>', 'targets of each problem (default: 256, 192, 128 by size; all of --outputs, up to 256)', integerAtLeast(1))
     .addOption(optionWithDefault('--modes <list>', `of ${benchModes.join(', ')}`, split, 'path,single'))
     .option('--peers', 'also time scikit-learn and glmnet, as far as they are installed')
+    .option('--rscript <path>', 'the interpreter that has glmnet', defaultInterpreters.rscript)
     .option('--isa <list>', 'instruction sets to use (default: the best)', split)
     .addOption(optionWithDefault('--threads <list>', 'numbers of threads of our fits, or all; peers run beside 1', parseThreads, '1,all'))
     .option('--repeats <count>', 'timed runs of each', integerAtLeast(1), 3)
@@ -70,18 +71,17 @@ async function lassoVerb(verb: LassoVerbOptions): Promise<void> {
     isas: instructionSets(verb.isa),
     threads: verb.threads,
     repeats: verb.repeats,
-    peers: verb.peers ? knownPeers() : [],
+    budgetSeconds: verb.budget,
+    peers: verb.peers ? knownPeers(verb) : [],
     say,
     signal: interruptSignal(),
   };
   const report = await benchLasso(options);
-  const { machine, results, kernels, peerProblems } = report;
-  const document = { machine, results, kernels, peerProblems };
-  if (verb.out !== undefined) await publishFile(verb.out, encodeJson({ document: 'lethe.bench-lasso', version: 1, ...document }));
-  if (verb.json) emitJson('bench-lasso', document);
+  if (verb.out !== undefined) await publishFile(verb.out, encodeJson({ document: 'lethe.bench-lasso', version: 1, ...report }));
+  if (verb.json) emitJson('bench-lasso', report);
   else process.stdout.write(renderReport(report));
   // a rival that was asked for is missing: the rest of the comparison stands, but it is not whole
-  if (peerProblems.length > 0) process.exitCode = ExitCode.environment;
+  if (report.peerProblems.length > 0) process.exitCode = ExitCode.environment;
 }
 
 async function problems({ sizes, targets, masks, outputs }: LassoVerbOptions): Promise<(() => BenchProblem)[]> {

@@ -1,7 +1,8 @@
 /** Options that the benchmarks share. */
+import { defaultInterpreters } from '../bench/peers.js';
 import { nativeAddon } from '../native/addon.js';
 import type { IsaName } from '../native/types.js';
-import { integerAtLeast } from './common.js';
+import { type Command, integerAtLeast } from './common.js';
 import { oneOf } from './fit.js';
 
 export const split = (text: string): string[] => text.split(',').map((part) => part.trim());
@@ -15,4 +16,17 @@ export function parseThreads(text: string): number[] {
 export function instructionSets(names: string[] | undefined): IsaName[] {
   const { isa, availableIsas } = nativeAddon().systemInfo();
   return names === undefined ? [isa] : names.map((name) => oneOf('--isa', name, availableIsas));
+}
+
+export interface SuiteOptions {
+  /** Seconds. */
+  budget: number;
+  python: string;
+}
+
+/** Of the suites that have rivals in Python. */
+export function addSuiteOptions(suite: Command): Command {
+  return suite
+    .option('--budget <seconds>', 'for the whole suite; what does not fit is left out, and the report says so', integerAtLeast(1), 180)
+    .option('--python <path>', 'the interpreter that has the peers', defaultInterpreters.python);
 }

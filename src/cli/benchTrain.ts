@@ -12,7 +12,7 @@ import { loadPlan } from '../jobs/plan.js';
 import { encodeJson } from '../store/json.js';
 import { publishFile } from '../store/publish.js';
 import type { Plan } from '../types.js';
-import { instructionSets, parseThreads, split } from './benchOptions.js';
+import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOptions } from './benchOptions.js';
 import {
   action,
   type Command,
@@ -26,7 +26,7 @@ import {
 } from './common.js';
 import { oneOf } from './fit.js';
 
-interface TrainBenchVerbOptions {
+interface TrainBenchVerbOptions extends SuiteOptions {
   widths: number[];
   batches: number[];
   engines: string[];
@@ -45,11 +45,10 @@ interface TrainBenchVerbOptions {
 const defaultPlan = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', 'plans', 'cifar10-small.json');
 
 export function registerBenchTrain(bench: Command): void {
-  bench
-    .command('train')
+  addSuiteOptions(bench.command('train'))
     .description('training: images a second of whole steps of ResNet-9, beside PyTorch on the same core')
-    .addOption(optionWithDefault('--widths <list>', 'divisors of the channel counts: 1 is the published network', parseNumbers, '1,4,8'))
-    .addOption(optionWithDefault('--batches <list>', 'images a step', parseCounts, '128,512'))
+    .addOption(optionWithDefault('--widths <list>', 'divisors of the channel counts: 1 is the published network', parseNumbers, '8,4,1'))
+    .addOption(optionWithDefault('--batches <list>', 'images a step', parseCounts, '128'))
     .addOption(optionWithDefault('--engines <list>', 'engines to time', split, engineNames.join()))
     .option('--isa <list>', 'instruction sets to use (default: the best)', split)
     .addOption(optionWithDefault('--precisions <list>', 'precisions to time', split, precisions.join()))
@@ -82,8 +81,9 @@ async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
     threads: verb.threads,
     repeats: verb.repeats,
     seconds: verb.seconds,
-    peers: verb.peers ? [torchPeer()] : [],
+    peers: verb.peers ? [torchPeer(verb.python)] : [],
     perLayer: verb.perLayer === true,
+    budgetSeconds: verb.budget,
     ...(verb.recipe === false ? {} : { plan: workOf(await loadPlan(verb.recipe)) }),
     say,
     signal: interruptSignal(),

@@ -88,11 +88,19 @@ describe('peers', () => {
   });
 
   it('say which package is missing', async () => {
-    const peer = knownPeers({ LETHE_BENCH_RSCRIPT: '/nowhere/Rscript' })[1]!;
-    await expect(probePeer(peer)).rejects.toMatchObject({
+    const [sklearn, glmnet] = knownPeers({ python: 'python3', rscript: '/nowhere/Rscript' });
+    await expect(probePeer(glmnet!)).rejects.toMatchObject({
       code: 'LETHE_PEER_MISSING',
       exitCode: 4,
-      message: expect.stringMatching(/\/nowhere\/Rscript.*apt-get install --no-install-recommends r-cran-glmnet/) as string,
+      message: expect.stringMatching(/\/nowhere\/Rscript.*apt-get install --no-install-recommends r-cran-glmnet.*--rscript/) as string,
+    });
+    const lacking = { ...sklearn!, probe: [...sklearn!.probe, 'no_such_module'] };
+    await expect(probePeer(lacking)).rejects.toMatchObject({
+      code: 'LETHE_PEER_MISSING',
+      received: expect.stringMatching(
+        /^exit code 1\n\/.*python.* \(Python 3\..*\) cannot import .*no_such_module \(No module named/,
+      ) as string,
+      action: expect.stringMatching(/pip install numpy scikit-learn, then --python/) as string,
     });
   });
 

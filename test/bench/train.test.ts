@@ -6,8 +6,11 @@ import { stepCase } from '../../src/bench/train/suite.js';
 import { checkTorch } from '../../src/bench/train/torch.js';
 import { flopsPerImage } from '../../src/bench/train/work.js';
 import { NativeEngine } from '../../src/engines/native.js';
+import { nativeAddon } from '../../src/native/addon.js';
+import type { IsaName } from '../../src/native/types.js';
+import type { LayerSpec, NetSpec } from '../../src/types.js';
 
-const engine = new NativeEngine({ threads: 1 });
+const engine = new NativeEngine({ threads: 1, precision: 'fp32' });
 // 8, 16 and 32 channels: every layer of the published network, and enough rounding to matter
 const of = stepCase(8, 6);
 const { numTrainable, parameters: layout } = engine.describeNet(of.net, 6);
@@ -52,6 +55,38 @@ test('a wrong loss, gradient or update fails with its size', async () => {
   expect(verdict({ loss: NaN }).passed).toBe(false);
 });
 
+/** The network without decisions: no ReLU, an average in place of maxima. Its gradient is smooth, so rounding stays rounding. Small images are quick. */
+function withoutDecisions(net: NetSpec): NetSpec {
+  const standIn = new Map<string, string>();
+  const layers = net.layers.flatMap((layer): LayerSpec[] => {
+    const inputs = layer.inputs.map((name) => standIn.get(name) ?? name);
+    if (layer.op === 'globalMaxPool') return [{ name: layer.name, inputs, op: 'globalAveragePool' }];
+    if (layer.op !== 'relu' && layer.op !== 'maxPool') return [{ ...layer, inputs }];
+    standIn.set(layer.name, inputs[0]!);
+    return [];
+  });
+  return { ...net, name: `${net.name} without decisions`, input: { ...net.input, height: 16, width: 16 }, layers };
+}
+
+test.each([
+  ['fp32', 8, 8, 1e-5],
+  ['fp32', 4, 6, 1e-5],
+  ['fp32', 1, 1, 1e-5],
+  ['bf16', 8, 6, 2e-2],
+] as const)('%s, width %d: levels differ by rounding where no ReLU or maximum decides', async (precision, width, batchSize, bound) => {
+  const smooth = { width, batchSize, net: withoutDecisions(stepCase(width, batchSize).net) };
+  const { numTrainable: count } = engine.describeNet(smooth.net, batchSize);
+  const inputs = await checkInputs(engine, smooth);
+  const run = (isa: IsaName): Promise<CheckRun> => checkEngine(new NativeEngine({ isa, threads: 1, precision }), smooth, inputs, count);
+  const portable = await run('portable');
+  for (const isa of nativeAddon().systemInfo().availableIsas) {
+    const verdict = compareRuns('portable', precision, inputs.parameters, portable, await run(isa));
+    for (const difference of [verdict.lossDifference, verdict.gradientDifference, verdict.updateDifference]) {
+      expect({ isa, verdict, small: difference! < bound }).toMatchObject({ small: true });
+    }
+  }
+});
+
 const torch = torchPeer();
 
 function hasTorch(): boolean {
@@ -78,5 +113,5 @@ if (hasTorch()) {
     120000,
   );
 } else {
-  test.skip(`${name} (needs ${torch.package})`, () => undefined);
+  test.skip(`${name} (needs a python3 with numpy and torch)`, () => undefined);
 }

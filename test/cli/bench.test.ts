@@ -1,6 +1,7 @@
 /** Tiny benchmarks through the real command line: what they print, never how fast they are. */
 import fs from 'node:fs';
 import path from 'node:path';
+import type { BudgetReport } from '../../src/bench/budget.js';
 import { syntheticProblem } from '../../src/bench/problem.js';
 import { unpackMasks } from '../../src/data/masks.js';
 import { writeNpy } from '../../src/store/npy.js';
@@ -29,6 +30,8 @@ function fakePeer(): string {
   return file;
 }
 
+const rivals = (): string[] => ['--python', fakePeer(), '--rscript', absent];
+
 describe('lethe bench lasso', () => {
   it('prints the contract for every mode, and writes it', async () => {
     const out = path.join(folder, 'report.json');
@@ -50,8 +53,7 @@ describe('lethe bench lasso', () => {
   });
 
   it('compares with the peers that are there, and says what the others need', async () => {
-    const environment = { LETHE_BENCH_PYTHON: fakePeer(), LETHE_BENCH_RSCRIPT: absent };
-    const { code, stdout } = await lethe([...small, '--peers', '--json'], environment);
+    const { code, stdout } = await lethe([...small, '--peers', ...rivals(), '--json']);
     const { results, peerProblems } = JSON.parse(stdout) as { results: Row[]; peerProblems: string[] };
     expect(code).toBe(4);
     expect(peerProblems).toEqual([expect.stringMatching(/LETHE_PEER_MISSING.*r-cran-glmnet/)]);
@@ -61,6 +63,19 @@ describe('lethe bench lasso', () => {
       ]);
       expect(peers[0]!.maxRelativeGap).toBeLessThanOrEqual(1e-4);
     }
+  });
+
+  it('keeps its budget: leaves out what does not fit, and says so', async () => {
+    // 400 processes do not run in 3 seconds; on a busy machine not even the first check is done in time
+    const { code, stdout } = await lethe([...small, '--repeats', '400', '--modes', 'path,single', '--budget', '6', '--json']);
+    expect(code).toBe(0);
+    const { results, budget } = JSON.parse(stdout) as { results: (Row & { repeats: number })[]; budget: BudgetReport };
+    expect(budget).toMatchObject({ seconds: 6, spentSeconds: expect.any(Number) as number });
+    expect(budget.cut).toEqual([
+      expect.stringMatching(/^60 x 40 path: (\d+ of 400 repeats done|not checked, so not timed)$/),
+      expect.stringMatching(/^60 x 40 single: (\d+ of 400 repeats done|not checked, so not timed)$/),
+    ]);
+    for (const { repeats } of results) expect(repeats).toBeLessThan(400);
   });
 
   it('takes real data, logits included', async () => {
@@ -87,8 +102,7 @@ describe('lethe bench lasso', () => {
   });
 
   it('fails when a peer finds another optimum', async () => {
-    const environment = { LETHE_BENCH_PYTHON: fakePeer(), LETHE_BENCH_RSCRIPT: absent, FAKE_PEER: 'wrong' };
-    const { code, stdout } = await lethe([...small, '--modes', 'path', '--peers', '--json'], environment);
+    const { code, stdout } = await lethe([...small, '--modes', 'path', '--peers', ...rivals(), '--json'], { FAKE_PEER: 'wrong' });
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ document: 'lethe.error', code: 'LETHE_BENCH_DISAGREES' });
   });

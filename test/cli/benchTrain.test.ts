@@ -56,9 +56,10 @@ describe('lethe bench train', () => {
   });
 
   it('is checked against PyTorch and timed beside it', async () => {
-    const { code, stdout } = await lethe([...quick, '--engines', 'native,ort', '--no-recipe', '--peers', '--json'], {
-      LETHE_BENCH_PYTHON: fakeTorch(),
-    });
+    const { code, stdout } = await lethe([
+      ...[...quick, '--engines', 'native,ort', '--no-recipe'],
+      ...['--peers', '--python', fakeTorch(), '--json'],
+    ]);
     expect(code).toBe(0);
     const { results, modelsPerHour } = JSON.parse(stdout) as TrainBenchReport;
     expect(modelsPerHour).toEqual([]);
@@ -70,8 +71,7 @@ describe('lethe bench train', () => {
   });
 
   it('does not time what disagrees with PyTorch, and says why', async () => {
-    const environment = { LETHE_BENCH_PYTHON: fakeTorch(), FAKE_PEER: 'wrong' };
-    const { code, stdout } = await lethe([...quick, '--peers', '--json'], environment);
+    const { code, stdout } = await lethe([...quick, '--peers', '--python', fakeTorch(), '--json'], { FAKE_PEER: 'wrong' });
     expect(code).toBe(1);
     const { results, modelsPerHour } = JSON.parse(stdout) as TrainBenchReport;
     expect(results).toMatchObject([{ imagesPerSecond: null, gflops: null, repeats: 0, peers: [] }]);
@@ -83,11 +83,26 @@ describe('lethe bench train', () => {
   });
 
   it('goes on without a peer that is missing, checked against another level, and names what to install', async () => {
-    const { code, stdout, stderr } = await lethe([...quick, '--isa', 'portable', '--peers'], { LETHE_BENCH_PYTHON: '/nowhere/python3' });
+    const { code, stdout, stderr } = await lethe([...quick, '--isa', 'portable', '--peers', '--python', '/nowhere/python3']);
     expect(code).toBe(4);
     expect(stdout).toMatch(/^network +batch +backend .* ours \/ peer$/m);
     expect(stdout).toMatch(/^resnet9\/32 +4 +native-portable +fp32 +1 +\d/m);
-    expect(stderr).toMatch(/LETHE_PEER_MISSING.*python3-torch/);
+    expect(stderr).toMatch(/LETHE_PEER_MISSING.*\/nowhere\/python3.*pip install numpy torch/);
+  });
+
+  it('stops at its budget in the middle of a sample, and says what it left out', async () => {
+    // a sample of an hour, and a network that never has its turn
+    const { code, stdout } = await lethe([
+      ...['bench', 'train', '--widths', '32', '--batches', '4,6', '--engines', 'native', '--precisions', 'fp32', '--no-recipe'],
+      ...['--seconds', '3600', '--budget', '4', '--json'],
+    ]);
+    expect(code).toBe(0);
+    const { results, budget } = JSON.parse(stdout) as TrainBenchReport;
+    expect(budget.cut).toEqual([
+      expect.stringMatching(/^resnet9\/32, batch 4: (0 of 5 repeats done|not checked, so not timed)$/),
+      expect.stringMatching(/^resnet9\/32, batch 6: (0 of 5 repeats done|not checked, so not timed)$/),
+    ]);
+    for (const { imagesPerSecond, repeats } of results) expect({ imagesPerSecond, repeats }).toEqual({ imagesPerSecond: null, repeats: 0 });
   });
 
   it('explains itself', async () => {
@@ -101,6 +116,8 @@ describe('lethe bench train', () => {
       '--precisions',
       '--threads',
       '--peers',
+      '--python',
+      '--budget',
       '--per-layer',
       '--recipe',
       '--json',

@@ -1,5 +1,5 @@
 /** The check that comes before any time: the first steps of an engine beside somebody else's arithmetic, from the same parameters and images. */
-import type { Dataset, Engine, TrainJob } from '../../types.js';
+import type { Dataset, Engine, RunOptions, TrainJob } from '../../types.js';
 import type { Precision } from '../../native/types.js';
 import type { StepCase, TrainCheck } from './types.js';
 import { randomImages, stepsJob } from './work.js';
@@ -34,12 +34,14 @@ export interface CheckRun {
 }
 
 /** Random images, and the engine's own initial parameters. */
-export async function checkInputs(engine: Engine, { net, batchSize }: StepCase): Promise<CheckInputs> {
+export async function checkInputs(engine: Engine, { net, batchSize }: StepCase, options: RunOptions = {}): Promise<CheckInputs> {
   const dataset = randomImages(net, numSteps * batchSize, 1);
   const untrained = { ...job(batchSize, 1), epochs: 0 };
-  const [result] = await engine.trainMany(net, dataset, [untrained], { evalPoints: new Int32Array(0), evalEpochs: [], parameters: true });
+  const [result] = await engine.trainMany(net, dataset, [untrained], parametersOnly, options);
   return { dataset, parameters: result!.parameters!, settings };
 }
+
+const parametersOnly = { evalPoints: new Int32Array(0), evalEpochs: [], parameters: true };
 
 function job(batchSize: number, steps: number): TrainJob {
   const batches = Array.from({ length: steps }, (_, step) => Int32Array.from({ length: batchSize }, (_, i) => step * batchSize + i));
@@ -52,6 +54,7 @@ export async function checkEngine(
   { net, batchSize }: StepCase,
   inputs: CheckInputs,
   numTrainable: number,
+  options: RunOptions = {},
 ): Promise<CheckRun> {
   const { dataset, parameters } = inputs;
   const plain = {
@@ -60,8 +63,7 @@ export async function checkEngine(
     schedule: { kind: 'constant', learningRate: 1 },
   } as const;
   const jobs = [plain, job(batchSize, numSteps)].map((each) => ({ ...each, initialParameters: parameters }));
-  const outputs = { evalPoints: new Int32Array(0), evalEpochs: [], parameters: true };
-  const [descended, stepped] = await engine.trainMany(net, dataset, jobs, outputs, { threads: 1 });
+  const [descended, stepped] = await engine.trainMany(net, dataset, jobs, parametersOnly, { threads: 1, ...options });
   const gradient = descended!.parameters!.subarray(0, numTrainable).map((value, i) => parameters[i]! - value);
   return { loss: stepped!.loss, gradient, updated: stepped!.parameters! };
 }

@@ -3,6 +3,7 @@ import { nativeAddon } from '../../native/addon.js';
 import type { EngineName } from '../../engines/index.js';
 import type { IsaName, Precision } from '../../native/types.js';
 import { buildNet } from '../../models/index.js';
+import { Budget } from '../budget.js';
 import { describeMachine } from '../machine.js';
 import { probePeers, type Rival } from '../peers.js';
 import { allowedCores } from '../process.js';
@@ -32,11 +33,14 @@ export interface TrainBenchOptions {
   perLayer: boolean;
   /** Whose models an hour are wanted; absent: nobody's. */
   plan?: PlanWork;
+  /** For all of it; networks, tables of layers and the plan share it equally. */
+  budgetSeconds: number;
   say: (line: string) => void;
   signal?: AbortSignal;
 }
 
 interface Session extends TrainBenchOptions {
+  budget: Budget;
   backends: Backend[];
   cores: readonly number[];
   machine: Machine;
@@ -54,21 +58,28 @@ export function stepCase(width: number, batchSize: number): StepCase {
  * @throws LETHE_NET_INVALID for a width that no network has, LETHE_BENCH_PROCESS (exit code 1), LETHE_TASK_ABORTED (75)
  */
 export async function benchTrain(options: TrainBenchOptions): Promise<TrainBenchReport> {
+  const { say, signal: interrupt, plan } = options;
+  const budget = new Budget({ seconds: options.budgetSeconds, say, interrupt });
   const cases = options.widths.flatMap((width) => options.batches.map((batchSize) => stepCase(width, batchSize)));
   const backends = backendsOf(options.engines, options.isas, options.precisions);
-  const { available, problems: peerProblems } = await probePeers(options.peers, options.say);
-  options.say('measuring peaks');
+  const { available, problems: peerProblems } = await probePeers(options.peers, say);
+  say('measuring peaks');
   const machine = await describeMachine(options.isas);
-  const session: Session = { ...options, peers: available, backends, cores: await allowedCores(), machine };
+  const session: Session = { ...options, budget, peers: available, backends, cores: await allowedCores(), machine };
+  const measured = options.perLayer ? backends.flatMap(({ isa, precision }) => (isa === '' ? [] : [{ isa, precision }])) : [];
+  const tables = measured.flatMap((backend) => cases.map((of) => ({ of, backend })));
+  let parts = cases.length + tables.length + (plan === undefined ? 0 : 1);
+  const next = (): Session => ({ ...session, budget: budget.share(parts--) });
   const results: TrainBenchResult[] = [];
-  for (const of of cases) for (const result of await benchCase(of, session)) results.push(result);
+  for (const of of cases) for (const result of await benchCase(of, next())) results.push(result);
   const layers: LayerTable[] = [];
-  for (const backend of options.perLayer ? backends : []) {
-    if (backend.isa !== '')
-      for (const of of cases) layers.push(await layerTable(of, { ...backend, isa: backend.isa }, options.seconds, machine));
+  for (const { of, backend } of tables) {
+    const table = await next().budget.attempt(() => layerTable(of, backend, options.seconds, machine));
+    if (table) layers.push(table);
+    else budget.cut(`${labelOf(of)}: no table of layers`);
   }
-  const plan = options.plan === undefined ? [] : await planRows(options.plan, session);
-  return { machine, results, layers, modelsPerHour: plan, peerProblems };
+  const perHour = plan === undefined ? [] : await planRows(plan, next());
+  return { machine, results, layers, modelsPerHour: perHour, peerProblems, budget: budget.report() };
 }
 
 function labelOf({ net, batchSize }: StepCase): string {
@@ -77,7 +88,11 @@ function labelOf({ net, batchSize }: StepCase): string {
 
 async function benchCase(of: StepCase, session: Session): Promise<TrainBenchResult[]> {
   session.say(`${labelOf(of)}: checking`);
-  const checks = await checkBackends(of, session);
+  const checks = await session.budget.attempt((signal) => checkBackends(of, session, signal));
+  if (!checks) {
+    session.budget.cut(`${labelOf(of)}: not checked, so not timed`);
+    return [];
+  }
   session.say(`${labelOf(of)}: timing`);
   const samples = await timeCase(of, checks, session);
   const results = assembleRows(of, checks, samples, session.machine);
@@ -90,17 +105,17 @@ async function benchCase(of: StepCase, session: Session): Promise<TrainBenchResu
 }
 
 /** PyTorch is the other opinion where it is; else the native engine at another level, in fp32. */
-async function checkBackends(of: StepCase, session: Session): Promise<Map<Backend, TrainCheck>> {
-  const { backends, peers, cores, signal } = session;
+async function checkBackends(of: StepCase, session: Session, signal: AbortSignal): Promise<Map<Backend, TrainCheck>> {
+  const { backends, peers, cores } = session;
   const layout = nativeAddon().describeNet(of.net, '', 'fp32', of.batchSize);
-  const inputs = await checkInputs(makeEngine(backends[0]!, 1), of);
+  const inputs = await checkInputs(makeEngine(backends[0]!, 1), of, { signal });
   const torch = peers[0];
   const theirs = torch && (await checkTorch(torch, of, inputs, layout.parameters, { cores: cores.slice(0, 1), signal }));
   const checks = new Map<Backend, TrainCheck>();
   for (const backend of backends) {
-    const ours = await checkEngine(makeEngine(backend, 1), of, inputs, layout.numTrainable);
+    const ours = await checkEngine(makeEngine(backend, 1), of, inputs, layout.numTrainable, { signal });
     const other = theirs === undefined ? otherLevel(backend) : undefined;
-    const expected = theirs ?? (other && (await checkEngine(makeEngine(other, 1), of, inputs, layout.numTrainable)));
+    const expected = theirs ?? (other && (await checkEngine(makeEngine(other, 1), of, inputs, layout.numTrainable, { signal })));
     const against = torch?.name ?? (other && `${backendName(other)} ${other.precision}`);
     const { precision } = backend;
     checks.set(backend, expected && against ? compareRuns(against, precision, inputs.parameters, expected, ours) : { passed: true });
@@ -117,7 +132,7 @@ function otherLevel({ isa, precision }: Backend): Backend | undefined {
 
 /** All of ours, the peer, all of ours, ... so that a change of the machine's speed meets both sides. */
 async function timeCase(of: StepCase, checks: ReadonlyMap<Backend, TrainCheck>, session: Session): Promise<Samples> {
-  const { peers, precisions, cores, seconds, repeats, signal, say } = session;
+  const { budget, peers, precisions, cores, seconds, repeats } = session;
   const passed = session.backends.filter((backend) => checks.get(backend)!.passed);
   const samples: Samples = {
     ours: session.backends.flatMap((backend) =>
@@ -125,7 +140,7 @@ async function timeCase(of: StepCase, checks: ReadonlyMap<Backend, TrainCheck>, 
     ),
     peers: peers.map(({ name }) => ({ name, answers: [] })),
   };
-  for (let repeat = 0; repeat < repeats && passed.length > 0; repeat++) {
+  await budget.repeat(passed.length === 0 ? 0 : repeats, labelOf(of), async (signal) => {
     for (const { backend, threads, answers } of samples.ours.filter((sample) => passed.includes(sample.backend))) {
       answers.push(await timeSteps({ backend, of, threads, seconds }, { cores: coresFor(threads, cores), signal }));
     }
@@ -133,8 +148,7 @@ async function timeCase(of: StepCase, checks: ReadonlyMap<Backend, TrainCheck>, 
       const place = { cores: cores.slice(0, 1), signal };
       samples.peers[i]!.answers.push(await timeTorch(peer, of, precisions, seconds, place));
     }
-    say(`repeat ${repeat + 1} of ${repeats}`);
-  }
+  });
   return samples;
 }
 
@@ -152,7 +166,11 @@ async function planRows(plan: PlanWork, session: Session): Promise<TrainBenchRep
   const of = stepCase(plan.width, plan.batchSize);
   session.say(`${plan.name}: ${labelOf(of)} on all cores`);
   const threads = nativeAddon().systemInfo().threads;
-  const checks = await checkBackends(of, session);
+  const checks = await session.budget.attempt((signal) => checkBackends(of, session, signal));
+  if (!checks) {
+    session.budget.cut(`${plan.name}: not checked, so not counted`);
+    return [];
+  }
   const ours = { backends: session.backends.filter((backend) => checks.get(backend)!.passed), peers: [], threads: [threads] };
   const samples = await timeCase(of, checks, { ...session, ...ours });
   return modelsPerHour(plan, of, samples);

@@ -1,9 +1,10 @@
 /** The training report as tables for people. */
+import { renderBudget } from '../budget.js';
 import { table } from '../table.js';
 import { renderLayers } from './layers.js';
 import type { TrainBenchReport, TrainBenchResult } from './types.js';
 
-export function renderTrainReport({ machine, results, layers, modelsPerHour, peerProblems }: TrainBenchReport): string {
+export function renderTrainReport({ machine, results, layers, modelsPerHour, peerProblems, budget }: TrainBenchReport): string {
   const { cpu, cores, caches, node, compiler } = machine;
   const blocks = [`${cpu}, ${cores} cores, ${caches.join(', ')}; node ${node}, ${compiler}\n`];
   blocks.push(
@@ -30,6 +31,7 @@ export function renderTrainReport({ machine, results, layers, modelsPerHour, pee
         'peer',
         'images/s',
         'MAD',
+        'n',
         'ours / peer',
       ],
       results.map(row),
@@ -55,7 +57,7 @@ export function renderTrainReport({ machine, results, layers, modelsPerHour, pee
   }
   const versions = new Set(results.flatMap(({ peers }) => peers.map(({ version }) => version)));
   const failures = results.flatMap(({ check }) => (check.passed || check.reason === undefined ? [] : [check.reason]));
-  blocks.push([...versions, ...new Set(failures), ...peerProblems].map((line) => `${line}\n`).join(''));
+  blocks.push([...versions, ...new Set(failures), ...peerProblems].map((line) => `${line}\n`).join(''), renderBudget(budget));
   return blocks.filter((block) => block !== '').join('\n');
 }
 
@@ -79,6 +81,7 @@ function row({ peers, check, ...result }: TrainBenchResult): string[] {
     peer ? peer.name : '',
     number(peer?.imagesPerSecond ?? null),
     number(peer?.mad ?? null, 2),
+    peer ? String(peer.repeats) : '',
     peer ? `${peer.ratio.toPrecision(3)}x` : '',
   ];
 }

@@ -1,5 +1,6 @@
 /** What the training benchmark measures and reports. */
 import type { NetSpec } from '../../types.js';
+import type { BudgetReport } from '../budget.js';
 import type { Machine } from '../types.js';
 import type { Precision } from '../../native/types.js';
 import type { EngineName } from '../../engines/index.js';
@@ -48,7 +49,7 @@ export interface TrainBenchResult {
   precision: Precision;
   /** One model a thread. */
   threads: number;
-  /** Of all models together: median over repeats, CPU time on one core, wall time on several; null where the check failed. */
+  /** Of all models together: median over repeats, CPU time on one core, wall time on several; null where it was not timed. */
   imagesPerSecond: number | null;
   mad: number | null;
   repeats: number;
@@ -112,4 +113,5 @@ export interface TrainBenchReport {
   modelsPerHour: ModelsPerHour[];
   /** Peers that could not be run, and why. */
   peerProblems: string[];
+  budget: BudgetReport;
 }
