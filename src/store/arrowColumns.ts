@@ -19,7 +19,8 @@ function view<T>(column: ArrowColumn, buffer: number, length: number, kind: Numb
   const bytes = column.buffers[buffer]!;
   const need = length * kind.BYTES_PER_ELEMENT;
   if (need > bytes.length) throw broken(placeOf(column, what), `${need} bytes for ${length} values`, `${bytes.length} bytes`);
-  const aligned = bytes.byteOffset % kind.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice(0, need);
+  // slice of a Buffer would not copy
+  const aligned = bytes.byteOffset % kind.BYTES_PER_ELEMENT === 0 ? bytes : new Uint8Array(bytes.subarray(0, need));
   return new kind(aligned.buffer, aligned.byteOffset, length);
 }
 

@@ -26,5 +26,5 @@ function body(bytes: Uint8Array, dtype: 'int32' | 'float32', what: string): Arra
     throw damaged('LETHE_NPY_DAMAGED', `${what} does not hold ${dtype} values`, `${4 * header.count} bytes of ${dtype}`, received);
   }
   // copied: the data of a view need not be aligned
-  return bytes.slice(start).buffer;
+  return new Uint8Array(bytes.subarray(start)).buffer;
 }

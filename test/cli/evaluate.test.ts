@@ -8,6 +8,7 @@ import { lds } from '../../src/evaluate/lds.js';
 import { encodeDatamodels } from '../../src/store/datamodels.js';
 import { nativeAddon } from '../../src/native/addon.js';
 import { Purpose, Random } from '../../src/native/random.js';
+import { sha256 } from '../../src/store/files.js';
 import { type NpyData, readNpy, writeNpy } from '../../src/store/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
 import { temporaryFolder } from '../helpers/temporary.js';
@@ -172,6 +173,30 @@ describe('lds on masks that the fit has seen', () => {
     expect((await lds(...fitted('fm.npy', 'fy.npy'))).document).toMatchObject({ code: 'LETHE_MASKS_SEEN' });
     expect((await lds(...fitted('nm.npy', 'ny.npy'))).document).toMatchObject({ masks: 'unknown', numSeen: null });
   });
+});
+
+it('lds: datamodels in the folder of a fit must be those that fit.json describes', async () => {
+  const { masks, outputs, dense } = randomProblem(60, 25, 12, 8);
+  const bytes = encodeDatamodels(await fitDatamodels({ masks, outputs, numTargets: 12 }));
+  await writeNpy(file('fm.npy'), [60, 25], dense);
+  await writeNpy(file('fy.npy'), [60, 12], outputs);
+  const out = file('of-a-fit');
+  fs.mkdirSync(out);
+  const [datamodels, record] = ['datamodels.arrow', 'fit.json'].map((name) => path.join(out, name)) as [string, string];
+  const describe = (sha256: string): void => {
+    const described = { command: {}, summary: { threads: 1 }, datamodels: { bytes: bytes.length, sha256 } };
+    fs.writeFileSync(record, JSON.stringify(described));
+  };
+  const score = () => run('lds', '--masks', file('fm.npy'), '--outputs', file('fy.npy'), '--datamodels', datamodels);
+  fs.writeFileSync(datamodels, bytes);
+  describe(sha256(bytes));
+  expect((await score()).document).toMatchObject({ numTargets: 12 });
+  for (const other of ['0'.repeat(64), 'none']) {
+    describe(other);
+    expect((await score()).document).toMatchObject({ code: 'LETHE_DATAMODELS_CHANGED', exitCode: 3 });
+  }
+  fs.rmSync(record);
+  expect((await score()).document).toMatchObject({ numTargets: 12 });
 });
 
 it('accuracy: mean over models', async () => {

@@ -151,6 +151,17 @@ describe('the same folder', () => {
     expect(hashes('again')).toEqual(clean);
   });
 
+  it('a description that says otherwise than the datamodels is put right', async () => {
+    const record = path.join(file('again'), 'fit.json');
+    const sound = fs.readFileSync(record, 'utf8');
+    fs.writeFileSync(record, sound.replace(/"numConverged": \d+/, '"numConverged": 900'));
+    const { document, stderr } = await fit([...inputs(), '--out', file('again')]);
+    expect(document).toMatchObject({ foundFinished: true, numTargets: 400 });
+    expect(document['numConverged']).toBeLessThanOrEqual(400);
+    expect(stderr).toMatch(/is not that of its datamodels.*\n.*numConverged: 900 -> \d+/);
+    expect(fs.readFileSync(record, 'utf8')).toBe(sound);
+  });
+
   it('other options or inputs are refused with the difference, finished or not', async () => {
     const { code, document } = await fit([...inputs(), '--out', file('again'), '--path-length', '50', '--gap-tolerance', '1e-5']);
     expect([code, document['code']]).toEqual([2, 'LETHE_FIT_CHANGED']);

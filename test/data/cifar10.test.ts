@@ -189,6 +189,70 @@ describe('loadCifar10', () => {
   });
 });
 
+describe('checksums and ends', () => {
+  const sum = (bytes: Uint8Array): string => crypto.createHash('sha256').update(bytes).digest('hex');
+  const compressed = (name: string, bytes: Uint8Array): void => {
+    fs.rmSync(path.join(directory, name.replace(/\.(br|gz)$/, '')), { force: true });
+    write(name, bytes);
+  };
+
+  it('what SHA256SUMS says must hold: of plain names, compressed ones and texts', async () => {
+    writeSet([1, 2], [3]);
+    const [train, test] = [records([1, 2]), records([3])];
+    write('batches.meta.txt', 'a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n');
+    const names = fs.readFileSync(path.join(directory, 'batches.meta.txt'));
+    const sums = `${sum(train)}  train.bin\n${sum(test)} *./test.bin\n${sum(names)}  batches.meta.txt\n`;
+    write('SHA256SUMS', sums);
+    compressed('train.bin.br', zlib.brotliCompressSync(train));
+    const { sha256 } = await loadCifar10(directory, all);
+    compressed('train.bin.br', zlib.brotliCompressSync(records([1, 3])));
+    await expect(loadCifar10(directory, all)).rejects.toMatchObject({ code: 'LETHE_DATA_CHECKSUM', exitCode: 3 });
+    compressed('train.bin.br', zlib.brotliCompressSync(train));
+    write('batches.meta.txt', 'A\nb\nc\nd\ne\nf\ng\nh\ni\nj\n');
+    await expect(loadCifar10(directory, all)).rejects.toThrow(/LETHE_DATA_CHECKSUM.*batches\.meta\.txt/);
+    write('SHA256SUMS', `${sums}${sum(train)}  test.bin\n`);
+    await expect(loadCifar10(directory, all)).rejects.toThrow(/LETHE_DATA_SUMS.*line 4/);
+    fs.rmSync(path.join(directory, 'SHA256SUMS'));
+    expect((await loadCifar10(directory, all)).sha256).toBe(sha256);
+  });
+
+  it.each(['br', 'gz'])('nothing may follow a compressed stream: %s', async (suffix) => {
+    const train = records([1, 2]);
+    const stream = suffix === 'br' ? zlib.brotliCompressSync(train) : zlib.gzipSync(train);
+    for (const rest of [Buffer.from('more'), Buffer.alloc(9)]) {
+      writeSet();
+      compressed(`train.bin.${suffix}`, Buffer.concat([stream, rest]));
+      await expect(loadCifar10(directory, all)).rejects.toMatchObject({ code: 'LETHE_DATA_CORRUPT', exitCode: 3 });
+    }
+  });
+});
+
+describe('CIFAR in other forms', () => {
+  const place = (sizes: Record<string, number>): void => {
+    for (const [name, size] of Object.entries(sizes)) {
+      fs.mkdirSync(path.dirname(path.join(directory, name)), { recursive: true });
+      write(name, Buffer.alloc(size));
+    }
+  };
+  it.each<[string, RegExp, Record<string, number>]>([
+    ['Python pickles', /CIFAR-10 as Python pickles.*python3 -c/, { data_batch_1: 0, test_batch: 0, 'batches.meta': 0 }],
+    ['the folder above', /cd \S*cifar-10-batches-py && python3/, { 'cifar-10-batches-py/data_batch_1': 0 }],
+    ['pickles of CIFAR-100', /CIFAR-100 as Python pickles/, { train: 0, test: 0, meta: 0 }],
+    ['an archive', /an archive, cifar-10-binary\.tar\.gz\. Unpack it: tar -xf/, { 'cifar-10-binary.tar.gz': 0 }],
+    ['records of two labels', /CIFAR-100.*two labels.*validation/, { 'train.bin': 3074 * 5, 'test.bin': 3074 * 2 }],
+  ])('are named, with the command that helps: %s', async (_name, message, sizes) => {
+    place(sizes);
+    await expect(loadCifar10(directory, all)).rejects.toThrow(message);
+    await expect(loadCifar10(directory, all)).rejects.toMatchObject({ code: 'LETHE_DATA_FOREIGN', exitCode: 3 });
+  });
+
+  it('beside the binary version do not matter', async () => {
+    writeSet();
+    place({ data_batch_1: 0, 'cifar-10-python.tar.gz': 0 });
+    expect((await loadCifar10(directory, all)).numTrain).toBe(6);
+  });
+});
+
 describe('real CIFAR-10', () => {
   itWithData('has the published pixels, labels and indices', async () => {
     const dataset = await loadCifar10(cifar10SmallDirectory, all);

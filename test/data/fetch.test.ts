@@ -128,6 +128,56 @@ describe('fetchArchive', () => {
     expect(fs.readdirSync(directory)).toEqual([]);
   });
 
+  it('gives up on a server that trickles', async () => {
+    const fetching = fetchFrom({ trickleMs: 5 }, { stallMs: 100 });
+    await expect(fetching).rejects.toThrow(/LETHE_DOWNLOAD_FAILED.*next to nothing arrived for 0\.1 s/);
+    expect(server!.ranges).toHaveLength(quick.maxAttempts);
+  });
+
+  it('follows redirects on the web, neither to files nor for ever', async () => {
+    await fetchFrom({ redirect: (request) => (request < 3 ? '/elsewhere' : undefined) });
+    expectComplete();
+    fs.rmSync(path.join(directory, 'part_0.bin'));
+    for (const [location, message, requests] of [
+      ['file:///etc/passwd', /a redirect to file:/, 1],
+      ['/round', /more than 10 redirects/, 11],
+    ] as const) {
+      await server!.close();
+      await expect(fetchFrom({ redirect: () => location })).rejects.toThrow(message);
+      expect(server!.ranges).toHaveLength(requests);
+    }
+    const spec = { url: 'file:///etc/passwd', bytes: 1, sha256: '', members };
+    await expect(fetchArchive(spec, { directory })).rejects.toMatchObject({ code: 'LETHE_DOWNLOAD_URL', exitCode: 2 });
+  });
+
+  it.each(['symbolic link', 'second name'])('writes nothing through a %s', async (kind) => {
+    const other = path.join(directory, 'other');
+    fs.writeFileSync(other, 'kept');
+    if (kind === 'second name') fs.linkSync(other, partFile());
+    else fs.symlinkSync(other, partFile());
+    await expect(fetchFrom({})).rejects.toMatchObject({ code: 'LETHE_DOWNLOAD_PART', exitCode: 2 });
+    expect(fs.readFileSync(other, 'utf8')).toBe('kept');
+    expect(server!.ranges).toEqual([]);
+  });
+
+  it('says that a proxy is not used, and goes on with what another program has fetched', async () => {
+    process.env['HTTP_PROXY'] = 'http://proxy.example:3128';
+    try {
+      const notes: string[] = [];
+      await expect(fetchFrom({ status: () => 404 }, { note: (line) => notes.push(line) })).rejects.toThrow(
+        /HTTP_PROXY is set, but downloads do not use a proxy.*curl -fL -o \S+archive\.tar\.gz\.part http/,
+      );
+      expect(notes.join()).toMatch(/HTTP_PROXY is set/);
+    } finally {
+      delete process.env['HTTP_PROXY'];
+    }
+    await server!.close();
+    fs.writeFileSync(partFile(), archive);
+    await fetchFrom({});
+    expectComplete();
+    expect(server!.ranges).toEqual([]);
+  });
+
   const packed = (...list: Parameters<typeof tar>[0]): [Partial<ArchiveSpec>, Buffer] => {
     const bytes = zlib.gzipSync(tar(list));
     return [{ bytes: bytes.length, sha256: sha256(bytes) }, bytes];

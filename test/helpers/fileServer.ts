@@ -16,6 +16,10 @@ export interface Faults {
   withoutRange?: boolean;
   /** Answer request k with this status and no content; undefined answers properly. */
   status?: (request: number) => number | undefined;
+  /** Send request k elsewhere; undefined answers properly. */
+  redirect?: (request: number) => string | undefined;
+  /** Send a byte every so many milliseconds, without end. */
+  trickleMs?: number;
   /** Say nothing of the length. */
   chunked?: boolean;
   /** Send so many bytes of request k, then nothing more until cut() ends the connection; undefined sends all. */
@@ -34,11 +38,24 @@ export async function serveFile(content: Uint8Array, faults: Faults = {}): Promi
       response.writeHead(status).end();
       return;
     }
+    const location = faults.redirect?.(k);
+    if (location !== undefined) {
+      response.writeHead(302, { location }).end();
+      return;
+    }
     const start = faults.withoutRange ? 0 : Number(/bytes=(\d+)-/.exec(range)?.[1] ?? 0);
     const body = content.subarray(start);
     const headers: http.OutgoingHttpHeaders = faults.chunked ? {} : { 'content-length': body.length };
     if (start > 0) headers['content-range'] = `bytes ${start}-${content.length - 1}/${content.length}`;
     response.writeHead(start > 0 ? 206 : 200, headers);
+    if (faults.trickleMs !== undefined) {
+      let at = 0;
+      const timer = setInterval(() => response.write(body.subarray(at, ++at)), faults.trickleMs);
+      response.on('close', () => {
+        clearInterval(timer);
+      });
+      return;
+    }
     const hang = faults.hangAfter?.(k);
     if (hang === undefined) {
       response.end(body);
