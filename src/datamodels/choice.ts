@@ -13,7 +13,7 @@ export const sampleSize = 256;
 export const relaxations: readonly number[] = [0, 0.25, 0.5, 0.75, 1];
 
 /** A correlation over fewer held-out models says nothing: then squared errors choose. */
-const fewestForCorrelation = 5;
+const fewestForCorrelation = 3;
 
 const everything = 'all targets';
 

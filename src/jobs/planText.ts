@@ -4,7 +4,7 @@ import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { ExitCode, LetheError } from '../errors.js';
 import { openForReading, readWhole } from '../store/files.js';
-import { parseJson } from '../store/jsonText.js';
+import { DuplicateKeyError, parseJson } from '../store/jsonText.js';
 import { layout } from '../store/layout.js';
 
 const maxBytes = 1 << 20;
@@ -67,6 +67,7 @@ function requireJson(text: string, file: string): void {
   try {
     parseJson(text);
   } catch (cause) {
+    if (cause instanceof DuplicateKeyError) return; // the YAML parser knows its place
     const message = cause instanceof Error ? cause.message : String(cause);
     const position = /at position (\d+)/.exec(message)?.[1];
     const end = position === undefined ? text.length : Number(position);

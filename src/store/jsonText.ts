@@ -2,13 +2,16 @@
 
 /** No document of ours is deeper; what walks through one may go down by calls. */
 const maxDepth = 64;
+
+export class DuplicateKeyError extends SyntaxError {}
+
 const structure = new Map(['"', '[', ']', '{', '}'].map((character) => [character.charCodeAt(0), character]));
 const backslash = '\\'.charCodeAt(0);
 
 /**
  * Also refuses an object with two entries of one name, of which JSON.parse gives the last, so that two readers would see two documents.
  * `reviver`: as of JSON.parse.
- * @throws SyntaxError
+ * @throws SyntaxError, DuplicateKeyError
  */
 export function parseJson(text: string, reviver?: (key: string, value: unknown) => unknown): unknown {
   // keys of the objects that are open; undefined stands for a list
@@ -46,6 +49,6 @@ function endOfString(text: string, start: number): number {
 function requireNew(keys: Set<string>, quoted: string): void {
   // one name has many spellings: "a" is "\u0061"
   const key = JSON.parse(quoted) as string;
-  if (keys.has(key)) throw new SyntaxError(`duplicate key ${JSON.stringify(key.slice(0, 80))}: it stands twice in one object`);
+  if (keys.has(key)) throw new DuplicateKeyError(`duplicate key ${JSON.stringify(key.slice(0, 80))}: it stands twice in one object`);
   keys.add(key);
 }
