@@ -2,10 +2,13 @@
 import { Purpose, Random } from '../native/random.js';
 import { defaultFolds, type FitOptions } from '../types.js';
 
+/** A pooled choice averages over targets, not over models: with fewer models, what these have in common decides. */
+const fewestPooled = 10;
+
 /**
  * (numModels) -1: never held out; k: held out in fold k. Empty where nothing is selected. One random split for all targets:
- * round(holdoutFraction * numModels) models in fold 0, at least one and never all; with 'kfold' every model in one of `folds` folds
- * whose sizes differ by at most one.
+ * round(holdoutFraction * numModels) models in fold 0, at least one (for a pooled choice ten, or a third of them) and never all; with
+ * 'kfold' every model in one of `folds` folds whose sizes differ by at most one.
  */
 export function foldsOf(numModels: number, options: FitOptions): Int32Array {
   const { select, holdoutFraction, folds = defaultFolds } = options;
@@ -14,7 +17,8 @@ export function foldsOf(numModels: number, options: FitOptions): Int32Array {
   if (select === 'kfold') {
     draw(numModels, numModels, options.seed).forEach((model, k) => (fold[model] = k % folds));
   } else {
-    const count = Math.min(Math.max(Math.round(holdoutFraction * numModels), 1), numModels - 1);
+    const least = select === 'pooled' ? Math.min(fewestPooled, Math.floor(numModels / 3)) : 1;
+    const count = Math.min(Math.max(Math.round(holdoutFraction * numModels), least, 1), numModels - 1);
     for (const model of draw(numModels, count, options.seed)) fold[model] = 0;
   }
   return fold;

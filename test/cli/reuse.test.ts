@@ -175,6 +175,6 @@ it('lethe run --reuse: counted, estimated, refused for another engine', async ()
   expect((await lethe(['verify', at('by verb')])).code).toBe(0);
   const other = await lethe([...args, '--engine', 'ort', '--out', at('never')]);
   expect(other.code).toBe(2);
-  expect(other.stderr).toMatch(/LETHE_REUSE_FOREIGN.*\n.*engine: "native fp32/);
+  expect(other.stderr).toMatch(/LETHE_REUSE_FOREIGN.*\n.*engine: "native (fp32|bf16)/);
   expect(fs.existsSync(at('never'))).toBe(false);
 });
