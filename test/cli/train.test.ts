@@ -94,7 +94,9 @@ describe('lethe train', () => {
     const { stdout } = await train('--models', '3', '--precision', 'bf16', '--out', folderOf, '--json');
     expect(JSON.parse(stdout)).toMatchObject({ engine: { engine: 'native', precision: 'bf16' } });
     const logits = await readNpy(path.join(folderOf, 'logits.npy'));
-    const fp32 = await readNpy(path.join(out, 'logits.npy'));
+    const other = path.join(folder, 'fp32');
+    await train('--models', '3', '--precision', 'fp32', '--out', other, '--json');
+    const fp32 = await readNpy(path.join(other, 'logits.npy'));
     expect(logits.data).not.toEqual(fp32.data);
   });
 
