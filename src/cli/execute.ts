@@ -20,6 +20,7 @@ import { createProgress, interruptSignal, say } from './common.js';
 import type { EngineFlags } from './engine.js';
 import { openReuse, type Reuse } from './reuse.js';
 import { openSession, planSession } from './session.js';
+import { requestStop } from './signals.js';
 
 export interface ExecutePlanOptions extends EngineFlags {
   out?: string;
@@ -76,6 +77,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
       workers: options.workers,
       workerCommand: workerCommand(root, options, Number(engine.describe()['threads'])),
       signal,
+      onWorkerSignal: requestStop,
       onProgress: (progress) => {
         display.update(progress.costDone, progress.costTotal, progress.stage, progress.rate);
       },

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { ExitCode, LetheError } from '../errors.js';
 import type { ExecuteOptions, Executor, TaskEvents } from './executor.js';
+import { isStopSignal } from './signals.js';
 import type { Task } from './task.js';
 import type { WorkerAnswer, WorkerOrder } from './worker.js';
 
@@ -74,6 +75,8 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
         ready = true;
         queue.stillborn = 0;
         next();
+      } else if (answer.kind === 'signal') {
+        options.onWorkerSignal?.(answer.signal);
       } else if (current?.task.id === answer.task) {
         if (answer.kind === 'progress') {
           events.onProgress(current.task, answer.cost);
@@ -104,6 +107,7 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
     };
     worker.once('exit', (code, signal) => {
       const how = signal ?? `code ${String(code)}`;
+      if (isStopSignal(signal)) options.onWorkerSignal?.(signal); // before it could answer itself
       // the last answers of a worker may still be in the channel when it has ended
       if (worker.connected) worker.once('disconnect', settle.bind(undefined, how));
       else settle(how);
@@ -120,6 +124,16 @@ function workerFailed(summary: string, received: string): LetheError {
 }
 
 function retryOrFail(lost: { task: Task; attempt: number }, how: string, queue: Queue, events: TaskEvents): void {
-  if (lost.attempt < attempts) queue.waiting.push({ task: lost.task, attempt: lost.attempt + 1 });
-  else events.onFailed(lost.task, new WorkerError('LETHE_WORKER_DIED', `LETHE_WORKER_DIED: the worker ended (${how}) ${attempts} times.`));
+  if (lost.attempt < attempts) {
+    queue.waiting.push({ task: lost.task, attempt: lost.attempt + 1 });
+    return;
+  }
+  // who ends a process with SIGKILL twice is seldom a person
+  const killed =
+    'The system ends processes when memory is short (see dmesg, or the limit of the job): use fewer --workers, or allow more memory.';
+  const { code, message } = new LetheError('LETHE_WORKER_DIED', `the worker ended ${attempts} times`, {
+    received: how,
+    ...(how === 'SIGKILL' ? { action: killed } : {}),
+  });
+  events.onFailed(lost.task, new WorkerError(code, message));
 }
