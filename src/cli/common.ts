@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createRequire } from 'node:module';
 import pc from 'picocolors';
-import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { errorCode, ExitCode, LetheError, systemError } from '../errors.js';
 import { onStopRequest } from './signals.js';
 
 /** A verb prints one document: an error after it is for people only. */
@@ -158,7 +158,8 @@ function exitCodeOf(error: unknown): ExitCode {
 }
 
 /** Prints an error for people (or as a document with --json) and sets the exit code; never calls exit, which would truncate pipes. */
-export function reportError(error: unknown, json: boolean): void {
+export function reportError(thrown: unknown, json: boolean): void {
+  const error = systemError(thrown) ?? thrown;
   const text = error instanceof Error ? error.message : String(error);
   if (json && !documentPrinted) {
     const { expected, received, action: advice } = error instanceof LetheError ? error : ({} as Partial<LetheError>);

@@ -6,7 +6,8 @@ import { defaultKlomOptions, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
-import { type NpyArray, readNpy, toFloat32, writeNpy } from '../store/npy.js';
+import { publishResult } from '../store/claim.js';
+import { encodeNpy, type NpyArray, readNpy, toFloat32 } from '../store/npy.js';
 import { type KlomVariant, klomVariants } from '../types.js';
 import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, threadsHelp, processorCount } from './common.js';
 import { deviceOption } from './device.js';
@@ -69,7 +70,7 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
     device,
   });
   const floor = await klomFloor(sizes, klomOptions);
-  if (options.out !== undefined) await writeNpy(options.out, [sizes.numPoints], result.scores);
+  if (options.out !== undefined) await publishResult(options.out, encodeNpy([sizes.numPoints], result.scores));
   const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
   const { mean, p50, p85, p95, p99 } = summarise(result.scores, all);
   if (options.json) {

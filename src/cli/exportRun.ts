@@ -5,7 +5,9 @@ import { logitBlocks } from '../datamodels/tasks.js';
 import { collectReport } from '../report/collect.js';
 import { csv, type CsvCell } from '../report/csv.js';
 import { accuracyCsv, klomCsv } from '../report/tables.js';
+import { claimFolder } from '../store/claim.js';
 import { readDatamodels } from '../store/datamodels.js';
+import { sha256 } from '../store/files.js';
 import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { writeNpy, writeNpyParts } from '../store/npy.js';
@@ -39,6 +41,7 @@ interface ModelGroup {
 export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
   const { out, part } = options;
+  await claimExport(context, out);
   const written: string[] = [];
   const groups = await modelGroups(context, part);
   if (part.includes('masks')) {
@@ -61,6 +64,7 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
 export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
   const { run, plan, dataset, engine } = context;
+  await claimExport(context, options.out);
   const data = await collectReport(run, plan, dataset, engine);
   const ldsColumns = ['estimator', 'numModels', 'points', 'mean', 'median', 'low', 'high'] as const;
   const lds = data.lds.map((point) => ldsColumns.map((column): CsvCell => point[column]));
@@ -72,6 +76,12 @@ export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
   };
   for (const [name, text] of Object.entries(tables)) await publishFile(path.join(options.out, name), Buffer.from(text));
   report(options, Object.keys(tables));
+}
+
+/** All files of a folder are of one run. @throws LETHE_OUT_TAKEN (exit code 2) */
+async function claimExport({ run }: RunView, out: string): Promise<void> {
+  const identity = (await run.isDone(layout.identity)) ? sha256(await run.read(layout.identity)) : undefined;
+  await claimFolder(out, { planHash: run.planHash, run: identity });
 }
 
 function report({ out, json }: RunVerbOptions, files: string[]): void {

@@ -49,6 +49,7 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const disk = new DiskNeed(run, finished);
   sayEstimate(run, plan, blocks, finished, disk.bytes());
   await disk.require();
+  await folder.claim();
   const display = progressOf(numTargets, targetsIn(finished));
   let started = performance.now();
   const published = [...finished];

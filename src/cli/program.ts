@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { CommanderError } from 'commander';
 import { ExitCode } from '../errors.js';
 import { Command, reportError } from './common.js';
-import { guardStreams } from './streams.js';
+import { guardStreams, sayWarnings } from './streams.js';
 import { requireNoEmptyValues, sayOversubscribed, usageError } from './usage.js';
 import { verbs } from './verbs.js';
 
@@ -12,6 +12,7 @@ const { version } = createRequire(import.meta.url)('../../package.json') as { ve
 /** `args`: the words after "lethe". Sets the exit code; never throws. */
 export async function runCommandLine(args: string[]): Promise<void> {
   guardStreams();
+  sayWarnings();
   const program = new Command('lethe')
     .description('machine unlearning by datamodel matching')
     .version(version)

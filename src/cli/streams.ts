@@ -1,6 +1,7 @@
 /** What happens when nobody reads, or nothing can hold, what is printed. */
 import { errorCode, ExitCode, LetheError } from '../errors.js';
-import { reportError } from './common.js';
+import { warningName } from '../store/warnings.js';
+import { reportError, say } from './common.js';
 
 /** A reader that closes the pipe early (head, less) is no error; talk that cannot be said is lost, and the work goes on. */
 export function guardStreams(): void {
@@ -8,6 +9,16 @@ export function guardStreams(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (errorCode(error) === 'EPIPE') process.exit(process.exitCode ?? 0);
     reportError(outputLost(error), false);
+  });
+}
+
+/** Our own warnings in our own words; those of Node and of libraries as Node says them. */
+export function sayWarnings(): void {
+  const others = process.listeners('warning');
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => {
+    if (warning.name === warningName) say(`warning: ${warning.message}`);
+    else for (const listener of others) listener(warning);
   });
 }
 

@@ -1,5 +1,5 @@
 /** The worker side of the process executor: takes task names over the process channel, answers with progress and results. */
-import { errorCode } from '../errors.js';
+import { errorCode, systemError } from '../errors.js';
 import { performTask } from './perform.js';
 import type { StopSignal } from './signals.js';
 import type { Stage, TaskContext } from './task.js';
@@ -48,7 +48,8 @@ export async function serveWorker(stages: Stage[], context: TaskContext): Promis
       () => {
         answer({ kind: 'done', task: task.id });
       },
-      (error: unknown) => {
+      (thrown: unknown) => {
+        const error = systemError(thrown) ?? thrown;
         const message = error instanceof Error ? error.message : String(error);
         answer({ kind: 'failed', task: task.id, code: errorCode(error) ?? 'LETHE_INTERNAL_ERROR', message });
       },

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import os from 'node:os';
-import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { errorCode, ExitCode, LetheError, remedyOf } from '../errors.js';
 
 const chunkBytes = 1 << 24;
 
@@ -19,6 +19,9 @@ export function damaged(code: `LETHE_${string}`, summary: string, expected: stri
   });
 }
 
+/** Of files that are open for reading: errors of reads do not name them. */
+const paths = new WeakMap<fs.FileHandle, string>();
+
 /**
  * Opens a file for reading.
  * @throws LETHE_FILE_MISSING (exit code 2), LETHE_FILE_UNREADABLE (exit code 4)
@@ -27,7 +30,10 @@ export async function openForReading(path: string): Promise<{ handle: fs.FileHan
   try {
     const handle = await fs.open(path, 'r');
     const stat = await handle.stat();
-    if (stat.isFile()) return { handle, bytes: stat.size };
+    if (stat.isFile()) {
+      paths.set(handle, path);
+      return { handle, bytes: stat.size };
+    }
     await handle.close();
     throw new LetheError('LETHE_FILE_UNREADABLE', `${path} is not a file`, { expected: 'a regular file', received: 'a folder or device' });
   } catch (cause) {
@@ -56,7 +62,7 @@ function tooLarge(path: string, bytes: number): LetheError {
 export function unreadable(path: string, cause: unknown): LetheError {
   return new LetheError('LETHE_FILE_UNREADABLE', `cannot read ${path}`, {
     received: cause instanceof Error ? cause.message : String(cause),
-    action: 'Check the permissions and the disk.',
+    action: remedyOf(cause),
     exitCode: ExitCode.environment,
     cause,
   });
@@ -65,12 +71,15 @@ export function unreadable(path: string, cause: unknown): LetheError {
 /**
  * Fills `target` with the file's content from `position` on; returns the bytes read, fewer only at the end of the file.
  * The target is a buffer because one Uint8Array cannot be longer than 4 GiB.
+ * @throws LETHE_FILE_UNREADABLE (exit code 4)
  */
 export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, position: number): Promise<number> {
   let filled = 0;
   while (filled < target.byteLength) {
     const window = new Uint8Array(target, filled, Math.min(chunkBytes, target.byteLength - filled));
-    const { bytesRead } = await handle.read(window, 0, window.length, position + filled);
+    const { bytesRead } = await handle.read(window, 0, window.length, position + filled).catch((cause: unknown) => {
+      throw unreadable(paths.get(handle) ?? 'a file', cause);
+    });
     if (bytesRead === 0) break;
     filled += bytesRead;
   }
