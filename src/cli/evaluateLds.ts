@@ -4,6 +4,7 @@ import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
+import { formatBytes } from '../store/byteSize.js';
 import { readDatamodelBatches } from '../store/datamodels.js';
 import { sliceTargets } from '../store/datamodelRows.js';
 import { NpyFile } from '../store/npyFile.js';
@@ -21,7 +22,7 @@ import {
   processorCount,
 } from './common.js';
 import { deviceOption } from './device.js';
-import { byteSize, defaultMemory, formatBytes } from './memory.js';
+import { byteSize, defaultMemory } from './memory.js';
 
 interface LdsVerbOptions {
   datamodels?: string;

@@ -5,12 +5,12 @@ import path from 'node:path';
 import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, type Span } from '../datamodels/blocks.js';
 import type { Design, DesignBlock } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
+import { formatBytes } from '../store/byteSize.js';
 import { requireSpace } from '../store/publish.js';
 import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
 import type { Datamodels } from '../types.js';
 import { compact, createProgress, duration, say } from './common.js';
 import type { FitInputs } from './fitInputs.js';
-import { formatBytes } from './memory.js';
 
 export interface FitRun {
   folder: FitFolder;

@@ -1,4 +1,5 @@
 /** lethe run PLAN. */
+import path from 'node:path';
 import { Option } from 'commander';
 import { checkForgetSets } from '../data/forgetSets.js';
 import { estimateStages } from '../jobs/estimate.js';
@@ -7,10 +8,10 @@ import { loadPlan } from '../jobs/plan.js';
 import { readPlanNet } from '../jobs/planNet.js';
 import { renderKlomTable } from '../report/index.js';
 import type { Plan } from '../types.js';
+import { formatBytes } from '../store/byteSize.js';
 import { action, type Command, compact, dataHelp, duration, emitJson, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
-import { formatBytes } from './memory.js';
 import { openReuse } from './reuse.js';
 import { planSession, type Session, type SessionOptions } from './session.js';
 
@@ -43,7 +44,8 @@ export function registerRun(program: Command): void {
     .action(action(runVerb));
 }
 
-async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
+async function runVerb(file: string, given: RunVerbOptions): Promise<void> {
+  const options = { ...given, planFolder: path.dirname(path.resolve(file)) };
   const plan = await loadPlan(file);
   const onnx = await readPlanNet(file, plan.net);
   if (options.dryRun) {
@@ -62,9 +64,9 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
   say(`${tasksRun} tasks run, ${tasksSkipped} found finished, ${duration(seconds)}`);
 }
 
-async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
+async function dryRun(plan: Plan, options: RunVerbOptions & { planFolder: string }, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
-  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
+  await checkForgetSets(plan.forgetSets, { numTrain: session.dataset.numTrain, planFolder: options.planFolder }, () => false);
   const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
   const reused = new Set((await reuse?.reusable())?.map(({ task }) => task.id));
   const stages = estimateStages(session.stages.map(({ name, tasks }) => ({ name, tasks: tasks.filter(({ id }) => !reused.has(id)) })));

@@ -15,6 +15,8 @@ import { engineOf } from './engine.js';
 export interface SessionOptions {
   data?: string;
   threads: number;
+  /** Where relative paths of the plan count from; absent where the run has resolved them. */
+  planFolder?: string;
 }
 
 export interface Session {
@@ -26,30 +28,32 @@ export interface Session {
   onnx?: Uint8Array;
   stages: Stage[];
   threads: number;
+  planFolder?: string;
 }
 
 /** Loads the data set and expands the plan; touches no run folder, so that --dry-run can use it. */
 export async function planSession(
   plan: Plan,
   choice: EngineChoice,
-  { data, threads }: SessionOptions,
+  { data, threads, planFolder }: SessionOptions,
   onnx?: Uint8Array,
 ): Promise<Session> {
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
   const engine = engineOf({ ...choice, threads });
   const net = planNet(plan, dataset, onnx);
-  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages: planStages(plan, dataset, engine, net), threads };
+  const stages = planStages(plan, dataset, engine, net);
+  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages, threads, ...(planFolder === undefined ? {} : { planFolder }) };
 }
 
 /** The context tasks run in. The run folder is made or, when it is there, must be of the same plan, data, engine and instruction set. */
-export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads }: Session): Promise<TaskContext> {
+export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads, planFolder }: Session): Promise<TaskContext> {
   const identity = { dataset: dataset.sha256, ...engineIdentity(engine) };
   const run = await openRun(path.resolve(root), { plan, identity });
   await settleFacts(run, { dataset, engine: engine.describe(), numParameters: countParameters(engine, net) });
   // the run goes on without the file it came from
   if (onnx && !(await run.isDone(layout.net))) await run.publish([{ path: layout.net, content: onnx }]);
-  return { plan, run, dataset, engine, net, threads };
+  return { plan, run, dataset, engine, net, threads, ...(planFolder === undefined ? {} : { planFolder }) };
 }
 
 /** A run folder for verbs that only read it. */

@@ -1,10 +1,10 @@
 /** lethe verify RUN. */
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
+import { formatBytes } from '../store/byteSize.js';
 import { openRun } from '../store/run.js';
 import { repairRun, verifyRun } from '../store/verify.js';
 import { action, type Command, emitJson, jsonHelp } from './common.js';
-import { formatBytes } from './memory.js';
 
 export function registerVerify(program: Command): void {
   program

@@ -8,6 +8,7 @@ export function registerWorker(program: Command): void {
     .command('worker', { hidden: true })
     .argument('<run>', 'run folder')
     .option('--data <dir>', dataHelp)
+    .option('--plan-folder <dir>', 'where relative paths of the plan count from')
     .option('--threads <count>', 'processors to use', processorCount(0), 1)
     .action(action(workerVerb));
 }

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { ExitCode, LetheError } from '../errors.js';
 import type { ExecuteOptions, Executor, TaskEvents } from './executor.js';
+import { warn } from '../store/warnings.js';
 import { isStopSignal } from './signals.js';
 import type { Task } from './task.js';
 import type { WorkerAnswer, WorkerOrder } from './worker.js';
@@ -97,6 +98,8 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
       reject(workerFailed('worker processes cannot be started', error.message));
     });
     const settle = (how: string): void => {
+      if (how === 'SIGKILL' && !options.signal?.aborted)
+        warn(`a worker was ended by SIGKILL, another one takes its place. ${memoryAdvice}`);
       options.signal?.removeEventListener('abort', stop);
       if (!ready && !options.signal?.aborted && ++queue.stillborn > attempts) {
         reject(workerFailed('worker processes end before they are ready', how));
@@ -118,22 +121,22 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
 function workerFailed(summary: string, received: string): LetheError {
   return new LetheError('LETHE_WORKER_FAILED', summary, {
     received,
-    action: 'See the messages above; the inline executor shows the same error directly.',
+    action: received === 'SIGKILL' ? memoryAdvice : 'See the messages above; the inline executor shows the same error directly.',
     exitCode: ExitCode.environment,
   });
 }
+
+const memoryAdvice =
+  'The system ends processes so when memory is short (see dmesg, or the limit of the job): use fewer --workers, or allow more memory.';
 
 function retryOrFail(lost: { task: Task; attempt: number }, how: string, queue: Queue, events: TaskEvents): void {
   if (lost.attempt < attempts) {
     queue.waiting.push({ task: lost.task, attempt: lost.attempt + 1 });
     return;
   }
-  // who ends a process with SIGKILL twice is seldom a person
-  const killed =
-    'The system ends processes when memory is short (see dmesg, or the limit of the job): use fewer --workers, or allow more memory.';
   const { code, message } = new LetheError('LETHE_WORKER_DIED', `the worker ended ${attempts} times`, {
     received: how,
-    ...(how === 'SIGKILL' ? { action: killed } : {}),
+    ...(how === 'SIGKILL' ? { action: memoryAdvice } : {}),
   });
   events.onFailed(lost.task, new WorkerError(code, message));
 }

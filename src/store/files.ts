@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import { errorCode, ExitCode, LetheError, remedyOf } from '../errors.js';
+import { memoryLimit } from '../native/limits.js';
+import { formatBytes } from './byteSize.js';
 
 const chunkBytes = 1 << 24;
 
@@ -52,8 +54,8 @@ export async function openForReading(path: string): Promise<{ handle: fs.FileHan
 
 function tooLarge(path: string, bytes: number): LetheError {
   return new LetheError('LETHE_FILE_TOO_LARGE', `${path} is too large to be read whole`, {
-    expected: `at most ${wholeFileLimit} bytes`,
-    received: `${bytes} bytes`,
+    expected: `at most ${formatBytes(wholeFileLimit)}`,
+    received: formatBytes(bytes),
     action: 'Use smaller shards (modelsPerShard).',
     exitCode: ExitCode.environment,
   });
@@ -87,20 +89,24 @@ export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, posi
 }
 
 /**
- * Memory for `bytes` of file content, outside the JavaScript heap.
- * @throws LETHE_MEMORY_SHORT (exit code 4) when the machine cannot hold it
+ * Memory for `bytes` of file content, outside the JavaScript heap. It is refused before anything is read: where a control group limits this
+ * process, the system ends who takes more.
+ * @throws LETHE_MEMORY_SHORT (exit code 4) when the machine, or what of it this process may use, cannot hold it
  */
 export function allocate(bytes: number, what: string): ArrayBuffer {
-  const available = os.totalmem();
+  const limit = memoryLimit();
+  const limited = limit < os.totalmem();
+  const most = limited ? Math.max(0, limit - process.memoryUsage.rss()) : limit;
   try {
-    if (bytes <= available) return new ArrayBuffer(bytes);
+    if (bytes <= most) return new ArrayBuffer(bytes);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
   }
+  const whose = limited ? `left of the limit of ${formatBytes(limit)} of this process` : 'the memory of this machine';
   throw new LetheError('LETHE_MEMORY_SHORT', `${what} does not fit in memory`, {
-    expected: `at most ${available} bytes (the memory of this machine)`,
-    received: `${bytes} bytes`,
-    action: 'Split the file or use a larger machine.',
+    expected: `at most ${formatBytes(most)} (${whose})`,
+    received: formatBytes(bytes),
+    action: limited ? 'Allow the job or container more memory, or split the file.' : 'Split the file or use a larger machine.',
     exitCode: ExitCode.environment,
   });
 }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode, errorMessage, ExitCode, LetheError, remedyOf } from '../errors.js';
+import { formatBytes } from './byteSize.js';
 import { unreadable } from './files.js';
 import { isStale, isTemporary, releaseTemporary, takeTemporary } from './temporaries.js';
 import { filesBelow } from './walk.js';
@@ -190,8 +191,8 @@ export async function requireSpace(folder: string, what: string, need: number): 
 
 function diskFull(what: string, need: number, free: number, cause?: unknown): LetheError {
   return new LetheError('LETHE_DISK_FULL', `no room for ${what}`, {
-    expected: `${need} free bytes`,
-    received: `${free} free bytes (a full quota or a lack of inodes looks the same)`,
+    expected: `${formatBytes(need)} free`,
+    received: `${formatBytes(free)} free (a full quota or a lack of inodes looks the same)`,
     action: 'Free some space, then run the same command again: finished work is kept.',
     exitCode: ExitCode.environment,
     cause,
