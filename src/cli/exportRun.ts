@@ -5,7 +5,7 @@ import { logitBlocks } from '../datamodels/tasks.js';
 import { collectReport } from '../report/collect.js';
 import { csv, type CsvCell } from '../report/csv.js';
 import { accuracyCsv, klomCsv } from '../report/tables.js';
-import { claimFolder } from '../store/claim.js';
+import { fillFolder } from '../store/claim.js';
 import { readDatamodels } from '../store/datamodels.js';
 import { sha256 } from '../store/files.js';
 import { layout } from '../store/layout.js';
@@ -40,8 +40,11 @@ interface ModelGroup {
 
 export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
+  await fillFromRun(context, options.out, () => exportNpy(context, options));
+}
+
+async function exportNpy(context: RunView, options: NpyVerbOptions): Promise<void> {
   const { out, part } = options;
-  await claimExport(context, out);
   const written: string[] = [];
   const groups = await modelGroups(context, part);
   if (part.includes('masks')) {
@@ -63,8 +66,11 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
 
 export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
+  await fillFromRun(context, options.out, () => exportCsv(context, options));
+}
+
+async function exportCsv(context: RunView, options: RunVerbOptions): Promise<void> {
   const { run, plan, dataset, engine } = context;
-  await claimExport(context, options.out);
   const data = await collectReport(run, plan, dataset, engine);
   const ldsColumns = ['estimator', 'numModels', 'points', 'mean', 'median', 'low', 'high'] as const;
   const lds = data.lds.map((point) => ldsColumns.map((column): CsvCell => point[column]));
@@ -79,9 +85,9 @@ export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
 }
 
 /** All files of a folder are of one run. @throws LETHE_OUT_TAKEN (exit code 2) */
-async function claimExport({ run }: RunView, out: string): Promise<void> {
+async function fillFromRun({ run }: RunView, out: string, work: () => Promise<void>): Promise<void> {
   const identity = (await run.isDone(layout.identity)) ? sha256(await run.read(layout.identity)) : undefined;
-  await claimFolder(out, { planHash: run.planHash, run: identity });
+  await fillFolder(out, { planHash: run.planHash, run: identity }, work);
 }
 
 function report({ out, json }: RunVerbOptions, files: string[]): void {

@@ -2,13 +2,13 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { fitBlocks, type MemoryPlan, planBlocks, planMemory, readBlock, type Span } from '../datamodels/blocks.js';
+import { fitBlocks, type FittedBlock, type MemoryPlan, planBlocks, planMemory, readBlock, type Span } from '../datamodels/blocks.js';
 import type { Design, DesignBlock } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { formatBytes } from '../store/byteSize.js';
 import { requireSpace } from '../store/publish.js';
 import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
-import type { Datamodels } from '../types.js';
+import type { Datamodels, Progress } from '../types.js';
 import { compact, createProgress, duration, say } from './common.js';
 import type { FitInputs } from './fitInputs.js';
 
@@ -49,30 +49,22 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const disk = new DiskNeed(run, finished);
   sayEstimate(run, plan, blocks, finished, disk.bytes());
   await disk.require();
-  await folder.claim();
   const display = progressOf(numTargets, targetsIn(finished));
   let started = performance.now();
   const published = [...finished];
   try {
-    await fitBlocks(
-      design,
-      { ...inputs, blocks },
-      {
-        threads,
-        signal,
-        onProgress: ({ done }) => {
-          display.update(done);
-        },
-        async onBlock({ first, end, datamodels, input }) {
-          const inputSha256 = hashOf(input);
-          const seconds = (performance.now() - started) / 1000;
-          started += 1000 * seconds;
-          published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
-          disk.add(published.at(-1)!);
-          if (end !== blocks.at(-1)!.end) await disk.require();
-        },
-      },
-    );
+    const onBlock = async ({ first, end, datamodels, input }: FittedBlock): Promise<void> => {
+      const inputSha256 = hashOf(input);
+      const seconds = (performance.now() - started) / 1000;
+      started += 1000 * seconds;
+      published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
+      disk.add(published.at(-1)!);
+      if (end !== blocks.at(-1)!.end) await disk.require();
+    };
+    const onProgress = ({ done }: Progress): void => {
+      display.update(done);
+    };
+    await folder.whileClaimed(() => fitBlocks(design, { ...inputs, blocks }, { threads, signal, onProgress, onBlock }));
   } finally {
     display.stop();
   }

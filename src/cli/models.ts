@@ -3,7 +3,7 @@ import path from 'node:path';
 import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeMargins } from '../native/margins.js';
 import { factsMetadata } from '../store/checkpoint.js';
-import { claimModels, type MadeModel, type ModelCommand, publishModel, readFinishedModel } from '../store/modelFolder.js';
+import { fillModelFolder, type MadeModel, type ModelCommand, publishModel, readFinishedModel } from '../store/modelFolder.js';
 import { sha256 } from '../store/files.js';
 import { modelLayout } from '../store/layout.js';
 import { writeNpy } from '../store/npy.js';
@@ -66,8 +66,12 @@ export interface ModelSummary extends MadeModel {
  * @throws LETHE_MODELS_CHANGED (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4), LETHE_TASK_ABORTED (75)
  */
 export async function makeModels(request: MakeModels): Promise<ModelSummary[]> {
-  const { dataset, models, out } = request;
-  await claimModels(out, models, commandOfAll(request));
+  const { models, out } = request;
+  return fillModelFolder(out, { models, command: commandOfAll(request), checkpoints: true }, () => makeMissing(request));
+}
+
+async function makeMissing(request: MakeModels): Promise<ModelSummary[]> {
+  const { dataset, models } = request;
   const rowSize = (dataset.numTrain + dataset.numValidation) * dataset.numClasses;
   const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)
   const rowsOf = (model: number, rows: Float32Array): void => {

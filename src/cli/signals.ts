@@ -32,7 +32,7 @@ export function requestStop(signal: StopSignal): void {
 
 /** Installs the answers to all stop signals of this process. */
 export function answerSignals(): void {
-  for (const signal of stopSignals) process.on(signal, () => (isWorker() ? tellParent(signal) : answer(signal)));
+  for (const signal of stopSignals) process.on(signal, isWorker() ? tellParent : answer);
   closeInspector();
   setImmediate(closeInspector);
 }

@@ -197,9 +197,14 @@ function recipeOf(options: TrainVerbOptions): TrainRecipe {
   });
 }
 
-/** Every value of a recipe has an option, named like its key. @throws LETHE_OPTION_INVALID (exit code 2) */
+/**
+ * The rules of plans, but for a learning rate of 0: it leaves the parameters of --init as they are, to look at a model, which no plan needs.
+ * Every value of a recipe has an option, named like its key.
+ * @throws LETHE_OPTION_INVALID (exit code 2)
+ */
 function checked(recipe: TrainRecipe): TrainRecipe {
-  const [mistake] = mistakesOfRecipe(recipe);
+  const { schedule } = recipe;
+  const [mistake] = mistakesOfRecipe(schedule.learningRate === 0 ? { ...recipe, schedule: { ...schedule, learningRate: 1 } } : recipe);
   if (!mistake) return recipe;
   const option = String(mistake.keys.at(-1)).replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const { expected, received, action: advice } = mistake;

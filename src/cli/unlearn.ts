@@ -11,7 +11,7 @@ import { readCheckpoint } from '../store/checkpoint.js';
 import { sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
-import { claimModels, type ModelCommand } from '../store/modelFolder.js';
+import { fillModelFolder, type ModelCommand } from '../store/modelFolder.js';
 import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
 import { publishFile } from '../store/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
@@ -215,8 +215,8 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
     ...engineIdentity(engine),
   };
   if (!jobs) {
-    await claimModels(out, models, command, false);
-    return directModels(request, method as DirectMethod, splits);
+    const owner = { models, command, checkpoints: false };
+    return fillModelFolder(out, owner, () => directModels(request, method as DirectMethod, splits));
   }
   const threads = context.threads ?? 0;
   return makeModels({ engine, net, dataset, jobs, models, out, splits, command: () => command, label: method.name, threads, signal });

@@ -1,4 +1,5 @@
 /** Results that are not mixed: a folder belongs to the command that came first, and a file of another result is not overwritten. */
+import fs from 'node:fs/promises';
 import path from 'node:path';
 import { LetheError } from '../errors.js';
 import { hashFile, readWhole } from './files.js';
@@ -30,9 +31,30 @@ export async function readClaim(file: string): Promise<Command | undefined> {
   return bytes && (decodeSealed(bytes) as Command | undefined);
 }
 
-/** Claims a folder for files that do not say themselves what they were made of. @throws LETHE_OUT_TAKEN (exit code 2) */
-export async function claimFolder(folder: string, command: Command): Promise<void> {
-  await claim(path.join(folder, claimFile), command, (differences) => taken(folder, differences));
+/** Claims a folder for files that do not say themselves what they were made of, and fills it. @throws LETHE_OUT_TAKEN (exit code 2) */
+export async function fillFolder(folder: string, command: Command, work: () => Promise<void>): Promise<void> {
+  const take = (): Promise<void> => claim(path.join(folder, claimFile), command, (differences) => taken(folder, differences));
+  await whileClaimed(folder, take, work);
+}
+
+/** A command that ends before it has made anything leaves no claim: who mends its options may use the same folder. */
+export async function whileClaimed<T>(folder: string, take: () => Promise<void>, work: () => Promise<T>): Promise<T> {
+  const wasThere = await isThere(folder);
+  await take();
+  try {
+    return await work();
+  } catch (error) {
+    const names = await fs.readdir(folder).catch((): string[] => []);
+    if (names.length === 1 && names[0] === claimFile) {
+      await fs.rm(path.join(folder, claimFile), { force: true }).catch(() => undefined);
+      if (!wasThere) await fs.rmdir(folder).catch(() => undefined);
+    }
+    throw error;
+  }
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  return (await fs.stat(folder).catch(() => undefined)) !== undefined;
 }
 
 /**

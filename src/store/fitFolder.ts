@@ -7,7 +7,7 @@ import path from 'node:path';
 import { errorMessage, LetheError } from '../errors.js';
 import type { Datamodels } from '../types.js';
 import { ArtefactFolder } from './artefacts.js';
-import { claim, readClaim } from './claim.js';
+import { claim, readClaim, whileClaimed } from './claim.js';
 import { encodeDatamodels, readDatamodelBatches, readDatamodels, streamDatamodels } from './datamodels.js';
 import { hashFile, readWhole, sha256 } from './files.js';
 import { decodeJson, encodeJson, formatJson } from './json.js';
@@ -69,10 +69,20 @@ export class FitFolder {
   }
 
   /**
-   * From now on the folder is of this command: before the first target is fitted.
+   * From now on the folder is of this command, unless `work` fails before it has published a block.
    * @throws LETHE_FIT_CHANGED (exit code 2) when another one has begun, or come to its end, since this one looked
    */
-  async claim(): Promise<void> {
+  async whileClaimed<T>(work: () => Promise<T>): Promise<T> {
+    const wasThere = await isFolder(this.root);
+    try {
+      return await whileClaimed(this.blocks.root, () => this.claim(), work);
+    } catch (error) {
+      if (!wasThere) await fs.rmdir(this.root).catch(() => undefined); // where nothing is in it
+      throw error;
+    }
+  }
+
+  private async claim(): Promise<void> {
     await claim(this.commandPath, this.command, (differences) => changed(this.root, differences));
     const finished = (await this.record())?.command;
     if (finished) requireSame(this.root, finished, this.command);

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { errorCode, LetheError } from '../errors.js';
 import type { JobStatus, ParameterTensor } from '../types.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
-import { claim, claimFile } from './claim.js';
+import { claim, claimFile, whileClaimed } from './claim.js';
 import { sha256 } from './files.js';
 import { modelLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
@@ -29,17 +29,23 @@ export interface FinishedModel {
   parameters: Float32Array;
 }
 
+export interface ModelFolderOwner {
+  models: { first: number; end: number };
+  command: ModelCommand;
+  /** Whether the command writes any. */
+  checkpoints: boolean;
+}
+
 /**
- * Makes the folder that of one command on models [first, end), whose arrays hold these only; removes what a killed writer has left.
- * `checkpoints`: whether the command writes any.
+ * Makes the folder that of one command on models [first, end), whose arrays hold these only, while `work` fills it; removes what a killed
+ * writer has left.
  * @throws LETHE_MODELS_CHANGED (exit code 2)
  */
-export async function claimModels(
-  folder: string,
-  { first, end }: { first: number; end: number },
-  command: ModelCommand,
-  checkpoints = true,
-): Promise<void> {
+export async function fillModelFolder<T>(folder: string, owner: ModelFolderOwner, work: () => Promise<T>): Promise<T> {
+  return whileClaimed(folder, () => claimModels(folder, owner), work);
+}
+
+async function claimModels(folder: string, { models: { first, end }, command, checkpoints }: ModelFolderOwner): Promise<void> {
   const names = await fs.readdir(folder).catch((error: unknown): string[] => {
     if (errorCode(error) === 'ENOENT') return [];
     throw error;
