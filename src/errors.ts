@@ -56,6 +56,43 @@ export function errorCode(error: unknown): string | undefined {
   return undefined;
 }
 
+/** What was thrown, in words. */
+export function errorMessage(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+const remedies: Record<string, string> = {
+  EMFILE: 'Raise the limit of open files of this shell: ulimit -n 1024.',
+  ENFILE: 'Too many files are open on this machine: end other programs.',
+  ENOSPC: 'Free some space (or inodes), then run the same command again.',
+  EDQUOT: 'Your quota of this disk is used up: free some space, then run the same command again.',
+  EROFS: 'The disk is read-only: choose another folder.',
+  ENAMETOOLONG: 'Choose a shorter name.',
+  ENOENT: 'Check the path.',
+  ENOTDIR: 'Check the path: a part of it is a file.',
+};
+for (const code of ['EACCES', 'EPERM']) remedies[code] = 'Check the permissions of the path and of the folders above it.';
+for (const code of ['EIO', 'ESTALE', 'EREMOTEIO', 'EHOSTDOWN', 'ETIMEDOUT', 'ENXIO', 'ENODEV']) {
+  remedies[code] = 'The disk or the network file system fails: see dmesg, or ask who runs it. Then run the same command again.';
+}
+
+/** What a person can do about an error of the operating system. */
+export function remedyOf(cause: unknown): string {
+  return remedies[errorCode(cause) ?? ''] ?? 'Check the path, its permissions and the disk, then run the same command again.';
+}
+
+/** An error of the operating system (it names its system call) that nobody has given a meaning, as one of ours; undefined for all others. */
+export function systemError(error: unknown): LetheError | undefined {
+  if (!(error instanceof Error) || !('syscall' in error) || error instanceof LetheError) return undefined;
+  const where = 'path' in error && typeof error.path === 'string' ? ` of ${error.path}` : '';
+  return new LetheError('LETHE_IO_FAILED', `the system refused ${String(error.syscall)}${where}`, {
+    received: error.message,
+    action: remedyOf(error),
+    exitCode: ExitCode.environment,
+    cause: error,
+  });
+}
+
 /** "Did you mean X?" when a known name is close to the given one, otherwise the list of all: the action of an error about a name. */
 export function didYouMean(given: string, known: readonly string[]): string {
   const ranked = known.map((name) => ({ name, distance: editDistance(given.toLowerCase(), name.toLowerCase()) }));

@@ -59,6 +59,7 @@ export interface ForgetSet {
 /** How to choose a forget set; the run resolves it to indices. */
 export type ForgetSetSpec =
   | { name: string; kind: 'random'; size: number; seed: number }
+  /** A relative path counts from the folder of the plan. */
   | { name: string; kind: 'file'; path: string }
   | { name: string; kind: 'principalComponent'; component: number; top: number; bottom: number };
 

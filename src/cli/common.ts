@@ -1,9 +1,10 @@
 /** What every verb shares: JSON documents, progress on stderr, signals, errors to exit codes. */
 import path from 'node:path';
-import cliProgress from 'cli-progress';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { createRequire } from 'node:module';
 import pc from 'picocolors';
-import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { errorCode, ExitCode, LetheError, systemError } from '../errors.js';
+import { onStopRequest } from './signals.js';
 
 /** A verb prints one document: an error after it is for people only. */
 let documentPrinted = false;
@@ -60,6 +61,8 @@ export function createProgress(label: string, unit: string): ProgressDisplay {
     return `${compact(done)}/${compact(total)} ${unit}, ${compact(rate)} ${unit}/s, ${left} left`;
   };
   if (process.stderr.isTTY) {
+    // loaded where it is used: most commands show no bar
+    const cliProgress = createRequire(import.meta.url)('cli-progress') as typeof import('cli-progress');
     const bar = new cliProgress.SingleBar({
       format: `${label} [{bar}] {facts} {note}`,
       stream: process.stderr,
@@ -103,16 +106,14 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGUSR1; a second signal leaves at once. `resumes`: the verb keeps what is finished. */
+/** Aborts at the first signal that asks to stop (jobs/signals.ts); a second one leaves at once. `resumes`: the verb keeps what is finished. */
 export function interruptSignal({ resumes = false } = {}): AbortSignal {
   const controller = new AbortController();
-  const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(ExitCode.interrupted);
+  onStopRequest(() => {
     const kept = resumes ? ': work in progress is dropped, what is finished is kept, and the same command resumes' : '';
     say(`stopping${kept}. A second signal leaves at once.`);
     controller.abort();
-  };
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGUSR1'] as const) process.on(name, interrupt);
+  });
   return controller.signal;
 }
 
@@ -165,7 +166,8 @@ function exitCodeOf(error: unknown): ExitCode {
 }
 
 /** Prints an error for people (or as a document with --json) and sets the exit code; never calls exit, which would truncate pipes. */
-export function reportError(error: unknown, json: boolean): void {
+export function reportError(thrown: unknown, json: boolean): void {
+  const error = systemError(thrown) ?? thrown;
   const text = error instanceof Error ? error.message : String(error);
   if (json && !documentPrinted) {
     const { expected, received, action: advice } = error instanceof LetheError ? error : ({} as Partial<LetheError>);

@@ -10,6 +10,7 @@ import { resolveDataDirectory } from '../data/registry.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { onnxRuntime } from '../models/onnxRuntime.js';
 import { addonPath, buildCommand, nativeAddon } from '../native/addon.js';
+import { freeMemory, memoryLimit } from '../native/limits.js';
 import type { CudaInfo, SystemInfo } from '../native/types.js';
 import { action, type Command, emitJson, jsonHelp } from './common.js';
 
@@ -56,7 +57,7 @@ async function runChecks(dataOption: string | undefined): Promise<Check[]> {
     checks.push(checkInstructionSet(system, process.env['LETHE_ISA']));
     checks.push(checkThreads(system.threads, os.cpus().length));
   }
-  checks.push(checkMemory(os.totalmem(), process.availableMemory(), process.constrainedMemory()));
+  checks.push(checkMemory(os.totalmem(), freeMemory(), memoryLimit()));
   checks.push(checkCuda(system?.cuda, await driverDevices()));
   checks.push(await checkDisk(process.cwd()), checkOnnxRuntime(), await checkData(resolveDataDirectory(dataOption)));
   return checks;
@@ -87,13 +88,14 @@ function checkInstructionSet({ isa, availableIsas }: SystemInfo, cap: string | u
 }
 
 function checkThreads(threads: number, processors: number): Check {
-  const found = threads < processors ? `${threads} of ${processors} processors (affinity or cgroup quota)` : `${threads}`;
+  const found =
+    threads < processors ? `${threads} of ${processors} processors (affinity, cgroup quota or SLURM_CPUS_PER_TASK)` : `${threads}`;
   return { name: 'threads', status: 'ok', found };
 }
 
-/** limit: bytes of the cgroup; 0, absent or absurdly large when there is none. */
-export function checkMemory(total: number, available: number, limit: number | undefined): Check {
-  const limited = limit !== undefined && limit > 0 && limit < total;
+/** limit: bytes that this process may use, of the machine's `total`. */
+export function checkMemory(total: number, available: number, limit: number): Check {
+  const limited = limit < total;
   const found = `${gib(available)} available of ${gib(total)}${limited ? `, cgroup limit ${gib(limit)}` : ''}`;
   if (available >= smallMemoryBytes) return { name: 'memory', status: 'ok', found };
   return { name: 'memory', status: 'warning', found, action: 'Large fits need more: end other programs or raise the limit.' };

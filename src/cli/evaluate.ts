@@ -7,7 +7,8 @@ import { defaultKlomOptions, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
-import { type NpyArray, readNpy, writeNpy } from '../store/npy.js';
+import { publishResult } from '../store/claim.js';
+import { encodeNpy, type NpyArray, readNpy } from '../store/npy.js';
 import { readWholeNumbers } from '../store/npyIntegers.js';
 import type { NpyValues } from '../store/npyValues.js';
 import { type KlomVariant, klomVariants, mostClasses } from '../types.js';
@@ -72,7 +73,7 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
     say(`klom: the margins of ${numRounded} points lost digits on their way to float32, as they reach beyond --clip ${clip}`);
   const result = await klom({ ...margins, ...sizes }, klomOptions, { threads, device });
   const floor = await klomFloor(sizes, klomOptions);
-  if (options.out !== undefined) await writeNpy(options.out, [sizes.numPoints], result.scores);
+  if (options.out !== undefined) await publishResult(options.out, encodeNpy([sizes.numPoints], result.scores));
   const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
   const { mean, p50, p85, p95, p99 } = summarise(result.scores, all);
   if (options.json) {

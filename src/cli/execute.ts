@@ -20,10 +20,13 @@ import { createProgress, interruptSignal, say } from './common.js';
 import type { EngineFlags } from './engine.js';
 import { openReuse, type Reuse } from './reuse.js';
 import { openSession, planSession } from './session.js';
+import { requestStop } from './signals.js';
 
 export interface ExecutePlanOptions extends EngineFlags {
   out?: string;
   data?: string;
+  /** Where relative paths of the plan count from. */
+  planFolder: string;
   /** An earlier run, of another plan. */
   reuse?: string;
   threads: number;
@@ -52,7 +55,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   if (options.engine === 'native') chooseDevice(options.device); // before a folder is made that could not go on
   const session = await planSession(plan, options, options, onnx);
   const resolved = (name: string): boolean => fs.existsSync(path.join(root, layout.forgetSet(name)));
-  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, resolved);
+  await checkForgetSets(plan.forgetSets, { numTrain: session.dataset.numTrain, planFolder: options.planFolder }, resolved);
   const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
   const context = await openSession(root, session);
   const { dataset, engine } = session;
@@ -76,6 +79,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
       workers: options.workers,
       workerCommand: workerCommand(root, options, Number(engine.describe()['threads'])),
       signal,
+      onWorkerSignal: requestStop,
       onProgress: (progress) => {
         display.update(progress.costDone, progress.costTotal, progress.stage, progress.rate);
       },
@@ -127,7 +131,7 @@ async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run
 /** The workers share the processors the engine would use alone. */
 function workerCommand(root: string, options: ExecutePlanOptions, processors: number): { command: string; args: string[] } {
   const threads = Math.max(1, Math.floor(processors / options.workers));
-  const args = [...process.execArgv, process.argv[1]!, 'worker', root, '--threads', String(threads)];
+  const args = [...process.execArgv, process.argv[1]!, 'worker', root, '--threads', String(threads), '--plan-folder', options.planFolder];
   return { command: process.execPath, args: options.data === undefined ? args : [...args, '--data', options.data] };
 }
 

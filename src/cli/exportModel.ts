@@ -6,10 +6,10 @@ import { relativeDifference, runOnnx } from '../models/onnxCheck.js';
 import { exportOnnx } from '../models/onnx.js';
 import { Purpose, Random } from '../native/random.js';
 import { planNet } from '../pipeline.js';
+import { publishResult } from '../store/claim.js';
 import { factsMetadata, type ModelFacts, readModel, writeCheckpoint } from '../store/checkpoint.js';
 import { layout } from '../store/layout.js';
 import { isTrained, readOutputs } from '../store/outputs.js';
-import { publishFile } from '../store/publish.js';
 import type { Dataset, Engine } from '../types.js';
 import { emitJson, say } from './common.js';
 import { engineOf } from './engine.js';
@@ -47,7 +47,7 @@ export async function exportOnnxVerb(options: OnnxVerbOptions): Promise<void> {
       exitCode: ExitCode.taskFailed,
     });
   }
-  await publishFile(options.out, file);
+  await publishResult(options.out, file);
   const facts = { file: options.out, bytes: file.length, net: net.name, numParameters: parameters.length };
   if (options.json) emitJson('export-onnx', { ...facts, numImages: numChecked, maxRelativeDifference });
   else {
@@ -61,7 +61,7 @@ export async function exportOnnxVerb(options: OnnxVerbOptions): Promise<void> {
 export async function exportSafetensorsVerb(options: RunModelOptions): Promise<void> {
   const { dataset, engine, net, parameters, model } = await originalOf(options);
   const tensors = engine.parameters(net);
-  await writeCheckpoint(options.out, tensors, parameters, { ...factsMetadata(net, dataset), model: String(model) });
+  await writeCheckpoint(options.out, tensors, parameters, { ...factsMetadata(net, dataset), model: String(model) }, publishResult);
   if (options.json) emitJson('export-safetensors', { file: options.out, net: net.name, numParameters: parameters.length });
   else process.stdout.write(`${options.out}: ${net.name}, ${parameters.length} parameters\n`);
 }

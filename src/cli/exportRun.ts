@@ -5,7 +5,9 @@ import { logitBlocks } from '../datamodels/tasks.js';
 import { collectReport } from '../report/collect.js';
 import { csv, type CsvCell } from '../report/csv.js';
 import { accuracyCsv, klomCsv } from '../report/tables.js';
+import { fillFolder } from '../store/claim.js';
 import { readDatamodels } from '../store/datamodels.js';
+import { sha256 } from '../store/files.js';
 import { layout } from '../store/layout.js';
 import { writeMaskRows } from '../store/maskRows.js';
 import { readMasks } from '../store/masksFile.js';
@@ -34,6 +36,10 @@ export const npyParts = ['masks', 'outputs', 'originals', 'oracles', 'unlearned'
 
 export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
+  await fillFromRun(context, options.out, () => exportNpy(context, options));
+}
+
+async function exportNpy(context: RunView, options: NpyVerbOptions): Promise<void> {
   const { out, part } = options;
   const written: string[] = [];
   const { groups, unchosen } = await modelGroups(context, { parts: part, allSettings: options.allSettings ?? false });
@@ -66,6 +72,10 @@ export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
 
 export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
   const context = await viewRun(options.run, options.data);
+  await fillFromRun(context, options.out, () => exportCsv(context, options));
+}
+
+async function exportCsv(context: RunView, options: RunVerbOptions): Promise<void> {
   const { run, plan, dataset, engine } = context;
   const data = await collectReport(run, plan, dataset, engine);
   const ldsColumns = ['estimator', 'numModels', 'points', 'mean', 'median', 'low', 'high'] as const;
@@ -78,6 +88,12 @@ export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
   };
   for (const [name, text] of Object.entries(tables)) await publishFile(path.join(options.out, name), Buffer.from(text));
   report(options, Object.keys(tables));
+}
+
+/** All files of a folder are of one run. @throws LETHE_OUT_TAKEN (exit code 2) */
+async function fillFromRun({ run }: RunView, out: string, work: () => Promise<void>): Promise<void> {
+  const identity = (await run.isDone(layout.identity)) ? sha256(await run.read(layout.identity)) : undefined;
+  await fillFolder(out, { planHash: run.planHash, run: identity }, work);
 }
 
 function report({ out, json }: RunVerbOptions, files: string[], facts: object = {}): void {

@@ -136,7 +136,15 @@ async function fitVerb(verb: FitVerbOptions): Promise<void> {
     });
     const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
     const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
-    const outcome = (await finishedBefore({ ...run, ...forced }, backend)) ?? (await fitAll({ ...run, ...forced }, verb, options, backend));
+    const whole = { ...run, ...forced };
+    const outcome =
+      (await finishedBefore(whole, backend)) ??
+      (await fitAll(whole, verb, options, backend).catch(async (error: unknown) => {
+        // the same command in another process may have come to the end first, and have taken the blocks away
+        const finished = signal.aborted ? undefined : await finishedBefore(whole, backend);
+        if (finished) return finished;
+        throw error;
+      }));
     requireSomeFitted(outcome, folder);
     if (verb.json) emitJson('fit', outcome);
     else report(folder, outcome);

@@ -4,6 +4,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import {
   fitBlocks,
+  type FittedBlock,
   type InputBlock,
   type MemoryPlan,
   planBlocks,
@@ -15,13 +16,13 @@ import {
 import { choosePenalties, penaltiesOf, sampleTargets } from '../datamodels/choice.js';
 import type { Design } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
+import { formatBytes } from '../store/byteSize.js';
 import { requireSpace } from '../store/publish.js';
 import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
-import type { Datamodels, PenaltyChoice } from '../types.js';
+import type { Datamodels, PenaltyChoice, Progress } from '../types.js';
 import { compact, createProgress, duration, say } from './common.js';
 import type { FitInputs } from './fitInputs.js';
 import { FitNotes } from './fitNotes.js';
-import { formatBytes } from './memory.js';
 
 export interface FitRun {
   folder: FitFolder;
@@ -70,27 +71,22 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   let started = performance.now();
   const published = [...finished];
   try {
-    await fitBlocks(
-      design,
-      { ...inputs, blocks, ...(choices ? { penalties: ({ first, end }: Span) => penaltiesOf(choices, inputs.groups, first, end) } : {}) },
-      {
-        threads,
-        signal,
-        onProgress: ({ done }) => {
-          display.update(done);
-        },
-        async onBlock({ first, end, datamodels, input }) {
-          notes.addInput(input);
-          notes.addBiases(datamodels, input);
-          const inputSha256 = hashOf(input);
-          const seconds = (performance.now() - started) / 1000;
-          started += 1000 * seconds;
-          published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
-          disk.add(published.at(-1)!);
-          if (end !== blocks.at(-1)!.end) await disk.require();
-        },
-      },
-    );
+    const onBlock = async ({ first, end, datamodels, input }: FittedBlock): Promise<void> => {
+      notes.addInput(input);
+      notes.addBiases(datamodels, input);
+      const inputSha256 = hashOf(input);
+      const seconds = (performance.now() - started) / 1000;
+      started += 1000 * seconds;
+      published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
+      disk.add(published.at(-1)!);
+      if (end !== blocks.at(-1)!.end) await disk.require();
+    };
+    const onProgress = ({ done }: Progress): void => {
+      display.update(done);
+    };
+    const penalties = choices && (({ first, end }: Span) => penaltiesOf(choices, inputs.groups, first, end));
+    const given = { ...inputs, blocks, ...(penalties ? { penalties } : {}) };
+    await folder.whileClaimed(() => fitBlocks(design, given, { threads, signal, onProgress, onBlock }));
   } finally {
     display.stop();
   }

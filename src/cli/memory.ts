@@ -1,5 +1,6 @@
 /** Sizes of memory and files on the command line. */
 import { InvalidArgumentError } from 'commander';
+import { freeMemory } from '../native/limits.js';
 
 const units = new Map<string, number>();
 ['', 'k', 'm', 'g', 't'].forEach((letter, power) => {
@@ -18,12 +19,7 @@ export function byteSize(text: string): number {
   throw new InvalidArgumentError(`expected a size such as 4GiB or 500MB; received "${text}".`);
 }
 
-/** Half of what the machine or its control group has free: the other half stays for the page cache, which reads of outputs live on. */
+/** Half of what the machine or its control groups have free: the other half stays for the page cache, which reads of outputs live on. */
 export function defaultMemory(): number {
-  return Math.floor(process.availableMemory() / 2);
-}
-
-export function formatBytes(bytes: number): string {
-  const power = Math.min(4, Math.max(0, Math.floor(Math.log2(Math.max(bytes, 1)) / 10)));
-  return `${(bytes / 1024 ** power).toPrecision(3)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][power]!}`;
+  return Math.floor(freeMemory() / 2);
 }

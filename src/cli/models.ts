@@ -3,7 +3,9 @@ import path from 'node:path';
 import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeMargins } from '../native/margins.js';
 import { factsMetadata } from '../store/checkpoint.js';
-import { type MadeModel, type ModelCommand, publishModel, readFinishedModel, requireNoOtherModels } from '../store/modelFolder.js';
+import { fillModelFolder, type MadeModel, type ModelCommand, publishModel, readFinishedModel } from '../store/modelFolder.js';
+import { sha256 } from '../store/files.js';
+import { modelLayout } from '../store/layout.js';
 import { writeNpy } from '../store/npy.js';
 import { type Dataset, type Engine, mostModels, type NetSpec, type Progress, type TrainJob } from '../types.js';
 import { createProgress, say } from './common.js';
@@ -64,8 +66,12 @@ export interface ModelSummary extends MadeModel {
  * @throws LETHE_MODELS_CHANGED (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4), LETHE_TASK_ABORTED (75)
  */
 export async function makeModels(request: MakeModels): Promise<ModelSummary[]> {
-  const { dataset, models, out } = request;
-  await requireNoOtherModels(out, models);
+  const { models, out } = request;
+  return fillModelFolder(out, { models, command: commandOfAll(request), checkpoints: true }, () => makeMissing(request));
+}
+
+async function makeMissing(request: MakeModels): Promise<ModelSummary[]> {
+  const { dataset, models } = request;
   const rowSize = (dataset.numTrain + dataset.numValidation) * dataset.numClasses;
   const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)
   const rowsOf = (model: number, rows: Float32Array): void => {
@@ -78,11 +84,18 @@ export async function makeModels(request: MakeModels): Promise<ModelSummary[]> {
   return writeOutputs(request, inOrder, logits);
 }
 
+/** Commands differ by model where each is trained on examples of its own. */
+function commandOfAll({ models, command }: MakeModels): ModelCommand {
+  const [first, ...others] = numbers(models.first, models.end).map((model) => JSON.stringify(command(model)));
+  const differ = others.some((other) => other !== first);
+  return { ...command(models.first), ...(differ ? { commands: sha256([first, ...others].join('\n')) } : {}) };
+}
+
 /** `logits`: (models, points, classes) of `made`, in order. */
 export async function writeOutputs({ dataset, out, splits }: ModelFiles, made: MadeModel[], logits: Float32Array): Promise<ModelSummary[]> {
   const { labels, numClasses } = dataset;
   const { margins, predicted } = await nativeMargins({ logits, labels, numClasses });
-  await writeNpy(path.join(out, 'logits.npy'), [made.length, labels.length, numClasses], logits);
+  await writeNpy(path.join(out, modelLayout.logits), [made.length, labels.length, numClasses], logits);
   await writeNpy(path.join(out, 'margins.npy'), [made.length, labels.length], margins);
   return made.map((model, row) => ({
     ...model,

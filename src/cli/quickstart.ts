@@ -42,9 +42,10 @@ export function engineSuffix(choice: EngineFlags): string {
 async function quickstart(options: QuickstartOptions): Promise<void> {
   const started = Date.now();
   const onRealData = resolveDataDirectory(options.data) !== undefined;
-  const plan = await loadPlan(path.join(packageRoot, 'plans', onRealData ? 'quickstart-cifar10.json' : 'quickstart.json'));
+  const planFolder = path.join(packageRoot, 'plans');
+  const plan = await loadPlan(path.join(planFolder, onRealData ? 'quickstart-cifar10.json' : 'quickstart.json'));
   const out = options.out ?? path.join('runs', plan.name + engineSuffix(options));
-  const finished = await executePlan(plan, { ...options, out, executor: 'inline', workers: 1 });
+  const finished = await executePlan(plan, { ...options, out, planFolder, executor: 'inline', workers: 1 });
   const { report, page } = finished;
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {

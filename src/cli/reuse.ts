@@ -26,7 +26,7 @@ export interface Reuse {
  */
 export async function openReuse(root: string, session: Session, data?: string): Promise<Reuse> {
   const before = await viewRun(root, data);
-  const { plan, dataset, engine } = session;
+  const { plan, dataset, engine, planFolder } = session;
   const theirs = await readIdentity(before.run);
   requireMeaning(before.run.root, theirs);
   const difference = differenceText(theirs.facts, { dataset: dataset.sha256, ...engineIdentity(engine) }, 'there');
@@ -40,7 +40,8 @@ export async function openReuse(root: string, session: Session, data?: string): 
   return {
     run: before.run,
     reusable: async (into, watch) => {
-      const today = async (spec: ForgetSetSpec): Promise<Int32Array> => (await resolveForgetSet(spec, dataset)).indices;
+      const today = async (spec: ForgetSetSpec): Promise<Int32Array> =>
+        (await resolveForgetSet(spec, { numTrain: dataset.numTrain, planFolder })).indices;
       const ours = await withContents(plan, async (spec) => (await resolvedIn(into, spec)) ?? (await today(spec)));
       const old = await withContents(before.plan, (spec) => resolvedIn(before.run, spec));
       // only what tasks make of what is compared, not how much

@@ -1,17 +1,14 @@
-/** lethe run PLAN, status RUN, verify RUN, report RUN, and the worker process of the process executor. */
+/** lethe run PLAN. */
 import path from 'node:path';
 import { Option } from 'commander';
 import { checkForgetSets } from '../data/forgetSets.js';
-import { ExitCode, LetheError } from '../errors.js';
-import { estimateStages, statusOf } from '../jobs/estimate.js';
+import { estimateStages } from '../jobs/estimate.js';
 import { executorNames, type ExecutorName } from '../jobs/executor.js';
 import { loadPlan } from '../jobs/plan.js';
 import { readPlanNet } from '../jobs/planNet.js';
-import { serveWorker } from '../jobs/worker.js';
 import { renderKlomTable } from '../report/index.js';
-import { readSessions, runningSession } from '../store/provenance.js';
-import { repairRun, verifyRun } from '../store/verify.js';
 import type { Plan } from '../types.js';
+import { formatBytes } from '../store/byteSize.js';
 import {
   action,
   type Command,
@@ -20,7 +17,6 @@ import {
   duration,
   emitJson,
   jsonHelp,
-  oldDataHelp,
   say,
   shownPath,
   threadsHelp,
@@ -28,9 +24,8 @@ import {
 } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
 import { executePlan } from './execute.js';
-import { formatBytes } from './memory.js';
 import { openReuse } from './reuse.js';
-import { planSession, reopenSession, type Session, type SessionOptions, viewRun } from './session.js';
+import { planSession, type Session, type SessionOptions } from './session.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
@@ -59,29 +54,10 @@ export function registerRun(program: Command): void {
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));
-  program
-    .command('status')
-    .argument('<run>', 'run folder')
-    .description('what is done and what is left')
-    .option('--data <dir>', oldDataHelp)
-    .option('--json', jsonHelp)
-    .action(action(statusVerb));
-  program
-    .command('verify')
-    .argument('<run>', 'run folder')
-    .description('check every byte against its manifest')
-    .option('--repair', 'delete what is damaged, so that the next run makes it anew')
-    .option('--json', jsonHelp)
-    .action(action(verifyVerb));
-  program
-    .command('worker', { hidden: true })
-    .argument('<run>', 'run folder')
-    .option('--data <dir>', dataHelp)
-    .option('--threads <count>', 'processors to use', processorCount(0), 1)
-    .action(action(workerVerb));
 }
 
-async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
+async function runVerb(file: string, given: RunVerbOptions): Promise<void> {
+  const options = { ...given, planFolder: path.dirname(path.resolve(file)) };
   const plan = await loadPlan(file);
   const onnx = await readPlanNet(file, plan.net);
   if (options.dryRun) {
@@ -100,9 +76,9 @@ async function runVerb(file: string, options: RunVerbOptions): Promise<void> {
   say(`${tasksRun} tasks run, ${tasksSkipped} found finished, ${duration(seconds)}`);
 }
 
-async function dryRun(plan: Plan, options: RunVerbOptions, onnx: Uint8Array | undefined): Promise<void> {
+async function dryRun(plan: Plan, options: RunVerbOptions & { planFolder: string }, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
-  await checkForgetSets(plan.forgetSets, session.dataset.numTrain, () => false);
+  await checkForgetSets(plan.forgetSets, { numTrain: session.dataset.numTrain, planFolder: options.planFolder }, () => false);
   const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
   const reused = new Set((await reuse?.reusable())?.map(({ task }) => task.id));
   const stages = estimateStages(session.stages.map(({ name, tasks }) => ({ name, tasks: tasks.filter(({ id }) => !reused.has(id)) })));
@@ -157,52 +133,4 @@ async function measureRate({ plan, dataset, engine, net, threads }: Session): Pr
   if (first.elapsedMs > measuredMs) return (1000 * first.images) / first.elapsedMs;
   const { images, elapsedMs } = await measure(Math.ceil(measuredMs / first.elapsedMs));
   return (1000 * images) / elapsedMs;
-}
-
-async function statusVerb(root: string, options: { data?: string; json?: boolean }): Promise<void> {
-  const view = await viewRun(root, options.data);
-  const stages = await statusOf(view.run, view.stages);
-  const sessions = await readSessions(path.resolve(root));
-  const done = stages.reduce((sum, stage) => sum + stage.tasksDone, 0);
-  const tasks = stages.reduce((sum, stage) => sum + stage.tasks, 0);
-  if (options.json) {
-    emitJson('status', { run: path.resolve(root), plan: view.plan.name, tasksDone: done, tasks, stages, sessions });
-    return;
-  }
-  for (const { stage, tasksDone, tasks: all } of stages) process.stdout.write(`${stage.padEnd(18)} ${tasksDone}/${all}\n`);
-  const last = sessions.at(-1);
-  const running = await runningSession(path.resolve(root));
-  const outcome = running ? `running (process ${running.pid})` : (last?.outcome ?? 'killed, or running on another machine');
-  process.stdout.write(`${done}/${tasks} tasks done${last ? `; last session ${outcome}, begun ${last.startedAt}` : ''}\n`);
-}
-
-async function verifyVerb(root: string, options: { repair?: boolean; json?: boolean }): Promise<void> {
-  const { openRun } = await import('../store/run.js');
-  const run = await openRun(path.resolve(root));
-  const health = await verifyRun(run);
-  const repaired = options.repair ? await repairRun(run, health) : [];
-  if (options.json) emitJson('verify', { run: run.root, ...health, repaired });
-  else {
-    for (const { path: file, reason } of health.damaged) process.stdout.write(`damaged ${file}: ${reason}\n`);
-    for (const file of health.missing) process.stdout.write(`missing ${file}\n`);
-    for (const file of health.foreign) process.stdout.write(`foreign ${file}\n`);
-    process.stdout.write(
-      `${health.checked} files checked, ${formatBytes(health.bytes)}, ${health.damaged.length} damaged, ${health.missing.length} missing\n`,
-    );
-  }
-  if (health.damaged.length + health.missing.length > 0 && !options.repair) {
-    throw new LetheError(
-      'LETHE_RUN_DAMAGED',
-      `${health.damaged.length} damaged and ${health.missing.length} missing files in ${run.root}`,
-      {
-        action: 'Run: lethe verify RUN --repair, then lethe run with the same plan; only these files are made anew.',
-        exitCode: ExitCode.damagedInput,
-      },
-    );
-  }
-}
-
-async function workerVerb(root: string, options: SessionOptions): Promise<void> {
-  const { session, context } = await reopenSession(root, options);
-  await serveWorker(session.stages, context);
 }

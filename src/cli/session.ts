@@ -14,6 +14,8 @@ import { engineOf } from './engine.js';
 export interface SessionOptions {
   data?: string;
   threads: number;
+  /** Where relative paths of the plan count from; absent where the run has resolved them. */
+  planFolder?: string;
 }
 
 export interface Session {
@@ -25,26 +27,28 @@ export interface Session {
   onnx?: Uint8Array;
   stages: Stage[];
   threads: number;
+  planFolder?: string;
 }
 
 /** Loads the data set and expands the plan; touches no run folder, so that --dry-run can use it. */
 export async function planSession(
   plan: Plan,
   choice: EngineChoice,
-  { data, threads }: SessionOptions,
+  { data, threads, planFolder }: SessionOptions,
   onnx?: Uint8Array,
 ): Promise<Session> {
   const directory = resolveDataDirectory(data);
   const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
   const engine = engineOf({ ...choice, threads });
   const net = planNet(plan, dataset, onnx, say);
-  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages: planStages(plan, dataset, engine, net), threads };
+  const stages = planStages(plan, dataset, engine, net);
+  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages, threads, ...(planFolder === undefined ? {} : { planFolder }) };
 }
 
 /** The context tasks run in. The run folder is made or, when it is there, must be of the same plan, data, engine and instruction set. */
-export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads }: Session): Promise<TaskContext> {
+export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads, planFolder }: Session): Promise<TaskContext> {
   const run = await openRun(root, { plan, dataset, engine, net, ...(onnx ? { onnx } : {}) });
-  return { plan, run, dataset, engine, net, threads };
+  return { plan, run, dataset, engine, net, threads, ...(planFolder === undefined ? {} : { planFolder }) };
 }
 
 /** A run folder for verbs that only read it. */

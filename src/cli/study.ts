@@ -5,6 +5,7 @@ import { checkLinearSettings, defaultLinearSettings } from '../linear/settings.j
 import { linearStudy } from '../linear/study.js';
 import { nativeAddon } from '../native/addon.js';
 import { buildLinearReport, renderLinearClaims } from '../report/linear.js';
+import { fillFolder } from '../store/claim.js';
 import { publishFile } from '../store/publish.js';
 import type { LinearSettings, LinearStudy } from '../types.js';
 import {
@@ -63,6 +64,10 @@ export function registerStudy(program: Command): void {
 async function ridgeVerb(options: StudyVerbOptions): Promise<void> {
   const wanted = examples(options.example).map((example) => settingsOf(example, options));
   for (const settings of wanted) checkLinearSettings(settings); // all before the first minute is spent
+  await fillFolder(options.out, { study: 'ridge', examples: wanted }, () => study(options, wanted));
+}
+
+async function study(options: StudyVerbOptions, wanted: readonly LinearSettings[]): Promise<void> {
   const started = performance.now();
   const signal = interruptSignal();
   const studies: LinearStudy[] = [];

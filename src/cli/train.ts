@@ -5,6 +5,7 @@ import { maskIndices } from '../data/masks.js';
 import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
 import { engineIdentity } from '../engines/index.js';
 import { didYouMean, LetheError } from '../errors.js';
+import { mistakesOfRecipe } from '../jobs/recipe.js';
 import { buildNet, netNames } from '../models/index.js';
 import { importOnnx, netForDataset } from '../models/onnxImport.js';
 import { readCheckpoint } from '../store/checkpoint.js';
@@ -190,11 +191,30 @@ function recipeOf(options: TrainVerbOptions): TrainRecipe {
   const schedule = Object.hasOwn(schedules, options.schedule) ? schedules[options.schedule] : undefined;
   const { cropPadding, flip = false } = options;
   const augment = cropPadding > 0 || flip ? { augment: { cropPadding, flip } } : {};
-  if (schedule) return { epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing, ...augment };
+  if (schedule)
+    return checked({ epochs, batchSize, optimizer: { kind: 'sgd', momentum, weightDecay }, schedule, labelSmoothing, ...augment });
   throw new LetheError('LETHE_OPTION_INVALID', 'there is no such schedule', {
     expected: Object.keys(schedules).join(', '),
     received: JSON.stringify(options.schedule),
     action: didYouMean(options.schedule, Object.keys(schedules)),
+  });
+}
+
+/**
+ * The rules of plans, but for a learning rate of 0: it leaves the parameters of --init as they are, to look at a model, which no plan needs.
+ * Every value of a recipe has an option, named like its key.
+ * @throws LETHE_OPTION_INVALID (exit code 2)
+ */
+function checked(recipe: TrainRecipe): TrainRecipe {
+  const { schedule } = recipe;
+  const [mistake] = mistakesOfRecipe(schedule.learningRate === 0 ? { ...recipe, schedule: { ...schedule, learningRate: 1 } } : recipe);
+  if (!mistake) return recipe;
+  const option = String(mistake.keys.at(-1)).replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const { expected, received, action: advice } = mistake;
+  throw new LetheError('LETHE_OPTION_INVALID', `--${option} is out of range`, {
+    expected,
+    received,
+    ...(advice === undefined ? {} : { action: advice }),
   });
 }
 

@@ -11,7 +11,7 @@ import { readCheckpoint } from '../store/checkpoint.js';
 import { sha256 } from '../store/files.js';
 import { encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
-import { requireNoOtherModels } from '../store/modelFolder.js';
+import { fillModelFolder, type ModelCommand } from '../store/modelFolder.js';
 import { decodeIndices, encodeIndices } from '../store/npyArtefact.js';
 import { publishFile } from '../store/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
@@ -207,8 +207,7 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
   const splits: Partial<Record<SplitName, Int32Array>> = { forget, retain: retainIndices(numTrain, forget) };
   if (numValidation > 0) splits.validation = range(numValidation).map((i) => numTrain + i);
   const jobs = await jobMaker(request);
-  if (!jobs) return directModels(request, method as DirectMethod, splits);
-  const command = {
+  const command: ModelCommand = {
     planHash: context.run.planHash,
     run: sha256(await context.run.read(layout.identity)), // what made the originals
     dataset: dataset.sha256,
@@ -218,6 +217,10 @@ async function unlearnModels(request: Request): Promise<ModelSummary[]> {
     ...(request.start ? { startSha256: sha256(request.start.parameters) } : {}),
     ...engineIdentity(engine),
   };
+  if (!jobs) {
+    const owner = { models, command, checkpoints: false };
+    return fillModelFolder(out, owner, () => directModels(request, method as DirectMethod, splits));
+  }
   const threads = context.threads ?? 0;
   return makeModels({ engine, net, dataset, jobs, models, out, splits, command: () => command, label: method.name, threads, signal });
 }
@@ -273,7 +276,6 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
 async function directModels(request: Request, method: DirectMethod, splits: Record<string, Int32Array>): Promise<ModelSummary[]> {
   const { context, models, out, setting } = request;
   const { dataset } = context;
-  await requireNoOtherModels(out, { first: 0, end: 0 });
   const read = await inputReader(request);
   const rowSize = dataset.labels.length * dataset.numClasses;
   const logits = new Float32Array((models.end - models.first) * rowSize); // (models, points, classes)

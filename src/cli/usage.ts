@@ -2,6 +2,7 @@
 import type { Command, CommanderError } from 'commander';
 import os from 'node:os';
 import { didYouMean, LetheError } from '../errors.js';
+import { nativeAddon } from '../native/addon.js';
 import { say } from './common.js';
 
 const codes: Record<string, `LETHE_${string}`> = {
@@ -64,7 +65,7 @@ function fullName(verb: Command): string {
  * Results do not depend on it, so that more threads than processors are a warning: they only take turns. On a GPU, --threads is the number of
  * models at the same time.
  */
-export function sayOversubscribed(verb: Command, processors = os.availableParallelism()): void {
+export function sayOversubscribed(verb: Command, processors = allowedProcessors): void {
   if (verb.name() === 'worker') return; // its parent has said so
   const inProcesses = verb.getOptionValue('executor') === 'process';
   if (verb.getOptionValueSource('workers') === 'cli' && !inProcesses) {
@@ -73,8 +74,19 @@ export function sayOversubscribed(verb: Command, processors = os.availableParall
   const names = [...(verb.getOptionValue('device') === 'cuda' ? [] : ['threads']), ...(inProcesses ? ['workers'] : [])];
   for (const name of names) {
     const given: unknown = verb.getOptionValue(name);
-    if (typeof given !== 'number' || given <= processors || verb.getOptionValueSource(name) !== 'cli') continue;
-    const allowed = `${processors} processor${processors === 1 ? '' : 's'}`;
+    if (typeof given !== 'number' || verb.getOptionValueSource(name) !== 'cli') continue;
+    const count = processors();
+    if (given <= count) continue;
+    const allowed = `${count} processor${count === 1 ? '' : 's'}`;
     say(`warning: --${name} ${given}, but this process may use ${allowed}: it will not be faster`);
+  }
+}
+
+/** Without the addon, which knows control groups and schedulers, what Node knows. */
+function allowedProcessors(): number {
+  try {
+    return nativeAddon().systemInfo().threads;
+  } catch {
+    return os.availableParallelism();
   }
 }

@@ -1,4 +1,5 @@
 /** Forget sets: random (NumPy-compatible), from an index file, or extreme projections on a principal component (METHOD: D.2). */
+import path from 'node:path';
 import { LetheError } from '../errors.js';
 import { readText } from '../store/files.js';
 import { readWholeNumbers } from '../store/npyIntegers.js';
@@ -8,6 +9,8 @@ import { principalProjection } from './principalComponents.js';
 
 export interface ForgetSetContext {
   numTrain: number;
+  /** Of the plan: paths in it count from there. Absent: the current folder. */
+  planFolder?: string | undefined;
   /** Margin datamodels of the train points, row = point; principal components need them. */
   datamodels?: Datamodels;
 }
@@ -29,22 +32,22 @@ export async function resolveForgetSet(spec: ForgetSetSpec, context: ForgetSetCo
  */
 export async function checkForgetSets(
   specs: readonly ForgetSetSpec[],
-  numTrain: number,
+  context: Omit<ForgetSetContext, 'datamodels'>,
   doneAlready: (name: string) => boolean,
 ): Promise<void> {
   for (const spec of specs) {
-    requireSpecSize(spec, numTrain);
-    if (spec.kind === 'file' && !doneAlready(spec.name)) await resolveForgetSet(spec, { numTrain });
+    requireSpecSize(spec, context.numTrain);
+    if (spec.kind === 'file' && !doneAlready(spec.name)) await resolveForgetSet(spec, context);
   }
 }
 
-async function chooseIndices(spec: ForgetSetSpec, { numTrain, datamodels }: ForgetSetContext): Promise<Int32Array> {
+async function chooseIndices(spec: ForgetSetSpec, { numTrain, datamodels, planFolder = '' }: ForgetSetContext): Promise<Int32Array> {
   requireSpecSize(spec, numTrain);
   switch (spec.kind) {
     case 'random':
       return legacyChoice(spec.seed, numTrain, spec.size);
     case 'file':
-      return readIndexFile(spec.path, numTrain);
+      return readIndexFile(path.resolve(planFolder, spec.path), numTrain);
     case 'principalComponent': {
       if (!datamodels) {
         throw new LetheError('LETHE_DATAMODELS_MISSING', `forget set ${spec.name} needs datamodels of the train points`, {

@@ -44,9 +44,9 @@ export function forgetSetStage(plan: Plan, numTrain: number): Stage {
       models: 0,
       bytes: 8 * forgetSetSize(spec),
       inputs: { forgetSet: forgetSetInputs(plan, index) },
-      async produce({ run }) {
+      async produce({ run, planFolder }) {
         const datamodels = spec.kind === 'principalComponent' ? readDatamodels(await run.read(layout.marginDatamodels)) : undefined;
-        const { indices } = await resolveForgetSet(spec, { numTrain, ...(datamodels ? { datamodels } : {}) });
+        const { indices } = await resolveForgetSet(spec, { numTrain, planFolder, ...(datamodels ? { datamodels } : {}) });
         return [{ path: layout.forgetSet(spec.name), content: encodeIndices(indices), rows: indices.length }];
       },
     })),

@@ -1,5 +1,5 @@
 /** Runs stages of tasks: what is done is skipped, what fails is recorded and does not stop its neighbours. */
-import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { errorCode, ExitCode, LetheError, systemError } from '../errors.js';
 import type { ExecuteOptions, Executor, ExecutorName } from './executor.js';
 import { runInline } from './inline.js';
 import { isDone } from './perform.js';
@@ -92,7 +92,8 @@ function stoppedByDisk(cause: unknown): LetheError {
   });
 }
 
-function describeFailure(task: Task, error: unknown): FailedTask {
+function describeFailure(task: Task, thrown: unknown): FailedTask {
+  const error = systemError(thrown) ?? thrown;
   return {
     task: task.id,
     label: task.label,

@@ -1,5 +1,6 @@
 /** What an executor is: tasks of one stage in, one event a task out. execute.ts chooses one and knows the stages. */
 import type { RunProgress } from './progress.js';
+import type { StopSignal } from './signals.js';
 import type { Task, TaskContext } from './task.js';
 
 export const executorNames = ['inline', 'process'] as const;
@@ -12,6 +13,8 @@ export interface ExecuteOptions {
   /** Starts one worker that serves this run (see worker.ts); the process executor needs it. */
   workerCommand?: { command: string; args: string[] };
   onProgress?: (progress: RunProgress) => void;
+  /** A worker was asked to stop: the run is meant, whose `signal` may abort then. */
+  onWorkerSignal?: (signal: StopSignal) => void;
   signal?: AbortSignal;
 }
 

@@ -87,7 +87,8 @@ function* nameMistakes(plan: Plan): Generator<Mistake> {
   }
 }
 
-function* recipeMistakes({ recipe }: Plan): Generator<Mistake> {
+/** What is wrong with a recipe beyond single values; keys count from what holds it. */
+export function* recipeMistakes({ recipe }: { recipe: TrainRecipe }): Generator<Mistake> {
   const keys = ['recipe', 'schedule'];
   const { schedule, epochs } = recipe;
   if ('peakEpoch' in schedule && schedule.peakEpoch > epochs) {

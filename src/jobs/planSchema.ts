@@ -79,6 +79,16 @@ const grid = z.union([z.literal('paper'), z.record(parameterName, z.array(gridVa
   error: '"paper" or lists of values by hyper-parameter',
 });
 
+/** How a network is trained: in plans and on the command line. */
+export const recipeSchema = closed({
+  epochs: whole(1).default(defaults.recipe.epochs),
+  batchSize: whole(1).default(defaults.recipe.batchSize),
+  optimizer: optimizer.default(defaults.optimizer.sgd),
+  schedule: schedule.default({ kind: defaults.schedule.kind, learningRate: defaults.schedule.learningRate }),
+  labelSmoothing: belowOne.default(defaults.recipe.labelSmoothing),
+  augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
+});
+
 /** The parsed file; absent values that depend on others (seeds, peakEpoch, tuning) stay absent here. */
 export const planSchema = closed({
   version: z.literal(1).default(defaults.version),
@@ -95,14 +105,7 @@ export const planSchema = closed({
     file: filePath('an ONNX file').optional(),
     sha256: digest.optional(),
   }).prefault({}),
-  recipe: closed({
-    epochs: whole(1).default(defaults.recipe.epochs),
-    batchSize: whole(1).default(defaults.recipe.batchSize),
-    optimizer: optimizer.default(defaults.optimizer.sgd),
-    schedule: schedule.default({ kind: defaults.schedule.kind, learningRate: defaults.schedule.learningRate }),
-    labelSmoothing: belowOne.default(defaults.recipe.labelSmoothing),
-    augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
-  }).prefault({}),
+  recipe: recipeSchema.prefault({}),
   subsetModels: closed({
     count: models(0).default(defaults.subsetModels.count),
     subsetFraction: fraction.default(defaults.subsetModels.subsetFraction),

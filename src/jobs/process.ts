@@ -2,6 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { ExitCode, LetheError } from '../errors.js';
 import type { ExecuteOptions, Executor, TaskEvents } from './executor.js';
+import { warn } from '../store/warnings.js';
+import { isStopSignal } from './signals.js';
 import type { Task } from './task.js';
 import type { WorkerAnswer, WorkerOrder } from './worker.js';
 
@@ -74,6 +76,8 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
         ready = true;
         queue.stillborn = 0;
         next();
+      } else if (answer.kind === 'signal') {
+        options.onWorkerSignal?.(answer.signal);
       } else if (current?.task.id === answer.task) {
         if (answer.kind === 'progress') {
           events.onProgress(current.task, answer.cost);
@@ -94,6 +98,8 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
       reject(workerFailed('worker processes cannot be started', error.message));
     });
     const settle = (how: string): void => {
+      if (how === 'SIGKILL' && !options.signal?.aborted)
+        warn(`a worker was ended by SIGKILL, another one takes its place. ${memoryAdvice}`);
       options.signal?.removeEventListener('abort', stop);
       if (!ready && !options.signal?.aborted && ++queue.stillborn > attempts) {
         reject(workerFailed('worker processes end before they are ready', how));
@@ -104,6 +110,7 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
     };
     worker.once('exit', (code, signal) => {
       const how = signal ?? `code ${String(code)}`;
+      if (isStopSignal(signal)) options.onWorkerSignal?.(signal); // before it could answer itself
       // the last answers of a worker may still be in the channel when it has ended
       if (worker.connected) worker.once('disconnect', settle.bind(undefined, how));
       else settle(how);
@@ -114,12 +121,22 @@ function serveWorkerProcess(worker: ChildProcess, queue: Queue, options: Execute
 function workerFailed(summary: string, received: string): LetheError {
   return new LetheError('LETHE_WORKER_FAILED', summary, {
     received,
-    action: 'See the messages above; the inline executor shows the same error directly.',
+    action: received === 'SIGKILL' ? memoryAdvice : 'See the messages above; the inline executor shows the same error directly.',
     exitCode: ExitCode.environment,
   });
 }
 
+const memoryAdvice =
+  'The system ends processes so when memory is short (see dmesg, or the limit of the job): use fewer --workers, or allow more memory.';
+
 function retryOrFail(lost: { task: Task; attempt: number }, how: string, queue: Queue, events: TaskEvents): void {
-  if (lost.attempt < attempts) queue.waiting.push({ task: lost.task, attempt: lost.attempt + 1 });
-  else events.onFailed(lost.task, new WorkerError('LETHE_WORKER_DIED', `LETHE_WORKER_DIED: the worker ended (${how}) ${attempts} times.`));
+  if (lost.attempt < attempts) {
+    queue.waiting.push({ task: lost.task, attempt: lost.attempt + 1 });
+    return;
+  }
+  const { code, message } = new LetheError('LETHE_WORKER_DIED', `the worker ended ${attempts} times`, {
+    received: how,
+    ...(how === 'SIGKILL' ? { action: memoryAdvice } : {}),
+  });
+  events.onFailed(lost.task, new WorkerError(code, message));
 }

@@ -11,6 +11,8 @@ export interface TaskContext extends RunOptions {
   dataset: Dataset;
   engine: Engine;
   net: NetSpec;
+  /** Of the plan: relative paths in it count from there. Absent: the current folder. */
+  planFolder?: string;
 }
 
 export interface Task {

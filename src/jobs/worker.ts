@@ -1,6 +1,7 @@
 /** The worker side of the process executor: takes task names over the process channel, answers with progress and results. */
-import { errorCode } from '../errors.js';
+import { errorCode, systemError } from '../errors.js';
 import { performTask } from './perform.js';
+import type { StopSignal } from './signals.js';
 import type { Stage, TaskContext } from './task.js';
 
 /** Parent to worker. */
@@ -11,6 +12,8 @@ export interface WorkerOrder {
 /** Worker to parent. */
 export type WorkerAnswer =
   | { kind: 'ready' }
+  /** The worker was asked to stop: the run is meant. */
+  | { kind: 'signal'; signal: StopSignal }
   | { kind: 'progress'; task: string; cost: number }
   | { kind: 'done'; task: string }
   | { kind: 'failed'; task: string; code: string; message: string };
@@ -45,7 +48,8 @@ export async function serveWorker(stages: Stage[], context: TaskContext): Promis
       () => {
         answer({ kind: 'done', task: task.id });
       },
-      (error: unknown) => {
+      (thrown: unknown) => {
+        const error = systemError(thrown) ?? thrown;
         const message = error instanceof Error ? error.message : String(error);
         answer({ kind: 'failed', task: task.id, code: errorCode(error) ?? 'LETHE_INTERNAL_ERROR', message });
       },

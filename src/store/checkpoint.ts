@@ -26,12 +26,13 @@ export async function writeCheckpoint(
   layout: ParameterTensor[],
   parameters: Float32Array,
   metadata: Record<string, string>,
+  publish?: Parameters<typeof writeSafetensors>[3],
 ): Promise<void> {
   const tensors = layout.map(({ name, shape, offset, size }): [string, Tensor] => [
     name,
     { shape, data: parameters.subarray(offset, offset + size) },
   ]);
-  await writeSafetensors(path, tensors, metadata);
+  await writeSafetensors(path, tensors, metadata, publish);
 }
 
 /**

@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
 import fs from 'node:fs/promises';
 import os from 'node:os';
-import { errorCode, ExitCode, LetheError } from '../errors.js';
+import { errorCode, ExitCode, LetheError, remedyOf } from '../errors.js';
+import { memoryLimit } from '../native/limits.js';
 import { nativeBuffer } from '../native/memory.js';
+import { formatBytes } from './byteSize.js';
 
 const chunkBytes = 1 << 24;
 
@@ -27,6 +29,9 @@ function kindOf(stat: Stats): string {
   return stat.isCharacterDevice() || stat.isBlockDevice() ? 'a device' : 'something else';
 }
 
+/** Of files that are open for reading: errors of reads do not name them. */
+const paths = new WeakMap<fs.FileHandle, string>();
+
 /**
  * Opens a file for reading. A pipe or device is refused: it may have no end, and cannot be read at a place.
  * @throws LETHE_FILE_MISSING (exit code 2), LETHE_FILE_UNREADABLE (exit code 4)
@@ -36,7 +41,10 @@ export async function openForReading(path: string): Promise<{ handle: fs.FileHan
     // without O_NONBLOCK the opening of a pipe waits for a writer
     const handle = await fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const stat = await handle.stat();
-    if (stat.isFile()) return { handle, bytes: stat.size };
+    if (stat.isFile()) {
+      paths.set(handle, path);
+      return { handle, bytes: stat.size };
+    }
     await handle.close();
     throw new LetheError('LETHE_FILE_UNREADABLE', `${path} is not a file`, {
       expected: 'a regular file',
@@ -60,8 +68,8 @@ export async function openForReading(path: string): Promise<{ handle: fs.FileHan
 
 function tooLarge(path: string, bytes: number, most: number): LetheError {
   return new LetheError('LETHE_FILE_TOO_LARGE', `${path} is too large to be read whole`, {
-    expected: `at most ${most} bytes`,
-    received: `${bytes} bytes`,
+    expected: `at most ${formatBytes(most)}`,
+    received: formatBytes(bytes),
     action: most < wholeFileLimit ? 'Is it the file that was meant?' : 'Use smaller shards (modelsPerShard).',
     exitCode: ExitCode.environment,
   });
@@ -70,7 +78,7 @@ function tooLarge(path: string, bytes: number, most: number): LetheError {
 export function unreadable(path: string, cause: unknown): LetheError {
   return new LetheError('LETHE_FILE_UNREADABLE', `cannot read ${path}`, {
     received: cause instanceof Error ? cause.message : String(cause),
-    action: 'Check the permissions and the disk.',
+    action: remedyOf(cause),
     exitCode: ExitCode.environment,
     cause,
   });
@@ -79,12 +87,15 @@ export function unreadable(path: string, cause: unknown): LetheError {
 /**
  * Fills `target` with the file's content from `position` on; returns the bytes read, fewer only at the end of the file.
  * The target is a buffer because one Uint8Array cannot be longer than 4 GiB.
+ * @throws LETHE_FILE_UNREADABLE (exit code 4)
  */
 export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, position: number): Promise<number> {
   let filled = 0;
   while (filled < target.byteLength) {
     const window = new Uint8Array(target, filled, Math.min(chunkBytes, target.byteLength - filled));
-    const { bytesRead } = await handle.read(window, 0, window.length, position + filled);
+    const { bytesRead } = await handle.read(window, 0, window.length, position + filled).catch((cause: unknown) => {
+      throw unreadable(paths.get(handle) ?? 'a file', cause);
+    });
     if (bytesRead === 0) break;
     filled += bytesRead;
   }
@@ -92,20 +103,24 @@ export async function readFully(handle: fs.FileHandle, target: ArrayBuffer, posi
 }
 
 /**
- * Memory for `bytes` of file content, outside the JavaScript heap.
- * @throws LETHE_MEMORY_SHORT (exit code 4) when the machine cannot hold it
+ * Memory for `bytes` of file content, outside the JavaScript heap. It is refused before anything is read: where a control group limits this
+ * process, the system ends who takes more.
+ * @throws LETHE_MEMORY_SHORT (exit code 4) when the machine, or what of it this process may use, cannot hold it
  */
 export function allocate(bytes: number, what: string): ArrayBuffer {
-  const available = os.totalmem();
+  const limit = memoryLimit();
+  const limited = limit < os.totalmem();
+  const most = limited ? Math.max(0, limit - process.memoryUsage.rss()) : limit;
   try {
-    if (bytes <= available) return nativeBuffer(bytes);
+    if (bytes <= most) return nativeBuffer(bytes);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
   }
+  const whose = limited ? `left of the limit of ${formatBytes(limit)} of this process` : 'the memory of this machine';
   throw new LetheError('LETHE_MEMORY_SHORT', `${what} does not fit in memory`, {
-    expected: `at most ${available} bytes (the memory of this machine)`,
-    received: `${bytes} bytes`,
-    action: 'Split the file or use a larger machine.',
+    expected: `at most ${formatBytes(most)} (${whose})`,
+    received: formatBytes(bytes),
+    action: limited ? 'Allow the job or container more memory, or split the file.' : 'Split the file or use a larger machine.',
     exitCode: ExitCode.environment,
   });
 }

@@ -5,15 +5,17 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { LetheError } from '../errors.js';
+import { errorMessage, LetheError } from '../errors.js';
 import type { Datamodels } from '../types.js';
 import { ArtefactFolder, readManifest } from './artefacts.js';
+import { claim, readClaim, whileClaimed } from './claim.js';
 import { encodeDatamodels, readDatamodelBatches, readDatamodels, streamDatamodels } from './datamodels.js';
 import { damaged, hashFile, sha256 } from './files.js';
-import { decodeJson, decodeSealed, encodeJson, encodeSealed, formatJson, readJsonBytes } from './json.js';
+import { decodeJson, encodeJson, formatJson, readJsonBytes } from './json.js';
 import { fitLayout } from './layout.js';
 import { differenceText } from './planIdentity.js';
 import { publishFile, removeStaleTemporaries } from './publish.js';
+import { warn } from './warnings.js';
 
 /** Everything that decides the numbers of a fit, and nothing else: options, and what tells its inputs from others. */
 export type FitCommand = Record<string, unknown>;
@@ -68,12 +70,30 @@ export class FitFolder {
     const folder = new FitFolder(path.resolve(root), command);
     const finished = (await folder.record())?.command;
     if (finished) requireSame(folder.root, finished, command);
-    const sealed = await readJsonBytes(path.join(folder.blocks.root, fitLayout.command));
-    const started = sealed && (decodeSealed(sealed) as FitCommand | undefined);
-    // a damaged command.json is harmless: blocks of another command are not taken for finished
+    const started = await readClaim(folder.commandPath);
     if (started) requireSame(folder.root, started, command);
     if (await isFolder(folder.blocks.root)) await removeStaleTemporaries(folder.root);
     return folder;
+  }
+
+  /**
+   * From now on the folder is of this command, unless `work` fails before it has published a block.
+   * @throws LETHE_FIT_CHANGED (exit code 2) when another one has begun, or come to its end, since this one looked
+   */
+  async whileClaimed<T>(work: () => Promise<T>): Promise<T> {
+    const wasThere = await isFolder(this.root);
+    try {
+      return await whileClaimed(this.blocks.root, () => this.claim(), work);
+    } catch (error) {
+      if (!wasThere) await fs.rmdir(this.root).catch(() => undefined); // where nothing is in it
+      throw error;
+    }
+  }
+
+  private async claim(): Promise<void> {
+    await claim(this.commandPath, this.command, (differences) => changed(this.root, differences));
+    const finished = (await this.record())?.command;
+    if (finished) requireSame(this.root, finished, this.command);
   }
 
   /** The finished fit; undefined when there is none, or its datamodels are not what it says. */
@@ -104,8 +124,7 @@ export class FitFolder {
     datamodels: Datamodels,
     facts: { inputSha256: string; seconds: number },
   ): Promise<FinishedBlock> {
-    const commandFile = path.join(this.blocks.root, fitLayout.command);
-    if (!(await readJsonBytes(commandFile))) await publishFile(commandFile, encodeSealed(this.command));
+    await this.claim();
     const content = encodeDatamodels(datamodels);
     await this.blocks.publish([{ path: fitLayout.block(first, end), content, rows: end - first, firstRow: first, ...facts }]);
     return { first, end, bytes: content.length, ...facts };
@@ -144,13 +163,19 @@ export class FitFolder {
     await this.removeBlocks();
   }
 
-  /** Also what a kill between fit.json and the end has left. */
+  /** Also what a kill between fit.json and the end has left. The fit is finished, whether they go or not. */
   async removeBlocks(): Promise<void> {
-    await fs.rm(this.blocks.root, { recursive: true, force: true });
+    await fs.rm(this.blocks.root, { recursive: true, force: true, maxRetries: 2 }).catch((error: unknown) => {
+      warn(`${this.blocks.root} is needed no more, but cannot be removed: ${errorMessage(error)}`);
+    });
   }
 
   get datamodelsPath(): string {
     return path.join(this.root, fitLayout.datamodels);
+  }
+
+  private get commandPath(): string {
+    return path.join(this.blocks.root, fitLayout.command);
   }
 
   private async record(): Promise<FitRecord | undefined> {
@@ -198,8 +223,11 @@ async function isFolder(name: string): Promise<boolean> {
 
 function requireSame(root: string, before: FitCommand, given: FitCommand): void {
   const received = differenceText(before, given, 'there');
-  if (received === undefined) return;
-  throw new LetheError('LETHE_FIT_CHANGED', `${root} belongs to another fit`, {
+  if (received !== undefined) throw changed(root, received);
+}
+
+function changed(root: string, received: string): LetheError {
+  return new LetheError('LETHE_FIT_CHANGED', `${root} belongs to another fit`, {
     expected: 'the same options and inputs',
     received,
     action: 'Give the changed fit another --out, or remove that folder.',

@@ -31,7 +31,20 @@ export function encodeIdentity(facts: Record<string, string>): Uint8Array {
 
 /** @throws LETHE_ARTEFACT_MISSING, LETHE_ARTEFACT_DAMAGED (exit code 3) */
 export async function readIdentity(run: Reader): Promise<StoredIdentity> {
-  const stored = decodeJson(await run.read(layout.identity), layout.identity) as Record<string, string> & { meaningOfArtefacts?: number };
+  return parseIdentity(await run.read(layout.identity));
+}
+
+/** Of bytes that no manifest vouches for; undefined where they are damaged. */
+export function decodeIdentity(bytes: Uint8Array): StoredIdentity | undefined {
+  try {
+    return parseIdentity(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function parseIdentity(bytes: Uint8Array): StoredIdentity {
+  const stored = decodeJson(bytes, layout.identity) as Record<string, string> & { meaningOfArtefacts?: number };
   const { meaningOfArtefacts: meaning = firstMeaning, ...facts } = stored;
   return { facts, meaning };
 }

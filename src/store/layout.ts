@@ -98,6 +98,7 @@ const checkpointPattern = /^model-(\d{5,})\.safetensors$/;
 
 /** The folder of `lethe train` and `lethe unlearn`. */
 export const modelLayout = {
+  logits: 'logits.npy',
   checkpoint: (model: number): string => `model-${number5(model)}.safetensors`,
   /** The model of a checkpoint's name. */
   modelOf: (name: string): number | undefined => {

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { errorCode, LetheError } from '../errors.js';
 import type { JobStatus, ParameterTensor } from '../types.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { claim, claimFile, whileClaimed } from './claim.js';
 import { sha256 } from './files.js';
 import { parseJson } from './jsonText.js';
 import { modelLayout } from './layout.js';
@@ -29,22 +30,41 @@ export interface FinishedModel {
   parameters: Float32Array;
 }
 
+export interface ModelFolderOwner {
+  models: { first: number; end: number };
+  command: ModelCommand;
+  /** Whether the command writes any. */
+  checkpoints: boolean;
+}
+
 /**
- * Also removes what a killed writer has left. Models other than [first, end) have no place in a folder whose arrays hold these only.
+ * Makes the folder that of one command on models [first, end), whose arrays hold these only, while `work` fills it; removes what a killed
+ * writer has left.
  * @throws LETHE_MODELS_CHANGED (exit code 2)
  */
-export async function requireNoOtherModels(folder: string, { first, end }: { first: number; end: number }): Promise<void> {
-  const names = await fs.readdir(folder).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+export async function fillModelFolder<T>(folder: string, owner: ModelFolderOwner, work: () => Promise<T>): Promise<T> {
+  return whileClaimed(folder, () => claimModels(folder, owner), work);
+}
+
+async function claimModels(folder: string, { models: { first, end }, command, checkpoints }: ModelFolderOwner): Promise<void> {
+  const names = await fs.readdir(folder).catch((error: unknown): string[] => {
+    if (errorCode(error) === 'ENOENT') return [];
     throw error;
   });
   if (names.length > 0) await removeStaleTemporaries(folder);
+  const models = `${first} to ${end - 1}`;
   const other = names.find((name) => {
     const model = modelLayout.modelOf(name);
-    return model !== undefined && (model < first || model >= end);
+    return model !== undefined && (!checkpoints || model < first || model >= end);
   });
-  if (other === undefined) return;
-  throw changed(folder, first === end ? 'no checkpoints, as this method writes none' : `models ${first} to ${end - 1} only`, other);
+  if (other !== undefined)
+    throw changed(folder, checkpoints ? `models ${models} only` : 'no checkpoints, as this method writes none', other);
+  if (!checkpoints && names.includes(modelLayout.logits) && !names.includes(claimFile)) {
+    throw changed(folder, 'models of this command', `${modelLayout.logits}, which does not say what made it`);
+  }
+  await claim(path.join(folder, claimFile), { ...command, models }, (differences) =>
+    changed(folder, 'models of the same options and inputs', differences),
+  );
 }
 
 /**

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { decodeSealed, encodeSealed, readJsonBytes } from './json.js';
 import { layout } from './layout.js';
-import { isAlive, publishFile } from './publish.js';
+import { publishFile } from './publish.js';
+import { isAlive, processSpace } from './temporaries.js';
 
 /** What only the caller knows. */
 export interface SessionFacts {
@@ -35,6 +36,8 @@ export interface Session extends SessionFacts {
   host: string;
   /** Absent in runs of earlier versions. */
   pid?: number;
+  /** Where that number counts. */
+  pidSpace?: string;
   cpu: string;
   cores: number;
   memoryBytes: number;
@@ -69,7 +72,7 @@ export async function readSessions(root: string): Promise<Session[]> {
 
 /** A session of another process on this machine that still works in the run folder. */
 export async function runningSession(root: string): Promise<Session | undefined> {
-  const open = (await readSessions(root)).filter(({ outcome, host }) => outcome === undefined && host === os.hostname());
+  const open = (await readSessions(root)).filter(({ outcome, pidSpace }) => outcome === undefined && pidSpace === processSpace);
   return open.find(({ pid }) => pid !== undefined && pid !== process.pid && isAlive(pid));
 }
 
@@ -86,6 +89,7 @@ export async function startSession(root: string, facts: SessionFacts): Promise<(
     platform: `${process.platform} ${process.arch} ${os.release()}`,
     host: os.hostname(),
     pid: process.pid,
+    pidSpace: processSpace,
     cpu: os.cpus()[0]?.model ?? 'unknown',
     cores: os.availableParallelism(),
     memoryBytes: os.totalmem(),

@@ -8,12 +8,13 @@ import { errorCode, ExitCode, LetheError } from '../errors.js';
 import type { Plan } from '../types.js';
 import { type Artefact, ArtefactFolder, readManifest } from './artefacts.js';
 import { sha256 } from './files.js';
-import { encodeIdentity, readIdentity, requireMeaning } from './identity.js';
+import { decodeIdentity, encodeIdentity, readIdentity, requireMeaning } from './identity.js';
 import { decodeJson, encodeJson, readJsonBytes } from './json.js';
 import { isArtefactPath, layout, manifestPath } from './layout.js';
 import { decodeManifest, type Manifest } from './manifest.js';
 import { differenceText, planHash } from './planIdentity.js';
-import { isTemporary, makeFolder, removeStaleTemporaries } from './publish.js';
+import { makeFolder, publishNew, removeStaleTemporaries } from './publish.js';
+import { isTemporary } from './temporaries.js';
 
 export interface RunFolder {
   readonly root: string;
@@ -62,12 +63,12 @@ export async function openRun(root: string, options: OpenOptions = {}): Promise<
     const action = 'Check the path, or start the run: lethe run PLAN.';
     throw new LetheError('LETHE_RUN_MISSING', `${folder} is no run folder`, { expected: `a file ${layout.plan} in it`, action });
   }
-  const strange = isRun ? undefined : names.find((name) => !isTemporary(name));
+  const strange = isRun ? undefined : names.find((name) => !isTemporary(name) && !mayLieThere.test(name));
   if (strange !== undefined) {
     throw new LetheError('LETHE_RUN_FOREIGN', `${folder} holds other things already`, {
       expected: 'an empty or new folder',
       received: strange,
-      action: 'Choose another folder for this run.',
+      action: 'Choose another folder for this run. (A log may lie in it: a file that ends in .log.)',
     });
   }
   // who only reads may not be allowed to
@@ -77,6 +78,9 @@ export async function openRun(root: string, options: OpenOptions = {}): Promise<
   if (options.identity) await settleIdentity(run, options.identity);
   return run;
 }
+
+/** What shells, schedulers and file systems put into a folder before anything else: hidden files, logs, lost+found. */
+const mayLieThere = /^\.|^lost\+found$|^(logs?|nohup|std(out|err))(\.\w+)?$|\.(log|out|err)$/i;
 
 async function namesIn(folder: string): Promise<string[]> {
   try {
@@ -101,7 +105,7 @@ class Run extends ArtefactFolder implements RunFolder {
 }
 
 /** Compares the plan on disk with the given one, writes what is missing, and gives the plan that holds. */
-async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> {
+async function settlePlan(root: string, given: Plan | undefined, again = false): Promise<Plan> {
   const file = path.join(root, layout.plan);
   const bytes = await readJsonBytes(file);
   const manifestBytes = await readJsonBytes(path.join(root, manifestPath(layout.plan)));
@@ -117,6 +121,8 @@ async function settlePlan(root: string, given: Plan | undefined): Promise<Plan> 
     throw planDamaged(file, manifest !== undefined);
   }
   const plan = given ?? (decodeJson(bytes!, file) as Plan);
+  // of two runs that begin at once one writes its plan, and the other one finds it
+  if (!bytes && !again && !(await publishNew(file, encodeJson(plan)))) return settlePlan(root, given, true);
   await new Run(root, plan).publish([{ path: layout.plan, content: encodeJson(plan) }]);
   return plan;
 }
@@ -176,7 +182,12 @@ function planDamaged(file: string, manifestHolds: boolean): LetheError {
 
 async function settleIdentity(run: Run, identity: Record<string, string>): Promise<void> {
   if (!(await run.isDone(layout.identity))) {
-    await run.publish([{ path: layout.identity, content: encodeIdentity(identity) }]);
+    const content = encodeIdentity(identity);
+    const file = path.join(run.root, layout.identity);
+    const isFirst = await publishNew(file, content);
+    const theirs = isFirst ? undefined : decodeIdentity((await readJsonBytes(file)) ?? content)?.facts;
+    if (theirs) requireSame(file, theirs, identity, changedIdentity); // of a run that began at the same time, or was killed right after
+    await run.publish([{ path: layout.identity, content }]);
     return;
   }
   requireMeaning(run.root, await readIdentity(run));

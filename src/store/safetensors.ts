@@ -184,6 +184,7 @@ export async function writeSafetensors(
   path: string,
   tensors: Iterable<[string, Tensor]>,
   metadata: Record<string, string> = {},
+  publish: (path: string, content: Iterable<Uint8Array>, bytes: number) => Promise<unknown> = publishFile,
 ): Promise<void> {
   const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { [metadataKey]: metadata } : {};
   const chunks: Uint8Array[] = [];
@@ -200,7 +201,7 @@ export async function writeSafetensors(
   const start = Buffer.alloc(lengthBytes + length, ' ');
   start.writeBigUInt64LE(BigInt(length));
   text.copy(start, lengthBytes);
-  await publishFile(path, [start, ...chunks], start.length + position);
+  await publish(path, [start, ...chunks], start.length + position);
 }
 
 function checkTensor(header: Record<string, unknown>, name: string, shape: number[], data: Float32Array): void {

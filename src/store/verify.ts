@@ -5,8 +5,9 @@ import { difference, readManifest } from './artefacts.js';
 import { hashFile } from './files.js';
 import { decodeSealed, readJsonBytes } from './json.js';
 import { isArtefactPath, isReportPath, layout, manifestedArtefact, manifestPath } from './layout.js';
-import { isTemporary } from './publish.js';
 import type { RunFolder } from './run.js';
+import { isTemporary } from './temporaries.js';
+import { filesBelow } from './walk.js';
 
 export interface RunHealth {
   /** Files whose content was checked, and their bytes. */
@@ -25,7 +26,7 @@ export async function verifyRun(run: RunFolder, expected: readonly string[] = []
   const health: RunHealth = { checked: 0, bytes: 0, damaged: [], missing: [], foreign: [] };
   const artefacts = new Set<string>();
   const present = new Set<string>();
-  for (const file of await filesBelow(run.root)) {
+  for (const file of await ownFiles(run.root)) {
     present.add(file);
     const artefact = manifestedArtefact(file) ?? file;
     if (isArtefactPath(artefact)) artefacts.add(artefact);
@@ -43,7 +44,7 @@ export async function verifyRun(run: RunFolder, expected: readonly string[] = []
 /** Removes damaged artefacts and lone manifests, so that the next run makes them anew; of the report all or nothing. Returns the paths. */
 export async function repairRun(run: RunFolder, health: RunHealth): Promise<string[]> {
   const found = [...health.damaged.map((item) => item.path), ...health.missing].filter((file) => file !== layout.plan);
-  const report = found.some(isReportPath) ? (await filesBelow(run.root)).filter(isReportPath) : [];
+  const report = found.some(isReportPath) ? (await ownFiles(run.root)).filter(isReportPath) : [];
   const broken = [...new Set([...found, ...report])];
   for (const artefact of broken) {
     // the manifest goes first: an artefact without one is not done, whatever happens in between
@@ -53,12 +54,8 @@ export async function repairRun(run: RunFolder, health: RunHealth): Promise<stri
   return broken;
 }
 
-async function filesBelow(root: string): Promise<string[]> {
-  const entries = await fs.readdir(root, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory() && !isTemporary(entry.name))
-    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep).join('/'))
-    .sort();
+async function ownFiles(root: string): Promise<string[]> {
+  return (await filesBelow(root)).filter((file) => !isTemporary(path.posix.basename(file)));
 }
 
 async function checkArtefact(run: RunFolder, artefact: string, health: RunHealth): Promise<void> {

@@ -132,7 +132,7 @@ describe('lethe train', () => {
         exitCode: 1,
       });
     }
-    const files = ['logits.npy', 'margins.npy', 'model-00000.safetensors', 'model-00001.safetensors', 'train.json'];
+    const files = ['command.json', 'logits.npy', 'margins.npy', 'model-00000.safetensors', 'model-00001.safetensors', 'train.json'];
     expect(fs.readdirSync(hot).sort()).toEqual(files);
   });
 
@@ -163,6 +163,11 @@ describe('lethe train', () => {
       [['--models', '0'], 'LETHE_MODELS_RANGE'],
       [['--schedule', 'linear'], 'LETHE_OPTION_INVALID'],
       [['--net', 'resnet8'], 'Did you mean resnet9'],
+      [['--label-smoothing', '1.5'], '--label-smoothing is out of range; expected a number from 0 up to but not including 1; received 1.5'],
+      [['--learning-rate', '-1'], '--learning-rate is out of range; expected a number above 0'],
+      [['--weight-decay', '-1'], '--weight-decay is out of range; expected a number from 0 on'],
+      [['--momentum', '2'], '--momentum is out of range'],
+      [['--peak-epoch', '9'], '--peak-epoch is out of range; expected at most the 2 epochs'],
       [['--indices', path.join(folder, 'far.npy')], 'LETHE_INDICES_INVALID'],
       [['--indices', path.join(folder, 'twice.npy')], '1 repeats'],
       [['--models', '4', '--masks', path.join(folder, 'masks.npy')], 'LETHE_SHAPE_MISMATCH'],

@@ -71,6 +71,15 @@ describe('index files', () => {
     await writeNpy(file, [2], BigInt64Array.of(3n, 2n ** 32n + 1n));
     await expect(read()).rejects.toThrow('4294967297 at position 1');
   });
+
+  it('have paths that count from the folder of the plan', async () => {
+    fs.mkdirSync(path.join(folder, 'plans'));
+    fs.writeFileSync(path.join(folder, 'plans', 'set.txt'), '4\n');
+    const spec = { name: 'a', kind: 'file', path: 'set.txt' } as const;
+    const { indices } = await resolveForgetSet(spec, { numTrain: 10, planFolder: path.join(folder, 'plans') });
+    expect([...indices]).toEqual([4]);
+    await expect(resolveForgetSet(spec, { numTrain: 10 })).rejects.toMatchObject({ code: 'LETHE_FILE_MISSING' });
+  });
 });
 
 /** A dense random matrix with clearly separated leading directions. */

@@ -41,7 +41,7 @@ test('the free space is asked for before the work, and a full disk stops the run
   const stages = [{ name: 'originals', tasks: [task(0), task(1, { bytes: 2 ** 60 }), task(2)] }];
   const run = runStages(stages, context, { executor: 'inline', workers: 1 });
   await expect(run).rejects.toMatchObject({ code: 'LETHE_DISK_FULL', exitCode: 4 });
-  await expect(run).rejects.toThrow(/no room for originals 1; expected \d+ free bytes; received \d+ free bytes/);
+  await expect(run).rejects.toThrow(/no room for originals 1; expected [\d.]+ \wiB free; received [\d.]+ \wiB free/);
   expect(produced).toEqual([layout.originals(0)]);
 });
 

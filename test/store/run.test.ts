@@ -192,6 +192,27 @@ test('folders that are no runs are refused', async () => {
   });
 });
 
+test('what shells and file systems put into a folder is left alone', async () => {
+  const root = newRoot();
+  const theirs = ['log.txt', 'lost+found', '.nfs0000000001', 'slurm-7.out', 'nohup.out', 'run.log'];
+  for (const name of theirs) fs.mkdirSync(path.join(root, name), { recursive: true });
+  const run = await openRun(root, { plan });
+  expect(await run.isDone(layout.plan)).toBe(true);
+  expect(fs.readdirSync(root)).toEqual(expect.arrayContaining(theirs));
+});
+
+test('of two runs that begin at once in one folder, with other plans or other data, one is refused', async () => {
+  const plans = newRoot();
+  const ends = await Promise.allSettled([1, 2].map((seed) => openRun(plans, { plan: { ...plan, seed } })));
+  const data = newRoot();
+  ends.push(...(await Promise.allSettled(['a', 'b'].map((dataset) => openRun(data, { plan, identity: { dataset } })))));
+  const codes = ends.map((end) => (end.status === 'rejected' ? (end.reason as { code: string }).code : 'opened'));
+  expect([codes.slice(0, 2).sort(), codes.slice(2).sort()]).toEqual([
+    ['LETHE_PLAN_CHANGED', 'opened'],
+    ['LETHE_PLAN_CHANGED', 'opened'],
+  ]);
+});
+
 test('an artefact of another plan, an artefact without manifest and an unfinished republication are not done', async () => {
   const [root, other] = [newRoot(), newRoot()];
   const run = await smallRun(root);

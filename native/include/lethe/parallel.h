@@ -2,10 +2,15 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace lethe {
 
-// Processors this process may run on (affinity and cgroup quota respected), at least 1.
+// Processors that control groups allow, the least of this process's group and all above it, of both versions; 0: no limit.
+// `root` is what stands before /proc and /sys.
+double cpuQuota(const std::string& root);
+
+// Processors this process may use, at least 1: affinity, cpuQuota and SLURM_CPUS_PER_TASK respected.
 int allowedThreads();
 
 // Calls body(index, worker) for index in [0, count); at most `threads` at once (0: allowedThreads()), fewer where the system gives no more
