@@ -4,16 +4,18 @@
  */
 import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
 import { fitStage, ldsFitStage, ldsSplit, logitBlocks } from './datamodels/tasks.js';
-import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
+import type { ScoredMethod } from './evaluate/choice.js';
+import { choiceStage, ldsStage, scoreStage } from './evaluate/tasks.js';
 import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
 import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
-import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
+import { comparedModels } from './jobs/planCounts.js';
+import { oracleStage, originalStage, type PartialLengths, subsetStage } from './train/tasks.js';
 import type { DatasetFacts, Engine, NetSpec, Plan } from './types.js';
-import { snapshotSettings } from './unlearn/index.js';
-import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
+import { compressRecipe, isCompressed, snapshotSettings } from './unlearn/index.js';
+import { type MethodRuns, methodRuns, numTuningOriginals, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
 /**
  * The network of a plan on a data set. onnx: the file of a plan that names one.
@@ -46,13 +48,13 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
   return [
     maskStage(plan, numTrain),
     subsetStage(plan, { ...points, numParameters }),
-    originalStage(plan, { ...points, numParameters }),
+    originalStage(plan, { ...points, numParameters }, numTuningOriginals(plan, methods)),
     fitStage(plan, points),
     ldsFitStage(plan, points),
     ldsStage(plan, ldsSplit(plan)),
     forgetSetStage(plan, numTrain),
     shiftStage(plan, unlearnSizes),
-    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialEpochs(methods)),
+    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialLengths(plan, methods)),
     tuningStage(plan, unlearnSizes),
     choiceStage(plan, scored),
     unlearnStage(plan, unlearnSizes),
@@ -61,10 +63,15 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
   ];
 }
 
-/** Lengths at which matched oracles are also evaluated, so that partial retraining costs no extra models. */
-function partialEpochs(methods: MethodRuns[]): number[] {
-  const partial = methods.find(({ method }) => method.name === 'partial-retrain');
-  return partial?.runs.flatMap((run) => run.evalEpochs) ?? [];
+function partialLengths(plan: Plan, methods: MethodRuns[]): PartialLengths {
+  const runs = methods.filter(({ method }) => method.name === 'partial-retrain').flatMap((partial) => partial.runs);
+  const lengths = (compressed: boolean): number[] =>
+    runs.filter(({ setting }) => isCompressed(setting) === compressed).flatMap(({ evalEpochs }) => evalEpochs);
+  return {
+    cut: lengths(false),
+    compressed: lengths(true).map((epochs) => compressRecipe(plan.recipe, epochs)),
+    numCompressed: comparedModels(plan),
+  };
 }
 
 function scoredMethod(plan: Plan, numTrain: number, { method, runs, tuned }: MethodRuns): ScoredMethod {
@@ -73,6 +80,9 @@ function scoredMethod(plan: Plan, numTrain: number, { method, runs, tuned }: Met
     kind: method.kind,
     tuned,
     runs,
+    trainsOnOracles: method.kind === 'job' && method.needs.matchedOracles,
+    variant: (setting) => method.variant?.(setting),
+    compressedTo: (run) => (isCompressed(runs[run]!.setting) ? runs[run]!.evalEpochs[0] : undefined),
     snapshotSettings: (run) => snapshotSettings(runs[run]!),
     computeFraction: (run, epochs, numForget) =>
       method.computeFraction({ numForget, numRetain: numTrain - numForget, recipeEpochs: plan.recipe.epochs }, runs[run]!.setting, epochs),

@@ -1,7 +1,7 @@
 /** Evaluation of a plan as tasks: the choice of tuned settings, KLOM of every method on every forget set, the LDS curve. */
+import { comparedModels } from '../jobs/planCounts.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
-import { Purpose, Random } from '../native/random.js';
-import { encodeJson } from '../store/json.js';
+import { decodeJson, encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { readOutputColumns } from '../store/outputColumns.js';
@@ -11,40 +11,32 @@ import type {
   KlomFloor,
   LdsPoint,
   LdsScores,
-  MarginSample,
-  MethodName,
   MethodScore,
   MethodSetting,
   Plan,
+  SettingChoice,
   SplitName,
 } from '../types.js';
 import { splitAccuracy } from './accuracy.js';
+import {
+  choose,
+  type Comparison,
+  halves,
+  judge,
+  type JudgedCandidate,
+  type Margins,
+  numPointsOf,
+  type ScoredMethod,
+  takeRows,
+  unmatchedOracles,
+} from './choice.js';
 import { klomFloor } from './floor.js';
 import { klom } from './klom.js';
 import { lds } from './lds.js';
+import { sampleMargins } from './marginSamples.js';
 import { summariseSplits } from './percentile.js';
-import { tuningScore } from './tuning.js';
 
-/** A method's runs as evaluation sees them; unlearn/ knows the method behind. */
-export interface ScoredMethod {
-  method: MethodName;
-  /** 'reference' methods are read from the matched oracles. */
-  kind: 'job' | 'direct' | 'reference';
-  tuned: boolean;
-  runs: { setting: MethodSetting; evalEpochs: number[] }[];
-  /** Settings of the snapshots of a run, in the order of evalEpochs. */
-  snapshotSettings(run: number): MethodSetting[];
-  /** As a fraction of full retraining after `epochs` of run `run`, for a forget set of this size. */
-  computeFraction(run: number, epochs: number, numForget: number): number;
-}
-
-/** Content of unlearned/<forgetSet>/<method>/choice.json. */
-export interface TuningTable {
-  run: number;
-  settings: { setting: MethodSetting; score: number }[];
-}
-
-/** Picks the run of a tuned grid with the best snapshot, against matched oracles only: scored oracles stay unseen. */
+/** Picks the setting of a tuned grid, on originals that are not scored and against matched oracles only: scored oracles stay unseen. */
 export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
   const tasks = plan.forgetSets.flatMap(({ name }) =>
     methods
@@ -54,7 +46,7 @@ export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
         return {
           ...smallTask(artefact, `choice of ${method.method} for ${name}`),
           async produce(context) {
-            return [{ path: artefact, content: encodeJson(await tuningTable(context, name, method)) }];
+            return [{ path: artefact, content: encodeJson(await tunedChoice(context, name, method)) }];
           },
         };
       }),
@@ -62,25 +54,24 @@ export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
   return { name: 'tuning choices', tasks };
 }
 
-async function tuningTable(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<TuningTable> {
+async function tunedChoice(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<SettingChoice> {
+  const { plan } = context;
+  const { numModels } = plan.tuning;
   const splits = await pointSplits(context, forgetSet);
-  const oracle = await oracleMargins(context, forgetSet, 'matched', context.plan.recipe.epochs);
-  const table: TuningTable = { run: 0, settings: [] };
-  let best = Infinity;
+  const nothing = await groupOutputs(context, layout.tuningOriginals, numModels, plan.recipe.epochs);
+  const matched = await oracleOutputs(context, forgetSet, 'matched', plan.oracles.matched);
+  const first = plan.originals.count;
+  const oracles = method.trainsOnOracles ? unmatchedOracles(matched, { first, end: first + numModels }, numPointsOf(context)) : matched;
+  const comparison = { context, splits, oracles, nothing };
+  const candidates: JudgedCandidate[] = [];
   for (let run = 0; run < method.runs.length; run++) {
     const outputs = readOutputs(await context.run.read(layout.tuningRun(forgetSet, method.method, run)));
     const settings = method.snapshotSettings(run);
     for (const [snapshot, epoch] of snapshotEpochs(method.runs[run]!.evalEpochs).entries()) {
-      const unlearnedMargins = rowsAt(outputs, epoch).margins;
-      const score = await tuningScore({ oracleMargins: oracle, unlearnedMargins, numPoints: outputs.numPoints }, splits);
-      table.settings.push({ setting: settings[snapshot]!, score });
-      if (score < best) {
-        best = score;
-        table.run = run;
-      }
+      candidates.push({ run, ...(await judge(comparison, method, settings[snapshot]!, rowsAt(outputs, epoch))) });
     }
   }
-  return table;
+  return choose(comparison, method, candidates, { models: 'tuning-originals', numModels });
 }
 
 /** KLOM of every method and setting on every split, the floor, accuracies and sampled margins (Sections 3 and 4, Figures 1, 3, 4). */
@@ -100,83 +91,119 @@ export function scoreStage(plan: Plan, methods: ScoredMethod[]): Stage {
 async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: ScoredMethod[]): Promise<ForgetSetScores> {
   const { plan, dataset } = context;
   const splits = await pointSplits(context, forgetSet);
-  const oracle = await oracleMargins(context, forgetSet, 'scored', plan.recipe.epochs);
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const numOracles = oracle.length / numPoints;
+  const numModels = comparedModels(plan);
+  const scored = await oracleOutputs(context, forgetSet, 'scored', numModels);
+  const matched = await oracleOutputs(context, forgetSet, 'matched', numModels);
+  const originals = await groupOutputs(context, layout.originals, numModels, plan.recipe.epochs);
   const scores: MethodScore[] = [];
+  const choices: SettingChoice[] = [];
   let dmDirect: Float32Array | undefined;
   for (const method of methods) {
-    const rows: MethodScore[] = [];
-    for (const candidate of await methodOutputs(context, forgetSet, method)) {
-      const numUnlearned = candidate.margins.length / numPoints;
-      const margins = { oracleMargins: oracle, unlearnedMargins: candidate.margins, numOracles, numUnlearned, numPoints };
-      const result = await klom(margins, plan.klom, context);
-      rows.push({
-        forgetSet,
-        method: method.method,
-        setting: candidate.setting,
-        computeFraction: method.computeFraction(candidate.run, candidate.epoch, splits.forget.length),
-        numUnlearned,
-        numOracles,
-        splits: summariseSplits(result.scores, splits),
-        accuracy: splitAccuracy({ predicted: candidate.predicted, labels: dataset.labels }, splits),
-        numNonFinite: result.numNonFinite,
-        best: false,
-      });
-      if (method.method === 'dm-direct') dmDirect ??= candidate.margins;
-    }
-    markBest(rows);
+    const { rows, choice, margins } = await scoreMethod(
+      { context, splits, oracles: matched, nothing: originals },
+      forgetSet,
+      method,
+      scored,
+    );
     scores.push(...rows);
+    if (choice) choices.push(choice);
+    if (method.method === 'dm-direct') dmDirect = margins;
   }
-  const originals = await groupOutputs(context, (shard) => layout.originals(shard), plan.originals.count, plan.recipe.epochs);
+  const margins = dmDirect && { original: originals.margins, oracle: scored.margins, dmDirect };
   return {
     forgetSet,
     size: splits.forget.length,
     scores,
-    floor: await floorOf(context, forgetSet, oracle, splits),
+    choices,
+    floor: await floorOf(context, forgetSet, scored.margins, matched.margins, splits),
     originalAccuracy: splitAccuracy({ predicted: originals.predicted, labels: dataset.labels }, splits),
-    marginSamples: dmDirect ? sampleMargins(context, forgetSet, splits, { original: originals.margins, oracle, dmDirect }) : [],
+    marginSamples: margins ? sampleMargins({ forgetSet, seed: plan.seed, dataset, splits, margins }) : [],
   };
 }
 
-/** The paper reports the best KLOM of each grid: smallest p95 averaged over the three splits. */
-function markBest(rows: MethodScore[]): void {
-  const finite = rows.filter((row) => Number.isFinite(row.splits.average.p95));
-  const best = finite.reduce<MethodScore | undefined>(
-    (least, row) => (least === undefined || row.splits.average.p95 < least.splits.average.p95 ? row : least),
-    undefined,
-  );
-  if (best) best.best = true;
+/** Every setting against the scored oracles; the one that stands for the method is chosen without them. `margins`: of that one, where it needs no training. */
+async function scoreMethod(
+  comparison: Comparison,
+  forgetSet: string,
+  method: ScoredMethod,
+  scored: Margins,
+): Promise<{ rows: MethodScore[]; choice: SettingChoice | undefined; margins: Float32Array | undefined }> {
+  const { context, splits } = comparison;
+  const { plan, dataset } = context;
+  const numModels = comparedModels(plan);
+  const numPoints = numPointsOf(context);
+  const given = method.tuned ? await readChoice(context, forgetSet, method) : undefined;
+  const several = !method.tuned && method.runs.reduce((sum, { evalEpochs }) => sum + snapshotEpochs(evalEpochs).length, 0) > 1;
+  const untuned = method.kind === 'reference' ? halves(comparison, numPoints) : { ...comparison, rows: undefined };
+  const rows: MethodScore[] = [];
+  const judged: JudgedCandidate[] = [];
+  const direct: Float32Array[] = [];
+  for await (const { run, epoch, setting, ...outputs } of methodOutputs(context, forgetSet, method, given)) {
+    const sides = { oracleMargins: scored.margins, unlearnedMargins: outputs.margins, numOracles: numModels, numUnlearned: numModels };
+    const result = await klom({ ...sides, numPoints }, plan.klom, context);
+    const variant = method.variant(setting);
+    rows.push({
+      forgetSet,
+      method: method.method,
+      setting,
+      ...(variant === undefined ? {} : { variant }),
+      computeFraction: method.computeFraction(run, epoch, splits.forget.length),
+      numUnlearned: numModels,
+      numOracles: numModels,
+      splits: summariseSplits(result.scores, splits),
+      accuracy: splitAccuracy({ predicted: outputs.predicted, labels: dataset.labels }, splits),
+      numNonFinite: result.numNonFinite,
+      best: false,
+    });
+    if (method.kind === 'direct') direct.push(outputs.margins);
+    const compared = untuned.rows ? takeRows(outputs, untuned.rows, numPoints) : outputs;
+    if (several) judged.push({ run, ...(await judge(untuned, method, setting, compared)) });
+  }
+  const numCompared = untuned.rows?.length ?? numModels;
+  const models = method.kind === 'reference' ? ('matched-oracles' as const) : ('scored-originals' as const);
+  const choice = given ?? (several ? choose(untuned, method, judged, { models, numModels: numCompared }) : undefined);
+  markBest(rows, choice);
+  return { rows, choice, margins: direct[rows.findIndex((row) => row.best && row.variant === undefined)] };
 }
 
-interface Candidate extends Margins {
+/** What was chosen, with a score that can be shown; a method with one setting is that setting. */
+function markBest(rows: MethodScore[], choice: SettingChoice | undefined): void {
+  const same = (a: MethodSetting, b: MethodSetting): boolean => Object.keys(a).every((key) => a[key] === b[key]);
+  for (const row of rows) {
+    const chosen = choice === undefined || choice.settings.some((each) => each.chosen && same(row.setting, each.setting));
+    row.best = chosen && Number.isFinite(row.splits.average.p95);
+  }
+}
+
+interface ScoredOutputs extends Margins {
   run: number;
   epoch: number;
   setting: MethodSetting;
 }
 
-/** All outputs that stand for a method: each run and snapshot. */
-async function methodOutputs(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<Candidate[]> {
-  const { plan } = context;
-  const candidates: Candidate[] = [];
-  const which = method.tuned ? [await chosenRun(context, forgetSet, method)] : method.runs.map((_, run) => run);
-  for (const run of which) {
+/** All outputs that stand for a method, one setting at a time: each run, of a tuned grid the chosen one, and each snapshot. */
+async function* methodOutputs(
+  context: TaskContext,
+  forgetSet: string,
+  method: ScoredMethod,
+  choice: SettingChoice | undefined,
+): AsyncGenerator<ScoredOutputs> {
+  for (const run of choice ? [choice.run] : method.runs.keys()) {
     const settings = method.snapshotSettings(run);
-    const shardOf = (shard: number): string =>
-      method.kind === 'reference'
-        ? layout.oracles(forgetSet, 'matched', shard)
-        : layout.unlearned(forgetSet, method.method, method.tuned ? 'chosen' : run, shard);
-    const count = method.kind === 'reference' ? plan.oracles.matched : plan.originals.count;
+    const compressed = method.compressedTo(run);
+    const shardOf = (shard: number): string => {
+      if (method.kind !== 'reference') return layout.unlearned(forgetSet, method.method, choice ? 'chosen' : run, shard);
+      return compressed === undefined ? layout.oracles(forgetSet, 'matched', shard) : layout.compressed(forgetSet, compressed, shard);
+    };
     for (const [snapshot, epoch] of snapshotEpochs(method.runs[run]!.evalEpochs).entries()) {
-      candidates.push({ run, epoch, setting: settings[snapshot]!, ...(await groupOutputs(context, shardOf, count, epoch)) });
+      yield { run, epoch, setting: settings[snapshot]!, ...(await groupOutputs(context, shardOf, comparedModels(context.plan), epoch)) };
     }
   }
-  return candidates;
 }
 
-async function chosenRun(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<number> {
-  const bytes = await context.run.read(layout.tuningChoice(forgetSet, method.method));
-  return (JSON.parse(Buffer.from(bytes).toString('utf8')) as TuningTable).run;
+async function readChoice({ run }: TaskContext, forgetSet: string, { method }: ScoredMethod): Promise<SettingChoice> {
+  const artefact = layout.tuningChoice(forgetSet, method);
+  return decodeJson(await run.read(artefact), artefact) as SettingChoice;
 }
 
 /** Methods without epochs store their one result as epoch 0. */
@@ -184,24 +211,19 @@ function snapshotEpochs(evalEpochs: number[]): number[] {
   return evalEpochs.length > 0 ? evalEpochs : [0];
 }
 
-interface Margins {
-  /** (models, points) */
-  margins: Float32Array;
-  /** (models, points) */
-  predicted: Uint8Array;
-}
-
+/** The first `count` models of a group. */
 async function groupOutputs(context: TaskContext, path: (shard: number) => string, count: number, epoch: number): Promise<Margins> {
   const { modelsPerShard } = context.plan.subsetModels;
-  const numPoints = context.dataset.numTrain + context.dataset.numValidation;
+  const numPoints = numPointsOf(context);
   const margins = new Float32Array(count * numPoints);
   const predicted = new Uint8Array(count * numPoints);
   let offset = 0;
   for (let shard = 0; shard * modelsPerShard < count; shard++) {
     const part = rowsAt(readOutputs(await context.run.read(path(shard))), epoch);
-    margins.set(part.margins, offset);
-    predicted.set(part.predicted, offset);
-    offset += part.margins.length;
+    const wanted = Math.min(part.margins.length, margins.length - offset);
+    margins.set(part.margins.subarray(0, wanted), offset);
+    predicted.set(part.predicted.subarray(0, wanted), offset);
+    offset += wanted;
   }
   return { margins, predicted };
 }
@@ -218,8 +240,8 @@ function rowsAt(outputs: StoredOutputs, epoch: number): Margins {
   return { margins, predicted };
 }
 
-async function oracleMargins(context: TaskContext, forgetSet: string, role: 'scored' | 'matched', epoch: number): Promise<Float32Array> {
-  return (await groupOutputs(context, (shard) => layout.oracles(forgetSet, role, shard), context.plan.oracles[role], epoch)).margins;
+function oracleOutputs(context: TaskContext, forgetSet: string, role: 'scored' | 'matched', count: number): Promise<Margins> {
+  return groupOutputs(context, (shard) => layout.oracles(forgetSet, role, shard), count, context.plan.recipe.epochs);
 }
 
 async function pointSplits(context: TaskContext, forgetSet: string): Promise<Record<SplitName, Int32Array>> {
@@ -237,53 +259,23 @@ async function pointSplits(context: TaskContext, forgetSet: string): Promise<Rec
 async function floorOf(
   context: TaskContext,
   forgetSet: string,
-  scored: Float32Array,
+  oracleMargins: Float32Array,
+  unlearnedMargins: Float32Array,
   splits: Record<SplitName, Int32Array>,
 ): Promise<KlomFloor> {
   const { plan } = context;
-  const matched = await oracleMargins(context, forgetSet, 'matched', plan.recipe.epochs);
-  const numPoints = context.dataset.numTrain + context.dataset.numValidation;
-  const [numOracles, numUnlearned] = [scored.length / numPoints, matched.length / numPoints];
-  const result = await klom({ oracleMargins: scored, unlearnedMargins: matched, numOracles, numUnlearned, numPoints }, plan.klom, context);
-  const tabulated = await klomFloor({ numOracles, numUnlearned: plan.originals.count }, plan.klom);
+  const numModels = comparedModels(plan);
+  const counts = { numOracles: numModels, numUnlearned: numModels };
+  const result = await klom({ oracleMargins, unlearnedMargins, ...counts, numPoints: numPointsOf(context) }, plan.klom, context);
+  const tabulated = await klomFloor(counts, plan.klom);
   return {
     forgetSet,
-    numOracles,
-    numHeldOut: numUnlearned,
+    numOracles: numModels,
+    numHeldOut: numModels,
     measured: summariseSplits(result.scores, splits),
     tabulatedMean: tabulated.mean,
     tabulatedP95: tabulated.p95,
   };
-}
-
-const samplesPerSplit = 4;
-
-function sampleMargins(
-  context: TaskContext,
-  forgetSet: string,
-  splits: Record<SplitName, Int32Array>,
-  margins: { original: Float32Array; oracle: Float32Array; dmDirect: Float32Array },
-): MarginSample[] {
-  const { dataset, plan } = context;
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const column = (matrix: Float32Array, point: number): number[] =>
-    Array.from({ length: matrix.length / numPoints }, (_, model) => matrix[model * numPoints + point]!);
-  const random = new Random(plan.seed, Purpose.bootstrap, 1);
-  return (['forget', 'retain'] as const).flatMap((split) => {
-    const left = [...splits[split]];
-    return Array.from({ length: Math.min(samplesPerSplit, left.length) }, () => {
-      const point = left.splice(random.below(left.length), 1)[0]!;
-      return {
-        forgetSet,
-        split,
-        point,
-        label: dataset.classNames[dataset.labels[point]!]!,
-        original: column(margins.original, point),
-        oracle: column(margins.oracle, point),
-        dmDirect: column(margins.dmDirect, point),
-      };
-    });
-  });
 }
 
 /** Spearman correlation of predictions and truth on held-out masks, for each fit of the curve (Figure G.6). */

@@ -3,7 +3,7 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { fitSelections, klomVariants, methodNames } from '../types.js';
+import { fitSelections, klomVariants, methodNames, tuningCriteria } from '../types.js';
 import { isName } from '../store/layout.js';
 import { planDefaults as defaults } from './planDefaults.js';
 
@@ -73,7 +73,7 @@ const grid = z.union([z.literal('paper'), z.record(parameterName, z.array(gridVa
   error: '"paper" or lists of values by hyper-parameter',
 });
 
-/** The parsed file; absent values that depend on others (seeds, peakEpoch, tuning) stay absent here. */
+/** The parsed file; absent values that depend on others (seeds, peakEpoch) stay absent here. */
 export const planSchema = closed({
   version: z.literal(1).default(defaults.version),
   name: name.optional(),
@@ -124,7 +124,10 @@ export const planSchema = closed({
   }).prefault({}),
   forgetSets: z.array(forgetSet).default(defaults.forgetSets),
   methods: z.array(closed({ method: z.enum(methodNames), grid: grid.default({}) })).default(defaults.methods),
-  tuning: closed({ numModels: whole(1).optional() }).prefault({}),
+  tuning: closed({
+    numModels: whole(0).default(defaults.tuning.numModels),
+    criterion: z.enum(tuningCriteria).default(defaults.tuning.criterion),
+  }).prefault({}),
   klom: closed({
     variant: z.enum(klomVariants).default(defaults.klom.variant),
     bins: whole(2).default(defaults.klom.bins),

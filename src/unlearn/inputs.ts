@@ -56,7 +56,7 @@ export async function readMatchedOracles({ plan, run }: Pick<TaskContext, 'plan'
 
 export interface InputRequest {
   forget: Int32Array;
-  /** Originals [first, end). */
+  /** Originals [first, end): the scored ones, then the tuning ones. */
   first: number;
   end: number;
   shift?: ForgetShift;
@@ -71,13 +71,16 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
   const retain = retainOf(dataset.numTrain, forget);
   const perShard = plan.subsetModels.modelsPerShard;
   const inputs: UnlearnInput[] = [];
-  let shardIndex = -1;
+  let path = '';
   let originals: StoredOutputs | undefined;
   for (let model = request.first; model < request.end; model++) {
-    const shard = Math.floor(model / perShard);
-    if (shard !== shardIndex) originals = readOutputs(await run.read(layout.originals(shard)));
-    shardIndex = shard;
-    const row = model - shard * perShard;
+    const isTuning = model >= plan.originals.count;
+    const place = isTuning ? model - plan.originals.count : model;
+    const shard = Math.floor(place / perShard);
+    const here = isTuning ? layout.tuningOriginals(shard) : layout.originals(shard);
+    if (here !== path) originals = readOutputs(await run.read(here));
+    path = here;
+    const row = place - shard * perShard;
     inputs.push({
       modelIndex: model,
       seed: plan.seed,
