@@ -11,7 +11,7 @@ import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
 import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
-import { comparedModels } from './jobs/planCounts.js';
+import { comparedModels } from './store/planCounts.js';
 import { oracleStage, originalStage, type PartialLengths, subsetStage } from './train/tasks.js';
 import type { DatasetFacts, Engine, NetSpec, Plan } from './types.js';
 import { compressRecipe, isCompressed, snapshotSettings } from './unlearn/index.js';

@@ -446,6 +446,8 @@ export interface KlomFloor {
   /** Monte-Carlo floor of two samples of one normal distribution with so many models. */
   tabulatedMean: number;
   tabulatedP95: number;
+  /** The same where originals share the oracles they are matched to, with all models of the plan; absent where none would. */
+  copies?: { numUnlearned: number; numDistinct: number; mean: number; p95: number };
 }
 
 /** Margins of one sampled point over models (Figure 4). */

@@ -1,5 +1,5 @@
 /** Evaluation of a plan as tasks: the choice of tuned settings, KLOM of every method on every forget set, the LDS curve. */
-import { comparedModels } from '../jobs/planCounts.js';
+import { comparedModels } from '../store/planCounts.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { decodeJson, encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
@@ -275,7 +275,16 @@ async function floorOf(
     measured: summariseSplits(result.scores, splits),
     tabulatedMean: tabulated.mean,
     tabulatedP95: tabulated.p95,
+    ...(await copiesFloor(plan)),
   };
+}
+
+/** What oracle matching would score at best, were all models of the plan scored. */
+async function copiesFloor({ methods, originals, oracles, klom: options }: Plan): Promise<Pick<KlomFloor, 'copies'>> {
+  const [numUnlearned, numDistinct] = [Math.min(originals.count, oracles.scored), oracles.matched];
+  if (numDistinct >= numUnlearned || !methods.some(({ method }) => method === 'oracle-matching')) return {};
+  const floor = await klomFloor({ numOracles: numUnlearned, numUnlearned, numDistinct }, options);
+  return { copies: { numUnlearned, numDistinct, ...floor } };
 }
 
 /** Spearman correlation of predictions and truth on held-out masks, for each fit of the curve (Figure G.6). */

@@ -11,7 +11,7 @@ import {
   type Schedule,
   type TrainRecipe,
 } from '../types.js';
-import { leastTuningModels } from './planCounts.js';
+import { leastTuningModels } from '../store/planCounts.js';
 import { planDefaults as defaults } from './planDefaults.js';
 import type { Mistake } from './planMistakes.js';
 import type { ParsedPlan } from './planSchema.js';

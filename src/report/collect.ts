@@ -3,6 +3,7 @@ import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import type { RunFolder } from '../store/run.js';
 import type { DatasetFacts, Engine, FitOptions, ForgetSetScores, LdsScores, Plan, ReportData } from '../types.js';
+import { criteria } from './notes.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
 export async function collectReport(
@@ -17,13 +18,14 @@ export async function collectReport(
   }
   const { lds } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
   return {
-    version: 1,
+    version: 2,
     runName: plan.name,
     dataDescription: dataset.description,
     facts: runFacts(plan, dataset, engine),
     forgetSets: sets.map(({ forgetSet, size }) => ({ name: forgetSet, size })),
     scores: sets.flatMap(({ scores }) => scores),
     floors: sets.map(({ floor }) => floor),
+    choices: sets.map(({ forgetSet, choices = [] }) => ({ forgetSet, choices })),
     lds,
     marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),
     originalAccuracy: sets.map(({ forgetSet, originalAccuracy }) => ({ forgetSet, accuracy: originalAccuracy })),
@@ -38,6 +40,11 @@ function runtimeOf({ onnxruntime, device }: Record<string, string | number>): st
 function lambdaChoice({ select, lambda, holdoutFraction, folds }: FitOptions): string {
   if (select === 'none') return `lambda ${lambda}`;
   return `lambda by held-out error ${select === 'kfold' ? `over ${folds} folds` : `on ${holdoutFraction * 100} %`} of the models`;
+}
+
+function tuningFact({ tuning: { numModels, criterion } }: Plan): string {
+  if (numModels === 0) return 'none: every setting runs on all scored originals and is chosen against matched oracles';
+  return `grids with several settings on ${numModels} originals that are not scored, against matched oracles (divergence of margins, ${criteria[criterion]})`;
 }
 
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
@@ -61,10 +68,7 @@ function runFacts(plan: Plan, dataset: DatasetFacts, engine: Pick<Engine, 'descr
         `${plan.oracles.scored} scored and ${plan.oracles.matched} matched oracles a forget set`,
     },
     { name: 'datamodels', value: `${fit.estimator}, ${lambdaChoice(fit)}, relative gap <= ${fit.gapTolerance}` },
-    {
-      name: 'tuning',
-      value: `grids with several settings are tuned on ${plan.tuning.numModels} originals against matched oracles (Gaussian divergence of margins)`,
-    },
+    { name: 'tuning', value: tuningFact(plan) },
     { name: 'KLOM', value: `variant ${plan.klom.variant}, ${plan.klom.bins} bins, clip ${plan.klom.clip}, epsilon ${plan.klom.epsilon}` },
     { name: 'engine', value: `${described['engine']}, ${described['precision']}, ${described['isa']}${runtimeOf(described)}` },
     { name: 'seed', value: String(plan.seed) },
