@@ -39,7 +39,7 @@ export const partialRetrain: ReferenceMethod = {
   title: 'Partial retraining',
   description:
     'A shorter full retraining (paper, D.4 I): its first epochs on the same learning rate schedule (cut), or with the schedule compressed ' +
-    'to the length, which ends at a small learning rate and is the stronger baseline (compressed).',
+    'to the length, which ends at its small learning rates (compressed).',
   kind: 'reference',
   parameters: {
     epochs: wholeNumber(1, 'epochs to train for'),

@@ -33,7 +33,7 @@ const plan = {
     { name: 'listed', kind: 'file', path: at('listed.npy') },
   ],
   methods,
-  tuning: { numModels: 2 },
+  tuning: { numModels: 10 },
 };
 
 async function run(name: string, content: object, reuse?: string): Promise<{ files: Record<string, string>; reused: number }> {
@@ -68,7 +68,7 @@ const changes: [string, object, number][] = [
   ['nothing but the name', { name: 'other' }, 50],
   ['a grid', { methods: [...methods.slice(0, 5), { method: 'dmm', grid: { learningRate: [0.01, 0.1], epochs: [1, 2] } }] }, 44],
   ['no partial retraining', { methods: methods.filter(({ method }) => method !== 'partial-retrain') }, 47],
-  ['the tuning', { tuning: { numModels: 1 } }, 32],
+  ['the tuning', { tuning: { numModels: 12 } }, 32],
   ['the fit', { fit: { gapTolerance: 1e-3 } }, 21],
   ['the LDS curve', { lds: { numModels: [15] } }, 48],
   ['more subset models', { subsetModels: { ...plan.subsetModels, count: 34 } }, 19],
@@ -162,7 +162,7 @@ it('nothing is taken over from a run whose artefacts mean something else to this
 });
 
 it('lethe run --reuse: counted, estimated, refused for another engine', async () => {
-  fs.writeFileSync(at('changed.json'), JSON.stringify({ ...plan, forgetSets: plan.forgetSets.slice(0, 2), tuning: { numModels: 1 } }));
+  fs.writeFileSync(at('changed.json'), JSON.stringify({ ...plan, forgetSets: plan.forgetSets.slice(0, 2), tuning: { numModels: 12 } }));
   const args = ['run', at('changed.json'), '--out', at('by verb'), '--reuse', at('old'), '--json'];
   const dry = JSON.parse((await lethe([...args, '--dry-run'])).stdout) as { tasksReused: number; tasks: number };
   expect(fs.existsSync(at('by verb'))).toBe(false);

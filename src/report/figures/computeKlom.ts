@@ -54,13 +54,14 @@ function pointsOf(data: ReportData): Point[] {
     for (const split of panelSplits)
       for (const method of methodsIn(data, name)) {
         const scores = data.scores.filter((score) => score.forgetSet === name && score.method === method);
-        const front = new Set(
+        const fronts = [...new Set(scores.map((score) => score.variant))].flatMap((variant) =>
           paretoFront(
-            scores,
+            scores.filter((score) => score.variant === variant),
             (score) => score.computeFraction,
             (score) => score.splits[split].p95,
           ),
         );
+        const front = new Set(fronts);
         for (const score of scores) points.push({ score, split, klomP95: score.splits[split].p95, onFront: front.has(score) });
       }
   return points;
@@ -96,7 +97,17 @@ function plotValues(data: ReportData, drawn: Point[], axis: ComputeAxis): object
       const x = score.computeFraction > 0 ? score.computeFraction : axis.zero;
       const { label } = methodStyles[score.method];
       const kind = score.best ? 'best' : 'setting';
-      values.push({ kind, row, split, method: label, x, y: klomP95, onFront, setting: describeSetting(score.setting) });
+      values.push({
+        kind,
+        row,
+        split,
+        method: label,
+        x,
+        y: klomP95,
+        onFront,
+        setting: describeSetting(score.setting),
+        variant: score.variant ?? '',
+      });
     }
     const floor = floorOf(data, set.name);
     if (floor === undefined) continue;
@@ -164,17 +175,22 @@ function spec(data: ReportData, drawn: Point[]): TopLevelSpec {
         {
           transform: only('datum.onFront'),
           mark: { type: 'line', strokeWidth: 1.6 },
-          encoding: { ...position, color, strokeDash: lineKind('Pareto front of a method') },
+          encoding: { ...position, color, strokeDash: lineKind('Pareto front of a method'), detail: { field: 'variant' } },
         },
         {
-          transform: only("datum.kind === 'setting'"),
+          transform: only("datum.kind === 'setting' && datum.variant === ''"),
           mark: { type: 'point', filled: true, size: 30, opacity: 0.45 },
           encoding: { ...position, color, shape },
         },
         {
-          transform: only("datum.kind === 'best'"),
+          transform: only("datum.kind === 'best' && datum.variant === ''"),
           mark: { type: 'point', filled: true, size: 85, opacity: 1, stroke: 'white', strokeWidth: 0.8 },
           encoding: { ...position, color, shape },
+        },
+        {
+          transform: only("(datum.kind === 'setting' || datum.kind === 'best') && datum.variant !== ''"),
+          mark: { type: 'point', filled: false, strokeWidth: 1.4 },
+          encoding: { ...position, color, shape, size: { condition: { test: "datum.kind === 'best'", value: 75 }, value: 24 } },
         },
       ],
     },
@@ -185,7 +201,7 @@ function caption(data: ReportData, notDrawn: number): string {
   const sentences = [
     'KLOM (95th percentile over the points of a split, in nats; lower is better, 0 is a perfect match with retrained models) against gradient work as a fraction of one full retraining.',
     `Rows are forget sets; columns are the average of the three splits and the splits themselves; ${describeModels(data)}.`,
-    'Every setting of every method is a point, the large one is the setting that represents the method in the tables; lines are the Pareto fronts.' +
+    'Every setting of every method is a point, the large one is the setting that represents the method in the tables; lines are the Pareto fronts; ablations and other forms of a method have open marks.' +
       drawnNote(data),
     'The compute axis is logarithmic with a break: methods without gradient work stand at 0. The KLOM axis is a square root. Training the models behind the datamodels is not counted.',
     'The dashed line is the measured floor: what retrained models score against other retrained models, as many of each as of the methods.',
