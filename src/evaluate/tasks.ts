@@ -1,5 +1,5 @@
 /** Evaluation of a plan as tasks: the choice of tuned settings, KLOM of every method on every forget set, the LDS curve. */
-import { comparedModels } from '../store/planCounts.js';
+import { comparedModels, firstTuningOriginal } from '../store/planCounts.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { decodeJson, encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
@@ -60,8 +60,9 @@ async function tunedChoice(context: TaskContext, forgetSet: string, method: Scor
   const splits = await pointSplits(context, forgetSet);
   const nothing = await groupOutputs(context, layout.tuningOriginals, numModels, plan.recipe.epochs);
   const matched = await oracleOutputs(context, forgetSet, 'matched', plan.oracles.matched);
-  const first = plan.originals.count;
-  const oracles = method.trainsOnOracles ? unmatchedOracles(matched, { first, end: first + numModels }, numPointsOf(context)) : matched;
+  const oracles = method.trainsOnOracles
+    ? unmatchedOracles(matched, { first: firstTuningOriginal, end: firstTuningOriginal + numModels }, numPointsOf(context))
+    : matched;
   const comparison = { context, splits, oracles, nothing };
   const candidates: JudgedCandidate[] = [];
   for (let run = 0; run < method.runs.length; run++) {

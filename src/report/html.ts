@@ -48,14 +48,17 @@ function summaryHtml(data: ReportData): string {
 function klomHtml(data: ReportData): string {
   if (data.forgetSets.length === 0) return '';
   const tables = data.forgetSets.map((set) => tableHtml(klomTable(data, set))).join('');
-  const perSet = hasManySets(data) ? tableHtml(setsTable(data)) : '';
-  return orEmpty(allSetsTable(data)) + perSet + notesHtml([`Bold: ${bestMeans}`, ...sharedNotes(data)]) + eachSet(data, 'KLOM', tables);
+  const notes = notesHtml([`Bold: ${bestMeans}`, ...sharedNotes(data)]);
+  const all = orEmpty(allSetsTable(data));
+  return hasManySets(data) ? all + tableHtml(setsTable(data)) + notes + eachSet(data, 'KLOM', tables) : tables + all + notes;
 }
 
 function accuracyHtml(data: ReportData): string {
   if (data.forgetSets.length === 0) return '';
   const tables = data.forgetSets.map((set) => tableHtml(accuracyTable(data, set))).join('');
-  return orEmpty(allSetsAccuracy(data)) + notesHtml([accuracyNote]) + eachSet(data, 'Accuracy', tables);
+  const all = orEmpty(allSetsAccuracy(data));
+  const notes = notesHtml([accuracyNote]);
+  return hasManySets(data) ? all + notes + eachSet(data, 'Accuracy', tables) : tables + all + notes;
 }
 
 function factsHtml(data: ReportData): string {

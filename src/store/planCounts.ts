@@ -11,3 +11,6 @@ export function comparedModels({ originals, oracles }: Pick<Plan, 'originals' | 
 
 /** Originals that tuning needs at least: fewer rank settings by their noise, as the simulation in evaluate's tests shows. */
 export const leastTuningModels = 10;
+
+/** Index of the first tuning original: beyond all scored ones, whatever their number, which decides nothing about these. */
+export const firstTuningOriginal = 2 ** 20;

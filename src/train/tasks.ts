@@ -6,6 +6,7 @@ import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import { forgetSetInputs, trainingInputs } from '../store/planInputs.js';
 import type { Plan, TrainJob, TrainRecipe } from '../types.js';
 import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
@@ -68,9 +69,9 @@ export function subsetStage(plan: Plan, sizes: PlanSizes): Stage {
 export function originalStage(plan: Plan, sizes: PlanSizes, numTuning: number): Stage {
   const { count } = plan.originals;
   const { modelsPerShard } = plan.subsetModels;
-  const task = (artefact: string, first: number, end: number): Task =>
+  const task = (label: string, artefact: string, first: number, end: number): Task =>
     groupTask(plan, sizes, {
-      label: `originals ${first}-${end - 1}`,
+      label,
       artefact,
       group: { kind: 'original' },
       shard: { first, end },
@@ -83,9 +84,11 @@ export function originalStage(plan: Plan, sizes: PlanSizes, numTuning: number): 
   return {
     name: 'originals',
     tasks: [
-      ...shardRanges(count, modelsPerShard).map(({ shard, first, end }) => task(layout.originals(shard), first, end)),
+      ...shardRanges(count, modelsPerShard).map(({ shard, first, end }) =>
+        task(`originals ${first}-${end - 1}`, layout.originals(shard), first, end),
+      ),
       ...shardRanges(numTuning, modelsPerShard).map(({ shard, first, end }) =>
-        task(layout.tuningOriginals(shard), count + first, count + end),
+        task(`tuning originals ${first}-${end - 1}`, layout.tuningOriginals(shard), firstTuningOriginal + first, firstTuningOriginal + end),
       ),
     ],
   };

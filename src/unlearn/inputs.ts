@@ -2,6 +2,7 @@
 import type { TaskContext } from '../jobs/task.js';
 import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import { readOutputs, type StoredOutputs } from '../store/outputs.js';
 import type { RunFolder } from '../store/run.js';
 import { forgetShift } from './dmDirect.js';
@@ -56,7 +57,7 @@ export async function readMatchedOracles({ plan, run }: Pick<TaskContext, 'plan'
 
 export interface InputRequest {
   forget: Int32Array;
-  /** Originals [first, end): the scored ones, then the tuning ones. */
+  /** Originals [first, end), scored or tuning ones. */
   first: number;
   end: number;
   shift?: ForgetShift;
@@ -74,8 +75,8 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
   let path = '';
   let originals: StoredOutputs | undefined;
   for (let model = request.first; model < request.end; model++) {
-    const isTuning = model >= plan.originals.count;
-    const place = isTuning ? model - plan.originals.count : model;
+    const isTuning = model >= firstTuningOriginal;
+    const place = isTuning ? model - firstTuningOriginal : model;
     const shard = Math.floor(place / perShard);
     const here = isTuning ? layout.tuningOriginals(shard) : layout.originals(shard);
     if (here !== path) originals = readOutputs(await run.read(here));

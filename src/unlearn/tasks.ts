@@ -10,6 +10,7 @@ import { layout } from '../store/layout.js';
 import { encodeNpy } from '../store/npy.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../store/planInputs.js';
 import type { MethodPlan, Plan } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
@@ -78,7 +79,7 @@ export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   };
 }
 
-/** Every setting of tuned grids on the tuning originals, which come after the scored ones. */
+/** Every setting of tuned grids on the tuning originals. */
 export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   const tasks: Task[] = [];
   forEachMethod(plan, ({ method, runs, tuned }, forgetSetIndex) => {
@@ -91,8 +92,8 @@ export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
           artefact,
           method,
           forgetSetIndex,
-          first: plan.originals.count,
-          end: plan.originals.count + plan.tuning.numModels,
+          first: firstTuningOriginal,
+          end: firstTuningOriginal + plan.tuning.numModels,
           costRun: runs[run]!,
           setting: { run: runs[run]! },
           chooseRun: () => Promise.resolve(runs[run]!),
