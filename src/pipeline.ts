@@ -5,8 +5,9 @@
 import path from 'node:path';
 import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
 import { fitStage, ldsFitStage, logitBlocks, penaltyStage } from './datamodels/tasks.js';
-import { choiceStage, ldsStage, scoreStage, type ScoredMethod } from './evaluate/tasks.js';
 import { engineIdentity } from './engines/index.js';
+import type { ScoredMethod } from './evaluate/choice.js';
+import { choiceStage, ldsStage, scoreStage } from './evaluate/tasks.js';
 import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
@@ -14,12 +15,13 @@ import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
 import { layout } from './store/layout.js';
 import { ldsSplit } from './store/ldsSplit.js';
+import { comparedModels } from './store/planCounts.js';
 import { openRun as openRunFolder, type RunFolder } from './store/run.js';
 import { settleFacts } from './store/runFacts.js';
-import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
+import { oracleStage, originalStage, type PartialLengths, subsetStage } from './train/tasks.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from './types.js';
-import { snapshotSettings } from './unlearn/index.js';
-import { type MethodRuns, methodRuns, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
+import { compressRecipe, isCompressed, snapshotSettings } from './unlearn/index.js';
+import { type MethodRuns, methodRuns, numTuningOriginals, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
 /**
  * The network of a plan on a data set. onnx: the file of a plan that names one; `note` takes what there is to know of it.
@@ -80,14 +82,14 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
   return [
     maskStage(plan, numTrain),
     subsetStage(plan, { ...points, numParameters }),
-    originalStage(plan, { ...points, numParameters }),
+    originalStage(plan, { ...points, numParameters }, numTuningOriginals(plan, methods)),
     penaltyStage(plan, points),
     fitStage(plan, points),
     ldsFitStage(plan, points),
     ldsStage(plan, ldsSplit(plan)),
     forgetSetStage(plan, numTrain),
     shiftStage(plan, unlearnSizes),
-    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialEpochs(methods)),
+    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialLengths(plan, methods)),
     tuningStage(plan, unlearnSizes),
     choiceStage(plan, scored),
     unlearnStage(plan, unlearnSizes),
@@ -96,10 +98,15 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
   ];
 }
 
-/** Lengths at which matched oracles are also evaluated, so that partial retraining costs no extra models. */
-function partialEpochs(methods: MethodRuns[]): number[] {
-  const partial = methods.find(({ method }) => method.name === 'partial-retrain');
-  return partial?.runs.flatMap((run) => run.evalEpochs) ?? [];
+function partialLengths(plan: Plan, methods: MethodRuns[]): PartialLengths {
+  const runs = methods.filter(({ method }) => method.name === 'partial-retrain').flatMap((partial) => partial.runs);
+  const lengths = (compressed: boolean): number[] =>
+    runs.filter(({ setting }) => isCompressed(setting) === compressed).flatMap(({ evalEpochs }) => evalEpochs);
+  return {
+    cut: lengths(false),
+    compressed: lengths(true).map((epochs) => compressRecipe(plan.recipe, epochs)),
+    numCompressed: comparedModels(plan),
+  };
 }
 
 function scoredMethod(plan: Plan, numTrain: number, { method, runs, tuned }: MethodRuns): ScoredMethod {
@@ -108,6 +115,9 @@ function scoredMethod(plan: Plan, numTrain: number, { method, runs, tuned }: Met
     kind: method.kind,
     tuned,
     runs,
+    trainsOnOracles: method.kind === 'job' && method.needs.matchedOracles,
+    variant: (setting) => method.variant?.(setting),
+    compressedTo: (run) => (isCompressed(runs[run]!.setting) ? runs[run]!.evalEpochs[0] : undefined),
     snapshotSettings: (run) => snapshotSettings(runs[run]!),
     computeFraction: (run, epochs, numForget) =>
       method.computeFraction({ numForget, numRetain: numTrain - numForget, recipeEpochs: plan.recipe.epochs }, runs[run]!.setting, epochs),

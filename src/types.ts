@@ -363,13 +363,19 @@ export interface SplitSummary {
   p99: number;
 }
 
-/** KLOM of one method at one setting on one forget set, over each split and their average. */
+/**
+ * KLOM of one method at one setting on one forget set, over each split; `average`, here and everywhere, is the mean of the three splits'
+ * summaries (the paper's), not that of all points.
+ */
 export interface MethodScore {
   forgetSet: string;
   method: MethodName;
   setting: MethodSetting;
+  /** An ablation or another form of the method, in words: has a row of its own. Absent for the method as published. */
+  variant?: string;
   /** Gradient work as a fraction of one full retraining. */
   computeFraction: number;
+  /** As many models of each side are compared in every score of a run, as N decides the floor; these have not diverged. */
   numUnlearned: number;
   numOracles: number;
   splits: Record<SplitName | 'average', SplitSummary>;
@@ -378,8 +384,43 @@ export interface MethodScore {
   numNonFinite: number;
   /** Models that diverged, or whose original had: left out of the scores. Absent: none. */
   numDiverged?: number;
-  /** True for the setting this method is represented by in tables. */
+  /** True for the setting this method, or variant of it, is represented by in tables: the chosen one, see SettingChoice. */
   best: boolean;
+}
+
+/** What settings are chosen by: 95th percentile averaged over the three splits, or 99th over the forget points (the paper's Table H.1). */
+export const tuningCriteria = ['average-p95', 'forget-p99'] as const;
+export type TuningCriterion = (typeof tuningCriteria)[number];
+
+export interface TunedSetting {
+  setting: MethodSetting;
+  variant?: string;
+  /** Divergence of margins in nats, see evaluate/tuning.ts; null in JSON where margins are not finite. */
+  score: number;
+  accuracy: Record<'retain' | 'validation', number>;
+  /** The larger loss of the two splits, 0..1, against the lower of doing nothing and retraining. */
+  accuracyLost: number;
+  keepsAccuracy: boolean;
+  /** Models that diverged in this setting, not before it: it is never chosen. Absent: none. */
+  numDiverged?: number;
+  chosen: boolean;
+}
+
+/** How the setting of a method was chosen: never by the oracles that it is scored against. */
+export interface SettingChoice {
+  method: MethodName;
+  criterion: TuningCriterion;
+  /** Whose margins were compared: originals that are not scored, the scored originals, or retrained models. */
+  models: 'tuning-originals' | 'scored-originals' | 'matched-oracles';
+  /** Both: that had not diverged before a setting was tried. */
+  numModels: number;
+  numOracles: number;
+  /** Of originals that are not scored; absent: none. */
+  diverged?: DivergedModels[];
+  allowedAccuracyLoss: number;
+  /** The run of the grid that the chosen setting is a snapshot of. */
+  run: number;
+  settings: TunedSetting[];
 }
 
 // ---------------------------------------------------------------- plans
@@ -417,8 +458,11 @@ export interface Plan {
   lds: { heldOutFraction: number; numModels: number[] };
   forgetSets: ForgetSetSpec[];
   methods: MethodPlan[];
-  /** Grids with more than one setting are tuned on the first `numModels` originals against matched oracles. */
-  tuning: { numModels: number };
+  /**
+   * Grids with more than one setting are tuned on `numModels` more originals, which are not scored, against matched oracles; 0: every
+   * setting runs on all scored originals.
+   */
+  tuning: { numModels: number; criterion: TuningCriterion };
   klom: KlomOptions;
 }
 
@@ -463,12 +507,14 @@ export interface DivergedModels {
 export interface KlomFloor {
   forgetSet: string;
   numOracles: number;
-  /** Held-out oracles that were scored as if unlearned: with fewer than the methods have, `measured` lies above their floor. */
+  /** Held-out oracles that were scored as if unlearned: as many as a method has models. */
   numHeldOut: number;
   measured: Record<SplitName | 'average', SplitSummary>;
-  /** Monte-Carlo floor of two samples of one normal distribution with as many models as the methods have. */
+  /** Monte-Carlo floor of two samples of one normal distribution with so many models. */
   tabulatedMean: number;
   tabulatedP95: number;
+  /** The same where originals share the oracles they are matched to, with all models of the plan; absent where none would. */
+  copies?: { numUnlearned: number; numDistinct: number; mean: number; p95: number };
 }
 
 /** Margins of one sampled point over models (Figure 4). */
@@ -483,7 +529,7 @@ export interface MarginSample {
 }
 
 export interface ReportData {
-  version: 1;
+  version: 2;
   runName: string;
   /** Which data set ran, in words for people. */
   dataDescription: string;
@@ -492,6 +538,7 @@ export interface ReportData {
   forgetSets: { name: string; size: number }[];
   scores: MethodScore[];
   floors: KlomFloor[];
+  choices: { forgetSet: string; choices: SettingChoice[] }[];
   lds: LdsPoint[];
   marginSamples: MarginSample[];
   /** Of every kind of which some diverged; absent: none. */
@@ -506,6 +553,8 @@ export interface ForgetSetScores {
   size: number;
   scores: MethodScore[];
   floor: KlomFloor;
+  /** Of the methods with more than one setting; absent in runs of earlier versions. */
+  choices?: SettingChoice[];
   originalAccuracy: Record<SplitName, number>;
   marginSamples: MarginSample[];
   /** Absent: none. */

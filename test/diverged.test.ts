@@ -10,9 +10,10 @@ import { collectReport } from '../src/report/collect.js';
 import { readDatamodels } from '../src/store/datamodels.js';
 import { layout } from '../src/store/layout.js';
 import { readOutputs } from '../src/store/outputs.js';
+import { firstTuningOriginal } from '../src/store/planCounts.js';
 import { openRun } from '../src/store/run.js';
 import { modelKey } from '../src/train/jobs.js';
-import { mostModels, type ReportData, type TrainResult } from '../src/types.js';
+import { mostModels, type ReportData, type SettingChoice, type TrainResult } from '../src/types.js';
 import { tinyPlan } from './helpers/plan.js';
 import { temporaryFolder } from './helpers/temporary.js';
 
@@ -38,7 +39,8 @@ class Unstable extends NativeEngine {
 const methods = [
   { method: 'do-nothing' },
   { method: 'full-retrain' },
-  { method: 'gradient-ascent', grid: { learningRate: [1e-4, 1e-3], epochs: [1] } },
+  { method: 'partial-retrain', grid: { epochs: [1], schedule: ['cut', 'compressed'] } },
+  { method: 'gradient-ascent', grid: { learningRate: [1e30, 1e-4], epochs: [1] } },
   { method: 'oracle-matching', grid: { learningRate: [1e-3], epochs: [1] } },
   { method: 'dm-direct' },
   { method: 'dmm', grid: { learningRate: [1e-3], epochs: [1] } },
@@ -46,7 +48,7 @@ const methods = [
 
 async function execute(name: string, diverges: (key: number) => boolean, change: object = {}) {
   const file = path.join(folder, `${name}.json`);
-  fs.writeFileSync(file, JSON.stringify({ ...tinyPlan, methods, tuning: { numModels: 2 }, ...change }));
+  fs.writeFileSync(file, JSON.stringify({ ...tinyPlan, methods, tuning: { numModels: 10 }, ...change }));
   const plan = await loadPlan(file);
   const dataset = await loadDataset(plan.data);
   const engine = new Unstable(diverges);
@@ -62,35 +64,43 @@ const original = (index: number): number => modelKey({ kind: 'original' }, index
 const oracle = (role: 'scored' | 'matched', index: number): number => modelKey({ kind: 'oracle', forgetSetIndex: 0, role }, index);
 
 test('models that diverged are left out of fits, scores, tuning and LDS, and named', async () => {
-  const lost = [3, 17, 23, original(1), oracle('scored', 0), oracle('matched', 1)];
-  const { run, outcome, report } = await execute('some', (key) => lost.includes(key), { lds: { heldOutFraction: 0.25, numModels: [12] } });
+  const lost = [3, 17, 23, original(1), original(firstTuningOriginal + 2), oracle('scored', 0), oracle('matched', 1), oracle('matched', 3)];
+  const counts = { originals: { count: 5 }, oracles: { scored: 3, matched: 4 } }; // three of each are compared
+  const change = { ...counts, lds: { heldOutFraction: 0.25, numModels: [12] } };
+  const { run, outcome, report } = await execute('some', (key) => lost.includes(key), change);
   expect(outcome.failed).toEqual([]);
-  const { scores, lds, diverged, facts, originalAccuracy } = await report();
+  const { scores, floors, choices, lds, diverged, facts, originalAccuracy } = await report();
   expect(diverged).toEqual([
     { group: 'subset models', count: 24, models: [3, 17, 23] },
-    { group: 'originals', count: 3, models: [1] },
-    { group: 'scored oracles of random-4', count: 2, models: [0] },
-    { group: 'matched oracles of random-4', count: 2, models: [1] },
+    { group: 'originals', count: 5, models: [1] },
+    { group: 'tuning originals', count: 10, models: [2] },
+    { group: 'scored oracles of random-4', count: 3, models: [0] },
+    { group: 'matched oracles of random-4', count: 4, models: [1, 3] },
   ]);
   expect(facts.filter(({ name }) => name === 'diverged').map(({ value }) => value)).toContain(
     '3 of 24 subset models diverged and are left out: 3, 17 and 23',
   );
   for (const { method, splits, accuracy, numUnlearned, numOracles, numDiverged, numNonFinite } of scores) {
     expect([method, Number.isFinite(splits.average.p95), Number.isFinite(accuracy.retain)]).toEqual([method, true, true]);
-    const models = method === 'full-retrain' ? 1 : 2;
     expect({ method, numUnlearned, numOracles, numDiverged, numNonFinite }).toEqual({
-      ...{ method, numUnlearned: models, numOracles: 1, numDiverged: 1, numNonFinite: 0 },
+      ...{ method, numUnlearned: 2, numOracles: 2, numDiverged: 1, numNonFinite: 0 },
     });
   }
+  expect(floors).toMatchObject([{ numOracles: 2, numHeldOut: 2 }]);
+  expect(Number.isFinite(floors[0]!.measured.average.p95)).toBe(true);
   expect(Number.isFinite(originalAccuracy[0]!.accuracy.validation)).toBe(true);
   expect(lds.length).toBe(8);
   for (const { mean, low, high, reason } of lds) expect([[mean, low, high].every(Number.isFinite), reason]).toEqual([true, undefined]);
-  const choice = JSON.parse(Buffer.from(await run.read(layout.tuningChoice('random-4', 'gradient-ascent'))).toString()) as {
-    settings: { score: number | string }[];
-  };
-  expect(choice.settings.map(({ score }) => typeof score)).toEqual(['number', 'number']);
+  // an original that diverged says nothing about a setting, models that diverge in a setting speak against it
+  const tuned = choices[0]!.choices.find(({ method }) => method === 'gradient-ascent') as SettingChoice;
+  expect(tuned).toMatchObject({ numModels: 9, numOracles: 2, run: 1 });
+  expect(tuned.settings).toMatchObject([
+    { score: Infinity, numDiverged: 9, chosen: false },
+    { score: expect.closeTo(0, -3) as number, chosen: true },
+  ]);
+  expect(tuned.settings[1]).not.toHaveProperty('numDiverged');
   const dmm = readOutputs(await run.read(layout.unlearned('random-4', 'dmm', 0, 0)));
-  expect(dmm.status).toEqual(['trained', 'diverged', 'trained']);
+  expect(dmm.status).toEqual(['trained', 'diverged', 'trained', 'trained', 'trained']);
   expect(dmm.margins!.row(1).every((margin) => Number.isNaN(margin))).toBe(true);
   const fitted = readDatamodels(await run.read(layout.logitDatamodels(0)));
   expect(fitted.status.includes('nonfinite')).toBe(false);
@@ -121,7 +131,7 @@ test('a plan without subset models runs', async () => {
   const change = {
     subsetModels: { count: 0 },
     lds: { numModels: [] },
-    oracles: { scored: 1, matched: 0 },
+    oracles: { scored: 1, matched: 1 },
     methods: [{ method: 'do-nothing' }],
   };
   const { outcome, report } = await execute('none', () => false, change);

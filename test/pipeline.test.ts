@@ -26,7 +26,7 @@ const tinyPlan = {
   methods: [
     { method: 'do-nothing' },
     { method: 'full-retrain' },
-    { method: 'partial-retrain', grid: { epochs: [2] } },
+    { method: 'partial-retrain', grid: { epochs: [2], schedule: ['cut', 'compressed'] } },
     { method: 'gradient-ascent', grid: { learningRate: [0.001, 0.01], epochs: [1, 2] } },
     { method: 'gradient-descent', grid: { learningRate: [0.01], epochs: [1] } },
     { method: 'scrub', grid: { learningRate: [0.01], maximizationEpochs: [1], epochs: [2] } },
@@ -34,7 +34,7 @@ const tinyPlan = {
     { method: 'dm-direct' },
     { method: 'dmm', grid: { learningRate: [0.001], epochs: [2] } },
   ],
-  tuning: { numModels: 3 },
+  tuning: { numModels: 10 },
 };
 const planFile = path.join(folder, 'tiny.json');
 fs.writeFileSync(planFile, JSON.stringify(tinyPlan));

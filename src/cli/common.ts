@@ -9,10 +9,10 @@ import { onStopRequest } from './signals.js';
 /** A verb prints one document: an error after it is for people only. */
 let documentPrinted = false;
 
-/** Prints one versioned document to stdout; stdout carries data only. */
-export function emitJson(kind: string, body: object): void {
+/** Prints one versioned document to stdout; stdout carries data only. The version rises where a field changes its meaning. */
+export function emitJson(kind: string, body: object, version = 1): void {
   documentPrinted = true;
-  process.stdout.write(`${JSON.stringify({ document: `lethe.${kind}`, version: 1, ...body }, jsonNumber)}\n`);
+  process.stdout.write(`${JSON.stringify({ document: `lethe.${kind}`, version, ...body }, jsonNumber)}\n`);
 }
 
 /** JSON has no NaN: non-finite numbers are written as null. */

@@ -62,7 +62,13 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
   const tasksReused = reuse ? await takeOverAll(plan.name, context.run, reuse, signal) : 0;
   if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
-  await sayWhatIsThere(plan.name, root, session.stages, context);
+  const { done, all } = await sayWhatIsThere(plan.name, root, session.stages, context);
+  const page = path.join(root, layout.report(reportPage));
+  // nothing is recorded where nothing is to be made: the folder may be one that one can only read
+  if (done === all) {
+    const report = await collectReport(context.run, plan, dataset, engine);
+    return { root, report, page, tasksReused, tasksRun: 0, tasksSkipped: all };
+  }
   const finishSession = await startSession(root, {
     command: process.argv.slice(2),
     seed: plan.seed,
@@ -97,7 +103,7 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   }
   const report = await collectReport(context.run, plan, dataset, engine);
   for (const models of report.diverged ?? []) say(`${plan.name}: ${describeDiverged(models)}`);
-  return { root, report, page: path.join(root, layout.report(reportPage)), tasksReused, ...outcome };
+  return { root, report, page, tasksReused, ...outcome };
 }
 
 async function takeOverAll(name: string, run: RunFolder, reuse: Reuse, signal: AbortSignal): Promise<number> {
@@ -118,7 +124,8 @@ async function takeOverAll(name: string, run: RunFolder, reuse: Reuse, signal: A
   return shown('taking over', (watch) => takeOver(run, reuse.run, reusable, watch));
 }
 
-async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run }: TaskContext): Promise<void> {
+/** Tasks that are finished, and all. */
+async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run }: TaskContext): Promise<{ done: number; all: number }> {
   const other = await runningSession(root);
   // harmless, as content is deterministic and published atomically, but nobody wants to pay twice
   if (other) say(`${name}: process ${other.pid} works in this folder since ${other.startedAt}; both make the same files`);
@@ -126,6 +133,7 @@ async function sayWhatIsThere(name: string, root: string, stages: Stage[], { run
   const count = (key: 'tasks' | 'tasksDone'): number => statuses.reduce((sum, status) => sum + status[key], 0);
   const [done, all] = [count('tasksDone'), count('tasks')];
   if (done > 0) say(done === all ? `${name}: all ${all} tasks are finished` : `${name}: resuming, ${done} of ${all} tasks are finished`);
+  return { done, all };
 }
 
 /** The workers share the processors the engine would use alone. */

@@ -1,12 +1,12 @@
 /** The models of a run that `lethe export npy` writes, group by group: one row a model. */
 import { chosenSetting, sameSetting } from '../evaluate/chosen.js';
-import type { TuningTable } from '../evaluate/tasks.js';
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
+import { comparedModels } from '../store/planCounts.js';
 import { shardRanges } from '../train/jobs.js';
 import type { MethodSetting } from '../types.js';
-import { snapshotSettings } from '../unlearn/index.js';
-import { type MethodRuns, methodRuns } from '../unlearn/tasks.js';
+import { isCompressed, snapshotSettings } from '../unlearn/index.js';
+import { type MethodRuns, methodRuns, type TuningChoice } from '../unlearn/tasks.js';
 import type { RunView } from './session.js';
 
 export interface ModelGroup {
@@ -49,7 +49,7 @@ function shardsBy({ plan }: RunView): (models: number, place: (shard: number) =>
   return (models, place) => shardRanges(models, plan.subsetModels.modelsPerShard).map(({ shard }) => place(shard));
 }
 
-/** Fully retrained ones; matched oracles were also looked at on their way, for partial retraining. */
+/** Fully retrained ones; for partial retraining matched oracles were also looked at on their way, and others trained with compressed recipes. */
 function oracleGroups(view: RunView, forgetSet: string, allSettings: boolean): ModelGroup[] {
   const { plan } = view;
   const group = (role: 'scored' | 'matched', epoch: number): ModelGroup => ({
@@ -57,9 +57,16 @@ function oracleGroups(view: RunView, forgetSet: string, allSettings: boolean): M
     shards: shardsBy(view)(plan.oracles[role], (shard) => layout.oracles(forgetSet, role, shard)),
     epoch,
   });
+  const compressed = (epoch: number): ModelGroup => ({
+    folder: `oracles-${forgetSet}-compressed-epochs-${epoch}`,
+    shards: shardsBy(view)(comparedModels(plan), (shard) => layout.compressed(forgetSet, epoch, shard)),
+    epoch,
+  });
   const partial = methodRuns(plan).find(({ method }) => method.name === 'partial-retrain');
-  const lengths = allSettings && partial ? partial.runs.flatMap(({ evalEpochs }) => evalEpochs) : [];
-  return [group('scored', plan.recipe.epochs), group('matched', plan.recipe.epochs), ...lengths.map((epoch) => group('matched', epoch))];
+  const shorter = (partial?.runs ?? []).flatMap(({ setting, evalEpochs }) =>
+    evalEpochs.map((epoch) => (isCompressed(setting) ? compressed(epoch) : group('matched', epoch))),
+  );
+  return [group('scored', plan.recipe.epochs), group('matched', plan.recipe.epochs), ...(allSettings ? shorter : [])];
 }
 
 /** A tuned grid has one run on all originals, another grid a run for each setting; each run has its snapshots. */
@@ -92,5 +99,5 @@ async function unlearnedGroups(
 
 async function tunedRun({ run }: RunView, forgetSet: string, method: string): Promise<number> {
   const choice = layout.tuningChoice(forgetSet, method);
-  return (decodeJson(await run.read(choice), choice) as TuningTable).run;
+  return (decodeJson(await run.read(choice), choice) as TuningChoice).run;
 }

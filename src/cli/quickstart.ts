@@ -49,8 +49,9 @@ async function quickstart(options: QuickstartOptions): Promise<void> {
   const { report, page } = finished;
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
-    const { dataDescription, scores, floors, lds } = report;
-    emitJson('quickstart', { run: finished.root, data: dataDescription, realData: onRealData, seconds, scores, floors, lds, report: page });
+    const { dataDescription, version, scores, floors, choices, lds } = report;
+    const facts = { run: finished.root, data: dataDescription, realData: onRealData, seconds };
+    emitJson('quickstart', { ...facts, scores, floors, choices, lds, report: page }, version);
     return;
   }
   process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${shownPath(page)}\n`);

@@ -68,8 +68,9 @@ async function runVerb(file: string, given: RunVerbOptions): Promise<void> {
   const { root, report, page, tasksRun, tasksSkipped, tasksReused } = await executePlan(plan, options, onnx);
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
-    const { dataDescription, scores, floors, lds } = report;
-    emitJson('run', { run: root, data: dataDescription, seconds, tasksRun, tasksSkipped, tasksReused, scores, floors, lds, report: page });
+    const { dataDescription, version, scores, floors, choices, lds } = report;
+    const tasks = { tasksRun, tasksSkipped, tasksReused };
+    emitJson('run', { run: root, data: dataDescription, seconds, ...tasks, scores, floors, choices, lds, report: page }, version);
     return;
   }
   process.stdout.write(`${report.dataDescription}\n\n${renderKlomTable(report)}\nreport: ${shownPath(page)}\n`);

@@ -2,8 +2,7 @@
 import { decodeJson, formatJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import type { RunFolder } from '../store/run.js';
-import type { ForgetSetScores, MethodName, MethodSetting } from '../types.js';
-import type { TuningTable } from './tasks.js';
+import type { ForgetSetScores, MethodName, MethodSetting, SettingChoice } from '../types.js';
 
 /** What made the choice: the scores (the setting in the run's tables), tuning where nothing is scored yet, or the plan, which names one. */
 export type ChosenBy = 'scores' | 'tuning' | 'plan';
@@ -25,12 +24,17 @@ export async function chosenSetting(
   settings: readonly MethodSetting[],
 ): Promise<ChosenSetting | undefined> {
   const scored = await readDone<ForgetSetScores>(run, layout.scores(forgetSet));
-  const best = scored?.scores.find((row) => row.method === method && row.best);
+  const best = asPublished(scored?.scores.filter((row) => row.method === method && row.best));
   if (best) return { setting: best.setting, by: 'scores' };
   if (settings.length === 1) return { setting: settings[0]!, by: 'plan' };
-  const tuned = scored ? undefined : await readDone<TuningTable>(run, layout.tuningChoice(forgetSet, method));
-  const least = tuned?.settings.reduce((least, row) => (row.score < least.score ? row : least));
-  return least && { setting: least.setting, by: 'tuning' };
+  const tuned = scored ? undefined : await readDone<SettingChoice>(run, layout.tuningChoice(forgetSet, method));
+  const chosen = asPublished(tuned?.settings.filter((row) => row.chosen));
+  return chosen && { setting: chosen.setting, by: 'tuning' };
+}
+
+/** Of what stands for a method and its variants: a variant only where there is nothing else. */
+function asPublished<Row extends { variant?: string }>(rows: readonly Row[] = []): Row | undefined {
+  return rows.find(({ variant }) => variant === undefined) ?? rows[0];
 }
 
 /** Whatever the order of their keys. */

@@ -9,6 +9,13 @@ export interface Floor {
   p95: number;
 }
 
+export interface FloorCounts {
+  numOracles: number;
+  numUnlearned: number;
+  /** Unlearned models that are perfect copies of so few retrained ones, in turn; default: each of its own. */
+  numDistinct?: number;
+}
+
 /** Simulated points: enough for two stable digits of the 95th percentile. */
 const numPoints = 4000;
 const known = new Map<string, Floor>();
@@ -18,14 +25,15 @@ const known = new Map<string, Floor>();
  * Deterministic: a fixed seed. Fixed-bin variants see margins of this scale as nearly constant, as METHOD-NOTES says.
  */
 export async function klomFloor(
-  { numOracles, numUnlearned }: { numOracles: number; numUnlearned: number },
+  { numOracles, numUnlearned, numDistinct = numUnlearned }: FloorCounts,
   options: KlomOptions = defaultKlomOptions,
 ): Promise<Floor> {
-  const key = JSON.stringify([numOracles, numUnlearned, options.variant, options.bins, options.clip, options.epsilon]);
+  const key = JSON.stringify([numOracles, numUnlearned, numDistinct, options.variant, options.bins, options.clip, options.epsilon]);
   const cached = known.get(key);
   if (cached) return cached;
   const oracleMargins = normals(numOracles * numPoints, 0);
-  const unlearnedMargins = normals(numUnlearned * numPoints, 1);
+  const distinct = normals(numDistinct * numPoints, 1);
+  const unlearnedMargins = Float32Array.from({ length: numUnlearned * numPoints }, (_, i) => distinct[i % distinct.length]!);
   const { scores } = await klom({ oracleMargins, unlearnedMargins, numOracles, numUnlearned, numPoints }, options);
   const sorted = scores.filter((score) => !Number.isNaN(score)).sort();
   const floor = { mean: sorted.reduce((sum, score) => sum + score, 0) / sorted.length, p95: percentile(sorted, 95) };

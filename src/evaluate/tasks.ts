@@ -1,52 +1,41 @@
 /** Evaluation of a plan as tasks: the choice of tuned settings, KLOM of every method on every forget set, the LDS curve. */
-import { ExitCode, LetheError } from '../errors.js';
+import { comparedModels, firstTuningOriginal } from '../store/planCounts.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
-import { Purpose, Random } from '../native/random.js';
-import { encodeJson } from '../store/json.js';
+import { decodeJson, encodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { readOutputColumns } from '../store/outputColumns.js';
-import { isTrained, readOutputs, type StoredOutputs } from '../store/outputs.js';
+import { readOutputs } from '../store/outputs.js';
 import type {
-  DivergedModels,
   ForgetSetScores,
   KlomFloor,
   LdsPoint,
   LdsScores,
-  MarginSample,
-  MethodName,
   MethodScore,
   MethodSetting,
   Plan,
+  SettingChoice,
   SplitName,
 } from '../types.js';
 import { splitAccuracy } from './accuracy.js';
+import {
+  choose,
+  type Comparison,
+  halves,
+  judge,
+  type JudgedCandidate,
+  modelsBefore,
+  type ScoredMethod,
+  unmatchedOracles,
+} from './choice.js';
 import { klomFloor } from './floor.js';
-import { klom } from './klom.js';
+import { klom, type KlomResult } from './klom.js';
 import { lds } from './lds.js';
+import { sampleMargins } from './marginSamples.js';
+import { allDiverged, divergedModels, groupOutputs, numPointsOf, oracleOutputs, type Outputs, outputsAt } from './outputs.js';
 import { summariseSplits } from './percentile.js';
-import { tuningScore } from './tuning.js';
 
-/** A method's runs as evaluation sees them; unlearn/ knows the method behind. */
-export interface ScoredMethod {
-  method: MethodName;
-  /** 'reference' methods are read from the matched oracles. */
-  kind: 'job' | 'direct' | 'reference';
-  tuned: boolean;
-  runs: { setting: MethodSetting; evalEpochs: number[] }[];
-  /** Settings of the snapshots of a run, in the order of evalEpochs. */
-  snapshotSettings(run: number): MethodSetting[];
-  /** As a fraction of full retraining after `epochs` of run `run`, for a forget set of this size. */
-  computeFraction(run: number, epochs: number, numForget: number): number;
-}
-
-/** Content of unlearned/<forgetSet>/<method>/tuning.json. */
-export interface TuningTable {
-  run: number;
-  settings: { setting: MethodSetting; score: number }[];
-}
-
-/** Picks the run of a tuned grid with the best snapshot, against matched oracles only: scored oracles stay unseen. */
+/** Picks the setting of a tuned grid, on originals that are not scored and against matched oracles only: scored oracles stay unseen. */
 export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
   const tasks = plan.forgetSets.flatMap(({ name }) =>
     methods
@@ -56,7 +45,7 @@ export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
         return {
           ...smallTask(artefact, `choice of ${method.method} for ${name}`),
           async produce(context) {
-            return [{ path: artefact, content: encodeJson(await tuningTable(context, name, method)) }];
+            return [{ path: artefact, content: encodeJson(await tunedChoice(context, name, method)) }];
           },
         };
       }),
@@ -64,33 +53,29 @@ export function choiceStage(plan: Plan, methods: ScoredMethod[]): Stage {
   return { name: 'tuning choices', tasks };
 }
 
-async function tuningTable(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<TuningTable> {
-  const { plan, dataset } = context;
+async function tunedChoice(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<SettingChoice> {
+  const { plan } = context;
+  const { numModels } = plan.tuning;
   const splits = await pointSplits(context, forgetSet);
-  const oracle = (await oracleOutputs(context, forgetSet, 'matched')).margins;
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const originals = await groupOutputs(context, (shard) => layout.originals(shard), plan.tuning.numModels, plan.recipe.epochs);
-  const lost = new Set(originals.diverged);
-  const table: TuningTable = { run: 0, settings: [] };
-  let best = Infinity;
+  const nothing = await groupOutputs(context, { path: layout.tuningOriginals, count: numModels, epoch: plan.recipe.epochs });
+  const matched = await oracleOutputs(context, forgetSet, 'matched');
+  const oracles = method.trainsOnOracles
+    ? unmatchedOracles(matched, { first: firstTuningOriginal, end: firstTuningOriginal + numModels }, numPointsOf(context))
+    : matched;
+  const comparison = { context, splits, oracles, nothing, lost: nothing.diverged };
+  const candidates: JudgedCandidate[] = [];
   for (let run = 0; run < method.runs.length; run++) {
     const outputs = readOutputs(await context.run.read(layout.tuningRun(forgetSet, method.method, run)));
     const settings = method.snapshotSettings(run);
     for (const [snapshot, epoch] of snapshotEpochs(method.runs[run]!.evalEpochs).entries()) {
-      // what an original has lost says nothing about a setting; what a setting loses speaks against it
-      const unlearnedMargins = marginsOf(
-        outputs,
-        rowsAt(outputs, epoch).filter((row) => !lost.has(outputs.models[row]!)),
-      );
-      const score = unlearnedMargins.length > 0 ? await tuningScore({ oracleMargins: oracle, unlearnedMargins, numPoints }, splits) : NaN;
-      table.settings.push({ setting: settings[snapshot]!, score });
-      if (score < best) {
-        best = score;
-        table.run = run;
-      }
+      candidates.push({ run, ...(await judge(comparison, method, settings[snapshot]!, outputsAt(outputs, epoch))) });
     }
   }
-  return table;
+  return choose(comparison, method, candidates, {
+    models: 'tuning-originals',
+    numModels: nothing.models.length,
+    ...divergedModels([{ group: 'tuning originals', count: numModels, models: nothing.diverged }]),
+  });
 }
 
 /** KLOM of every method and setting on every split, the floor, accuracies and sampled margins (Sections 3 and 4, Figures 1, 3, 4). */
@@ -110,91 +95,125 @@ export function scoreStage(plan: Plan, methods: ScoredMethod[]): Stage {
 async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: ScoredMethod[]): Promise<ForgetSetScores> {
   const { plan, dataset } = context;
   const splits = await pointSplits(context, forgetSet);
-  const scored = await oracleOutputs(context, forgetSet, 'scored');
-  const matched = await oracleOutputs(context, forgetSet, 'matched');
-  const oracle = scored.margins;
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const numOracles = oracle.length / numPoints;
-  if (numOracles === 0) throw allDiverged(plan, `scored oracles of ${forgetSet}`);
+  const numModels = comparedModels(plan);
+  const scored = await oracleOutputs(context, forgetSet, 'scored', numModels);
+  const matched = await oracleOutputs(context, forgetSet, 'matched', numModels);
+  const everyOriginal = { path: layout.originals, count: plan.originals.count, epoch: plan.recipe.epochs };
+  const originals = await groupOutputs(context, { ...everyOriginal, used: numModels });
+  if (scored.models.length === 0) throw allDiverged(plan, `scored oracles of ${forgetSet}`);
   let scores: MethodScore[] = [];
+  const choices: SettingChoice[] = [];
   let dmDirect: Float32Array | undefined;
   for (const method of methods) {
-    const rows: MethodScore[] = [];
-    for (const candidate of await methodOutputs(context, forgetSet, method)) {
-      const numUnlearned = candidate.margins.length / numPoints;
-      const result = await klomOf(context, oracle, candidate.margins);
-      rows.push({
-        forgetSet,
-        method: method.method,
-        setting: candidate.setting,
-        computeFraction: method.computeFraction(candidate.run, candidate.epoch, splits.forget.length),
-        numUnlearned,
-        numOracles,
-        splits: summariseSplits(result.scores, splits),
-        accuracy: splitAccuracy({ predicted: candidate.predicted, labels: dataset.labels }, splits),
-        numNonFinite: result.numNonFinite,
-        ...(candidate.diverged.length > 0 ? { numDiverged: candidate.diverged.length } : {}),
-        best: false,
-      });
-      if (method.method === 'dm-direct') dmDirect ??= candidate.margins;
-    }
-    markBest(rows);
+    const comparison = { context, splits, oracles: matched, nothing: originals, lost: originals.diverged };
+    const { rows, choice, margins } = await scoreMethod(comparison, forgetSet, method, scored);
     scores = scores.concat(rows);
+    if (choice) choices.push(choice);
+    if (method.method === 'dm-direct') dmDirect = margins;
   }
-  const originals = await groupOutputs(context, (shard) => layout.originals(shard), plan.originals.count, plan.recipe.epochs);
+  const margins = dmDirect && { original: originals.margins, oracle: scored.margins, dmDirect };
   return {
     forgetSet,
     size: splits.forget.length,
     scores,
-    floor: await floorOf(context, forgetSet, { scored: oracle, matched: matched.margins }, splits),
+    choices,
+    floor: await floorOf(context, forgetSet, { scored, matched }, splits),
     originalAccuracy: splitAccuracy({ predicted: originals.predicted, labels: dataset.labels }, splits),
-    marginSamples: dmDirect ? sampleMargins(context, forgetSet, splits, { original: originals.margins, oracle, dmDirect }) : [],
+    marginSamples: margins ? sampleMargins({ forgetSet, seed: plan.seed, dataset, splits, margins }) : [],
     ...divergedModels([
       { group: 'originals', count: plan.originals.count, models: originals.diverged },
+      ...(choices.find(({ diverged }) => diverged)?.diverged ?? []), // every tuned method looks at the same
       { group: `scored oracles of ${forgetSet}`, count: plan.oracles.scored, models: scored.diverged },
       { group: `matched oracles of ${forgetSet}`, count: plan.oracles.matched, models: matched.diverged },
     ]),
   };
 }
 
-/** The paper reports the best KLOM of each grid: smallest p95 averaged over the three splits. */
-function markBest(rows: MethodScore[]): void {
-  const finite = rows.filter((row) => Number.isFinite(row.splits.average.p95));
-  const best = finite.reduce<MethodScore | undefined>(
-    (least, row) => (least === undefined || row.splits.average.p95 < least.splits.average.p95 ? row : least),
-    undefined,
-  );
-  if (best) best.best = true;
+/** Every setting against the scored oracles; the one that stands for the method is chosen without them. `margins`: of that one, where it needs no training. */
+async function scoreMethod(
+  comparison: Comparison,
+  forgetSet: string,
+  method: ScoredMethod,
+  scored: Outputs,
+): Promise<{ rows: MethodScore[]; choice: SettingChoice | undefined; margins: Float32Array | undefined }> {
+  const { context, splits } = comparison;
+  const { dataset } = context;
+  const numPoints = numPointsOf(context);
+  const given = method.tuned ? await readChoice(context, forgetSet, method) : undefined;
+  const several = !method.tuned && method.runs.reduce((sum, { evalEpochs }) => sum + snapshotEpochs(evalEpochs).length, 0) > 1;
+  const untuned = method.kind === 'reference' ? halves(comparison, numPoints) : { ...comparison, end: undefined };
+  const rows: MethodScore[] = [];
+  const judged: JudgedCandidate[] = [];
+  const direct: Float32Array[] = [];
+  for await (const { run, epoch, setting, ...outputs } of methodOutputs(context, forgetSet, method, given)) {
+    const result = await klomOf(context, scored, outputs);
+    const variant = method.variant(setting);
+    rows.push({
+      forgetSet,
+      method: method.method,
+      setting,
+      ...(variant === undefined ? {} : { variant }),
+      computeFraction: method.computeFraction(run, epoch, splits.forget.length),
+      numUnlearned: outputs.models.length,
+      numOracles: scored.models.length,
+      splits: summariseSplits(result.scores, splits),
+      accuracy: splitAccuracy({ predicted: outputs.predicted, labels: dataset.labels }, splits),
+      numNonFinite: result.numNonFinite,
+      ...(outputs.diverged.length > 0 ? { numDiverged: outputs.diverged.length } : {}),
+      best: false,
+    });
+    if (method.kind === 'direct') direct.push(outputs.margins);
+    const compared = untuned.end === undefined ? outputs : modelsBefore(outputs, untuned.end, numPoints);
+    if (several) judged.push({ run, ...(await judge(untuned, method, setting, compared)) });
+  }
+  const isReference = method.kind === 'reference';
+  const { models } = isReference ? comparison.oracles : comparison.nothing;
+  const numModels = untuned.end === undefined ? models.length : models.indexOf(untuned.end);
+  const compared = { models: isReference ? ('matched-oracles' as const) : ('scored-originals' as const), numModels };
+  const choice = given ?? (several ? choose(untuned, method, judged, compared) : undefined);
+  markBest(rows, choice);
+  return { rows, choice, margins: direct[rows.findIndex((row) => row.best && row.variant === undefined)] };
 }
 
-interface Candidate extends Outputs {
+/** What was chosen, with a score that can be shown; a method with one setting is that setting. */
+function markBest(rows: MethodScore[], choice: SettingChoice | undefined): void {
+  const same = (a: MethodSetting, b: MethodSetting): boolean => Object.keys(a).every((key) => a[key] === b[key]);
+  for (const row of rows) {
+    const chosen = choice === undefined || choice.settings.some((each) => each.chosen && same(row.setting, each.setting));
+    row.best = chosen && Number.isFinite(row.splits.average.p95);
+  }
+}
+
+interface ScoredOutputs extends Outputs {
   run: number;
   epoch: number;
   setting: MethodSetting;
 }
 
-/** All outputs that stand for a method: each run and snapshot. */
-async function methodOutputs(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<Candidate[]> {
-  const { plan } = context;
-  const candidates: Candidate[] = [];
-  const which = method.tuned ? [await chosenRun(context, forgetSet, method)] : method.runs.map((_, run) => run);
-  for (const run of which) {
+/** All outputs that stand for a method, one setting at a time: each run, of a tuned grid the chosen one, and each snapshot. */
+async function* methodOutputs(
+  context: TaskContext,
+  forgetSet: string,
+  method: ScoredMethod,
+  choice: SettingChoice | undefined,
+): AsyncGenerator<ScoredOutputs> {
+  for (const run of choice ? [choice.run] : method.runs.keys()) {
     const settings = method.snapshotSettings(run);
-    const shardOf = (shard: number): string =>
-      method.kind === 'reference'
-        ? layout.oracles(forgetSet, 'matched', shard)
-        : layout.unlearned(forgetSet, method.method, method.tuned ? 'chosen' : run, shard);
-    const count = method.kind === 'reference' ? plan.oracles.matched : plan.originals.count;
+    const compressed = method.compressedTo(run);
+    const shardOf = (shard: number): string => {
+      if (method.kind !== 'reference') return layout.unlearned(forgetSet, method.method, choice ? 'chosen' : run, shard);
+      return compressed === undefined ? layout.oracles(forgetSet, 'matched', shard) : layout.compressed(forgetSet, compressed, shard);
+    };
     for (const [snapshot, epoch] of snapshotEpochs(method.runs[run]!.evalEpochs).entries()) {
-      candidates.push({ run, epoch, setting: settings[snapshot]!, ...(await groupOutputs(context, shardOf, count, epoch)) });
+      const group = { path: shardOf, count: comparedModels(context.plan), epoch };
+      yield { run, epoch, setting: settings[snapshot]!, ...(await groupOutputs(context, group)) };
     }
   }
-  return candidates;
 }
 
-async function chosenRun(context: TaskContext, forgetSet: string, method: ScoredMethod): Promise<number> {
-  const bytes = await context.run.read(layout.tuningChoice(forgetSet, method.method));
-  return (JSON.parse(Buffer.from(bytes).toString('utf8')) as TuningTable).run;
+async function readChoice({ run }: TaskContext, forgetSet: string, { method }: ScoredMethod): Promise<SettingChoice> {
+  const artefact = layout.tuningChoice(forgetSet, method);
+  return decodeJson(await run.read(artefact), artefact) as SettingChoice;
 }
 
 /** Methods without epochs store their one result as epoch 0. */
@@ -202,76 +221,13 @@ function snapshotEpochs(evalEpochs: number[]): number[] {
   return evalEpochs.length > 0 ? evalEpochs : [0];
 }
 
-/** Models that diverged are not among the rows. */
-interface Outputs {
-  /** (models, points) */
-  margins: Float32Array;
-  /** (models, points) */
-  predicted: Uint8Array;
-  /** Models without outputs at that epoch. */
-  diverged: number[];
-}
-
-async function groupOutputs(context: TaskContext, path: (shard: number) => string, count: number, epoch: number): Promise<Outputs> {
-  const { modelsPerShard } = context.plan.subsetModels;
-  const numPoints = context.dataset.numTrain + context.dataset.numValidation;
-  const margins = new Float32Array(count * numPoints);
-  const predicted = new Uint8Array(count * numPoints);
-  const diverged: number[] = [];
-  let filled = 0;
-  for (let shard = 0; shard * modelsPerShard < count; shard++) {
-    const outputs = readOutputs(await context.run.read(path(shard)));
-    for (const row of rowsAt(outputs, epoch).filter((at) => outputs.models[at]! < count)) {
-      if (!isTrained(outputs, row)) {
-        diverged.push(outputs.models[row]!);
-        continue;
-      }
-      margins.set(outputs.margins!.row(row), filled);
-      predicted.set(outputs.predicted!.row(row), filled);
-      filled += numPoints;
-    }
-  }
-  return { margins: margins.subarray(0, filled), predicted: predicted.subarray(0, filled), diverged };
-}
-
-function rowsAt({ snapshots }: StoredOutputs, epoch: number): number[] {
-  return [...snapshots!.keys()].filter((row) => snapshots![row] === epoch);
-}
-
-/** (rows, points) */
-function marginsOf(outputs: StoredOutputs, rows: number[]): Float32Array {
-  const margins = new Float32Array(rows.length * outputs.numPoints);
-  rows.forEach((row, i) => {
-    margins.set(outputs.margins!.row(row), i * outputs.numPoints);
-  });
-  return margins;
-}
-
-function oracleOutputs(context: TaskContext, forgetSet: string, role: 'scored' | 'matched'): Promise<Outputs> {
-  const { oracles, recipe } = context.plan;
-  return groupOutputs(context, (shard) => layout.oracles(forgetSet, role, shard), oracles[role], recipe.epochs);
-}
-
-/** Only those of which some diverged; empty where none has. */
-function divergedModels(groups: DivergedModels[]): { diverged?: DivergedModels[] } {
-  const diverged = groups.filter(({ models }) => models.length > 0);
-  return diverged.length > 0 ? { diverged } : {};
-}
-
-function allDiverged({ recipe }: Plan, what: string): LetheError {
-  return new LetheError('LETHE_MODELS_DIVERGED', `all ${what} diverged`, {
-    expected: 'models that train',
-    action: `Lower recipe.schedule.learningRate (${recipe.schedule.learningRate}), and run the changed plan in another folder.`,
-    exitCode: ExitCode.taskFailed,
-  });
-}
-
-/** KLOM of (models, points) margins; NaN where there is no model. */
-async function klomOf(context: TaskContext, oracleMargins: Float32Array, unlearnedMargins: Float32Array) {
-  const numPoints = context.dataset.numTrain + context.dataset.numValidation;
-  const [numOracles, numUnlearned] = [oracleMargins.length / numPoints, unlearnedMargins.length / numPoints];
+/** NaN where no model is left. */
+async function klomOf(context: TaskContext, oracles: Outputs, unlearned: Outputs): Promise<Pick<KlomResult, 'scores' | 'numNonFinite'>> {
+  const numPoints = numPointsOf(context);
+  const [numOracles, numUnlearned] = [oracles.models.length, unlearned.models.length];
   if (numUnlearned === 0) return { scores: new Float64Array(numPoints).fill(NaN), numNonFinite: 0 };
-  return klom({ oracleMargins, unlearnedMargins, numOracles, numUnlearned, numPoints }, context.plan.klom, context);
+  const margins = { oracleMargins: oracles.margins, unlearnedMargins: unlearned.margins };
+  return klom({ ...margins, numOracles, numUnlearned, numPoints }, context.plan.klom, context);
 }
 
 async function pointSplits(context: TaskContext, forgetSet: string): Promise<Record<SplitName, Int32Array>> {
@@ -289,52 +245,30 @@ async function pointSplits(context: TaskContext, forgetSet: string): Promise<Rec
 async function floorOf(
   context: TaskContext,
   forgetSet: string,
-  { scored, matched }: { scored: Float32Array; matched: Float32Array },
+  { scored, matched }: { scored: Outputs; matched: Outputs },
   splits: Record<SplitName, Int32Array>,
 ): Promise<KlomFloor> {
   const { plan } = context;
-  const numPoints = context.dataset.numTrain + context.dataset.numValidation;
-  const [numOracles, numUnlearned] = [scored.length / numPoints, matched.length / numPoints];
+  const [numOracles, numHeldOut] = [scored.models.length, matched.models.length];
   const result = await klomOf(context, scored, matched);
-  const tabulated = await klomFloor({ numOracles, numUnlearned: plan.originals.count }, plan.klom);
+  const tabulated = numHeldOut === 0 ? { mean: NaN, p95: NaN } : await klomFloor({ numOracles, numUnlearned: numHeldOut }, plan.klom);
   return {
     forgetSet,
     numOracles,
-    numHeldOut: numUnlearned,
+    numHeldOut,
     measured: summariseSplits(result.scores, splits),
     tabulatedMean: tabulated.mean,
     tabulatedP95: tabulated.p95,
+    ...(await copiesFloor(plan)),
   };
 }
 
-const samplesPerSplit = 4;
-
-function sampleMargins(
-  context: TaskContext,
-  forgetSet: string,
-  splits: Record<SplitName, Int32Array>,
-  margins: { original: Float32Array; oracle: Float32Array; dmDirect: Float32Array },
-): MarginSample[] {
-  const { dataset, plan } = context;
-  const numPoints = dataset.numTrain + dataset.numValidation;
-  const column = (matrix: Float32Array, point: number): number[] =>
-    Array.from({ length: matrix.length / numPoints }, (_, model) => matrix[model * numPoints + point]!);
-  const random = new Random(plan.seed, Purpose.bootstrap, 1);
-  return (['forget', 'retain'] as const).flatMap((split) => {
-    const left = [...splits[split]];
-    return Array.from({ length: Math.min(samplesPerSplit, left.length) }, () => {
-      const point = left.splice(random.below(left.length), 1)[0]!;
-      return {
-        forgetSet,
-        split,
-        point,
-        label: dataset.classNames[dataset.labels[point]!]!,
-        original: column(margins.original, point),
-        oracle: column(margins.oracle, point),
-        dmDirect: column(margins.dmDirect, point),
-      };
-    });
-  });
+/** What oracle matching would score at best, were all models of the plan scored. */
+async function copiesFloor({ methods, originals, oracles, klom: options }: Plan): Promise<Pick<KlomFloor, 'copies'>> {
+  const [numUnlearned, numDistinct] = [Math.min(originals.count, oracles.scored), oracles.matched];
+  if (numDistinct >= numUnlearned || !methods.some(({ method }) => method === 'oracle-matching')) return {};
+  const floor = await klomFloor({ numOracles: numUnlearned, numUnlearned, numDistinct }, options);
+  return { copies: { numUnlearned, numDistinct, ...floor } };
 }
 
 /** Spearman correlation of predictions and truth on held-out masks, for each fit of the curve (Figure G.6). */

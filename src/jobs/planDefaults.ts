@@ -30,7 +30,6 @@ export const planDefaults = {
   forgetSets: [] as Plan['forgetSets'],
   /** All of them, each with its published setting. */
   methods: methodNames.map((method): MethodPlan => ({ method, grid: {} })),
-  /** Never more than there are originals. */
-  tuning: { numModels: 10 },
+  tuning: { numModels: 24, criterion: 'average-p95' },
   klom: { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 },
 } as const;

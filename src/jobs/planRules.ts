@@ -13,13 +13,14 @@ import {
   type Schedule,
   type TrainRecipe,
 } from '../types.js';
+import { leastTuningModels } from '../store/planCounts.js';
 import { planDefaults as defaults } from './planDefaults.js';
 import type { Mistake } from './planMistakes.js';
 import type { ParsedPlan } from './planSchema.js';
 
-/** Writes out what the file left to others: name, seeds, peak of the schedule, number of models for tuning. */
+/** Writes out what the file left to others: name, seeds, peak of the schedule. */
 export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
-  const { recipe, fit, seed, originals } = parsed;
+  const { recipe, fit, seed, tuning } = parsed;
   return {
     ...parsed,
     version: 1,
@@ -29,7 +30,7 @@ export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
     fit: resolveFit(fit, seed),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
     methods: parsed.methods.map(({ method, grid }): MethodPlan => ({ method, grid })),
-    tuning: { numModels: parsed.tuning.numModels ?? Math.min(defaults.tuning.numModels, originals.count) },
+    tuning: { numModels: tuning.numModels, criterion: tuning.criterion },
   };
 }
 
@@ -129,9 +130,14 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at most the ${fitted} subset models that are not held out`;
     yield { keys: ['lds', 'numModels'], expected, received: JSON.stringify(numModels) };
   }
-  if (plan.tuning.numModels > plan.originals.count) {
-    const expected = `at most the ${plan.originals.count} originals`;
-    yield { keys: ['tuning', 'numModels'], expected, received: String(plan.tuning.numModels) };
+  const { numModels: numTuning } = plan.tuning;
+  if (numTuning > 0 && numTuning < leastTuningModels) {
+    yield {
+      keys: ['tuning', 'numModels'],
+      expected: `at least ${leastTuningModels}, as fewer originals rank settings by noise, or 0`,
+      received: String(numTuning),
+      action: `Leave it out for ${defaults.tuning.numModels} originals beside the scored ones, or set 0: every setting runs on all scored originals.`,
+    };
   }
   yield* fitMistakes(plan.fit, curve[0] ?? 0);
 }
@@ -186,15 +192,11 @@ function* methodMistakes(plan: Plan): Generator<Mistake> {
       const action = 'Raise subsetModels.count or list other methods.';
       yield { keys, expected: `subset models, which ${method} needs`, received: 'subsetModels.count 0', action };
     }
-    if (plan.forgetSets.length > 0 && method === 'oracle-matching' && plan.oracles.matched === 0) {
-      const action = 'Raise oracles.matched or list other methods.';
-      yield { keys, expected: 'matched oracles, which oracle-matching needs', received: 'oracles.matched 0', action };
-    }
-    if (grid !== 'paper') yield* gridMistakes(grid, [...keys, 'grid'], plan);
+    if (grid !== 'paper') yield* gridMistakes(grid, [...keys, 'grid']);
   }
 }
 
-function* gridMistakes(grid: Record<string, unknown[]>, keys: PropertyKey[], plan: Plan): Generator<Mistake> {
+function* gridMistakes(grid: Record<string, unknown[]>, keys: PropertyKey[]): Generator<Mistake> {
   for (const [parameter, values] of Object.entries(grid)) {
     const at = [...keys, parameter];
     if (values.length === 0) yield { keys: at, expected: 'at least one value', received: '[]' };
@@ -203,10 +205,6 @@ function* gridMistakes(grid: Record<string, unknown[]>, keys: PropertyKey[], pla
     if (parameter === 'epochs' && !values.every(isEpoch)) {
       yield { keys: at, expected: 'whole numbers of epochs', received: JSON.stringify(values) };
     }
-  }
-  if (Object.values(grid).some((values) => values.length > 1) && plan.oracles.matched === 0) {
-    const action = 'Raise oracles.matched, or give one value a hyper-parameter.';
-    yield { keys, expected: 'matched oracles, which tuning needs', received: 'oracles.matched 0', action };
   }
 }
 
@@ -229,7 +227,13 @@ function* forgetSetMistakes(plan: Plan): Generator<Mistake> {
       yield { keys, expected: 'subset models, which principal components need', received: 'subsetModels.count 0' };
     }
   }
-  if (plan.forgetSets.length > 0 && plan.oracles.scored === 0) {
+  if (plan.forgetSets.length === 0) return;
+  if (plan.oracles.scored === 0) {
     yield { keys: ['oracles', 'scored'], expected: 'at least 1, as there are forget sets to score', received: '0' };
+  }
+  if (plan.oracles.matched === 0) {
+    const expected = 'at least 1, as floor, retraining, oracle matching and the choice of settings need them';
+    const action = `Train as many as are scored: matched: ${Math.max(1, plan.oracles.scored)}.`;
+    yield { keys: ['oracles', 'matched'], expected, received: '0', action };
   }
 }

@@ -3,8 +3,9 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { choiceCriteria, fitSelections, klomVariants, methodNames, mostModels } from '../types.js';
+import { choiceCriteria, fitSelections, klomVariants, methodNames, mostModels, tuningCriteria } from '../types.js';
 import { isName } from '../store/layout.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import { planDefaults as defaults } from './planDefaults.js';
 
 type Check = (value: number) => boolean;
@@ -17,9 +18,9 @@ function whole(minimum: number): z.ZodType<number> {
   return number(`a whole number from ${minimum} on`, (value) => Number.isSafeInteger(value) && value >= minimum);
 }
 
-function models(minimum: number): z.ZodType<number> {
-  const expected = `a whole number from ${minimum} to ${mostModels}`;
-  return number(expected, (value) => Number.isSafeInteger(value) && value >= minimum && value <= mostModels);
+function models(minimum: number, most = mostModels): z.ZodType<number> {
+  const expected = `a whole number from ${minimum} to ${most}`;
+  return number(expected, (value) => Number.isSafeInteger(value) && value >= minimum && value <= most);
 }
 
 const fraction = number('a fraction between 0 and 1, both excluded', (value) => value > 0 && value < 1);
@@ -89,7 +90,7 @@ export const recipeSchema = closed({
   augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
 });
 
-/** The parsed file; absent values that depend on others (seeds, peakEpoch, tuning) stay absent here. */
+/** The parsed file; absent values that depend on others (seeds, peakEpoch) stay absent here. */
 export const planSchema = closed({
   version: z.literal(1).default(defaults.version),
   name: name.optional(),
@@ -111,7 +112,7 @@ export const planSchema = closed({
     subsetFraction: fraction.default(defaults.subsetModels.subsetFraction),
     modelsPerShard: whole(1).default(defaults.subsetModels.modelsPerShard),
   }).prefault({}),
-  originals: closed({ count: models(1).default(defaults.originals.count) }).prefault({}),
+  originals: closed({ count: models(1, firstTuningOriginal).default(defaults.originals.count) }).prefault({}),
   oracles: closed({ scored: models(0).default(defaults.oracles.scored), matched: models(0).default(defaults.oracles.matched) }).prefault(
     {},
   ),
@@ -138,7 +139,10 @@ export const planSchema = closed({
   }).prefault({}),
   forgetSets: z.array(forgetSet).default(defaults.forgetSets),
   methods: z.array(closed({ method: z.enum(methodNames), grid: grid.default({}) })).default(defaults.methods),
-  tuning: closed({ numModels: whole(1).optional() }).prefault({}),
+  tuning: closed({
+    numModels: models(0, mostModels - firstTuningOriginal).default(defaults.tuning.numModels),
+    criterion: z.enum(tuningCriteria).default(defaults.tuning.criterion),
+  }).prefault({}),
   klom: closed({
     variant: z.enum(klomVariants).default(defaults.klom.variant),
     bins: whole(2).default(defaults.klom.bins),

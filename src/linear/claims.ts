@@ -103,9 +103,10 @@ function stalls(evidence: Evidence, method: LinearMethodName): { holds: boolean;
       return { setting: settingName(batch, lambda), lowest: lowestFinal(entries) };
     }),
   );
+  const held = parts.filter(({ lowest }) => lowest > arrivedBelow).length;
   return {
-    holds: parts.every(({ lowest }) => lowest > arrivedBelow),
-    numbers: `lowest final R of any step size: ${parts.map(({ setting, lowest }) => `${lowest < 0.01 ? small(lowest) : lowest.toFixed(3)} (${setting})`).join(', ')}`,
+    holds: held === parts.length,
+    numbers: `holds in ${held} of ${parts.length} settings; lowest final R of any step size: ${parts.map(({ setting, lowest }) => `${lowest < 0.01 ? small(lowest) : lowest.toFixed(3)} (${setting})`).join(', ')}`,
   };
 }
 
@@ -134,16 +135,17 @@ function ascentTurnsAway(evidence: Evidence): LinearClaim {
       };
     }),
   );
+  const turns = ({ lowest, final }: (typeof parts)[number]): boolean => lowest < 0.5 && final > 2 * lowest;
   return {
     name: 'ascent-turns-away',
     statement: 'GD + ascent first comes nearer to theta_*, then moves away (at its best weight and step: final R above twice the lowest)',
-    holds: parts.every(({ lowest, final }) => lowest < 0.5 && final > 2 * lowest),
-    numbers: parts
+    holds: parts.every(turns),
+    numbers: `holds in ${parts.filter(turns).length} of ${parts.length} settings: ${parts
       .map(
         ({ setting, lowest, final, ascentWeight, lost }) =>
           `${small(lowest)} then ${small(final)} at weight ${ascentWeight} (${setting}; weights that end above R = 1: ${lost.join(', ') || 'none'})`,
       )
-      .join(', '),
+      .join(', ')}`,
   };
 }
 

@@ -18,12 +18,15 @@ const names = {
 export function memoryLimit(root = ''): number {
   // Node knows the limit of the innermost group; 0 or absurdly much: none
   const known = process.constrainedMemory();
-  return Math.min(os.totalmem(), known > 0 ? known : Infinity, ...groups(root).map(({ limit }) => limit));
+  return groups(root).reduce((least, { limit }) => Math.min(least, limit), Math.min(os.totalmem(), known > 0 ? known : Infinity));
 }
 
 /** Bytes that are free for this process now. */
 export function freeMemory(root = ''): number {
-  return Math.max(0, Math.min(process.availableMemory(), ...groups(root).map(({ limit, used }) => limit - used)));
+  return Math.max(
+    0,
+    groups(root).reduce((least, { limit, used }) => Math.min(least, limit - used), process.availableMemory()),
+  );
 }
 
 /** Groups with a limit. `root` is what stands before /proc and /sys. */

@@ -14,6 +14,7 @@ import {
   type ReportData,
 } from '../types.js';
 import { listed } from './format.js';
+import { criteria } from './notes.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
 export async function collectReport(
@@ -30,13 +31,14 @@ export async function collectReport(
   const lost = [...diverged, ...sets.flatMap((set) => set.diverged ?? [])];
   const groups = [...new Map(lost.map((models) => [models.group, models])).values()]; // originals are of every forget set
   return {
-    version: 1,
+    version: 2,
     runName: plan.name,
     dataDescription: dataset.description,
     facts: [...runFacts(plan, dataset, engine), ...groups.map((models) => ({ name: 'diverged', value: describeDiverged(models) }))],
     forgetSets: sets.map(({ forgetSet, size }) => ({ name: forgetSet, size })),
     scores: sets.flatMap(({ scores }) => scores),
     floors: sets.map(({ floor }) => floor),
+    choices: sets.map(({ forgetSet, choices = [] }) => ({ forgetSet, choices })),
     lds,
     marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),
     originalAccuracy: sets.map(({ forgetSet, originalAccuracy }) => ({ forgetSet, accuracy: originalAccuracy })),
@@ -74,6 +76,11 @@ function lambdaChoice({
   return `lambda / lambda_max${relaxation === undefined ? ' and relaxation' : ''} of a kind of target by mean held-out ${criterion} ${heldOut}${relaxed}`;
 }
 
+function tuningFact({ tuning: { numModels, criterion } }: Plan): string {
+  if (numModels === 0) return 'none: every setting runs on all scored originals and is chosen against matched oracles';
+  return `grids with several settings on ${numModels} originals that are not scored, against matched oracles (divergence of margins, ${criteria[criterion]})`;
+}
+
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
 function runFacts(plan: Plan, dataset: DatasetFacts, engine: Pick<Engine, 'describe'>): { name: string; value: string }[] {
   const { recipe, fit } = plan;
@@ -95,10 +102,7 @@ function runFacts(plan: Plan, dataset: DatasetFacts, engine: Pick<Engine, 'descr
         `${plan.oracles.scored} scored and ${plan.oracles.matched} matched oracles a forget set`,
     },
     { name: 'datamodels', value: `${fit.estimator}, ${lambdaChoice(fit)}, relative gap <= ${fit.gapTolerance}` },
-    {
-      name: 'tuning',
-      value: `grids with several settings are tuned on ${plan.tuning.numModels} originals against matched oracles (Gaussian divergence of margins)`,
-    },
+    { name: 'tuning', value: tuningFact(plan) },
     { name: 'KLOM', value: `variant ${plan.klom.variant}, ${plan.klom.bins} bins, clip ${plan.klom.clip}, epsilon ${plan.klom.epsilon}` },
     { name: 'engine', value: `${described['engine']}, ${described['precision']}, ${described['isa']}${runtimeOf(described)}` },
     { name: 'seed', value: String(plan.seed) },

@@ -1,9 +1,11 @@
 /** The page of a run. */
 import type { ReportData } from '../types.js';
-import { type DrawnFigure, figureHtml, fileList, type PageFile, pageHtml, section, tableHtml } from './page.js';
+import { hasManySets } from './manySets.js';
+import { sharedNotes } from './notes.js';
+import { detailsHtml, type DrawnFigure, figureHtml, fileList, notesHtml, type PageFile, pageHtml, section, tableHtml } from './page.js';
 import { escapeMarkup as escape } from './render.js';
-import { summarise } from './summary.js';
-import { accuracyTable, klomTable } from './tables.js';
+import { summarise, summariseAll } from './summary.js';
+import { accuracyNote, accuracyTable, allSetsAccuracy, allSetsTable, bestMeans, klomTable, setsTable, type Table } from './tables.js';
 
 export function renderPage(data: ReportData, figures: readonly DrawnFigure[], tableFiles: readonly PageFile[]): string {
   const named = new Map(figures.map((drawn) => [drawn.figure.name, drawn]));
@@ -14,12 +16,9 @@ export function renderPage(data: ReportData, figures: readonly DrawnFigure[], ta
   const title = `${data.runName}: unlearning report`;
   const sections = [
     section('Summary', summaryHtml(data)),
-    section(
-      'Unlearning quality (KLOM)',
-      data.forgetSets.map((set) => tableHtml(klomTable(data, set))).join('') + figure('compute-klom') + figure('klom-percentiles'),
-    ),
+    section('Unlearning quality (KLOM)', klomHtml(data) + figure('compute-klom') + figure('klom-percentiles')),
     section('Margins of single points', figure('margin-histograms')),
-    section('Accuracy', data.forgetSets.map((set) => tableHtml(accuracyTable(data, set))).join('')),
+    section('Accuracy', accuracyHtml(data)),
     section('Datamodels', figure('lds')),
     section('About this run', factsHtml(data) + fileList(tableFiles, 'Tables and data')),
   ];
@@ -31,14 +30,35 @@ export function renderPage(data: ReportData, figures: readonly DrawnFigure[], ta
   });
 }
 
+const list = (sentences: readonly string[]): string => `<ul>\n${sentences.map((text) => `<li>${escape(text)}</li>\n`).join('')}</ul>\n`;
+
+/** What there is for each forget set: open where there are few. */
+function eachSet(data: ReportData, what: string, content: string): string {
+  return hasManySets(data) ? detailsHtml(`${what} of each of the ${data.forgetSets.length} forget sets`, content) : content;
+}
+
+const orEmpty = (table: Table | undefined): string => (table === undefined ? '' : tableHtml(table));
+
 function summaryHtml(data: ReportData): string {
   if (data.forgetSets.length === 0) return '<p>This run has no forget sets.</p>\n';
-  return summarise(data)
-    .map(
-      ({ forgetSet, sentences }) =>
-        `<h3>${escape(forgetSet)}</h3>\n<ul>\n${sentences.map((sentence) => `<li>${escape(sentence)}</li>\n`).join('')}</ul>\n`,
-    )
-    .join('');
+  const sets = summarise(data).map(({ forgetSet, sentences }) => `<h3>${escape(forgetSet)}</h3>\n${list(sentences)}`);
+  return (hasManySets(data) ? list(summariseAll(data)) : '') + eachSet(data, 'Summary', sets.join(''));
+}
+
+function klomHtml(data: ReportData): string {
+  if (data.forgetSets.length === 0) return '';
+  const tables = data.forgetSets.map((set) => tableHtml(klomTable(data, set))).join('');
+  const notes = notesHtml([`Bold: ${bestMeans}`, ...sharedNotes(data)]);
+  const all = orEmpty(allSetsTable(data));
+  return hasManySets(data) ? all + tableHtml(setsTable(data)) + notes + eachSet(data, 'KLOM', tables) : tables + all + notes;
+}
+
+function accuracyHtml(data: ReportData): string {
+  if (data.forgetSets.length === 0) return '';
+  const tables = data.forgetSets.map((set) => tableHtml(accuracyTable(data, set))).join('');
+  const all = orEmpty(allSetsAccuracy(data));
+  const notes = notesHtml([accuracyNote]);
+  return hasManySets(data) ? all + notes + eachSet(data, 'Accuracy', tables) : tables + all + notes;
 }
 
 function factsHtml(data: ReportData): string {

@@ -10,7 +10,7 @@ import { renderPage } from './html.js';
 import type { PageFile } from './page.js';
 import { accuracyCsv, klomCsv } from './tables.js';
 
-export { renderKlomTable } from './tables.js';
+export { renderKlomTable } from './text.js';
 
 export const reportPage = 'index.html';
 

@@ -7,7 +7,8 @@ import { linearSpan } from './figures/linearSpan.js';
 import { linearLabel } from './linearStyle.js';
 import { figureHtml, fileList, type DrawnFigure, type PageFile, pageHtml, section, tableHtml } from './page.js';
 import { escapeMarkup as escape } from './render.js';
-import { renderText, type Table } from './tables.js';
+import type { Table } from './tables.js';
+import { renderText } from './text.js';
 
 const left = (label: string) => ({ label, align: 'left' as const });
 const right = (label: string) => ({ label, align: 'right' as const });

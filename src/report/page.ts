@@ -2,7 +2,6 @@
 import type { Figure } from './figure.js';
 import { listed } from './format.js';
 import { escapeMarkup as escape } from './render.js';
-import { bestMeans } from './tables.js';
 import type { Table } from './tables.js';
 
 /** A figure that has been drawn, with the files beside the page (paths relative to it). */
@@ -33,8 +32,9 @@ caption { text-align: left; font-weight: bold; font-size: 15px; padding: 10px 0 
 th, td { padding: 3px 9px; text-align: right; vertical-align: top; }
 thead th { font-weight: bold; border-bottom: 1px solid #888; }
 thead tr.groups th { border-bottom: none; padding-bottom: 0; }
-th.left, td.left, tbody th { text-align: left; overflow-wrap: anywhere; }
-tbody th { font-weight: normal; }
+th.left, td.left, tbody th { text-align: left; overflow-wrap: break-word; }
+tbody th { font-weight: normal; max-width: 40ch; }
+td.left { min-width: 24ch; }
 tbody tr + tr th, tbody tr + tr td { border-top: 1px solid #eee; }
 table { border-bottom: 1px solid #888; border-top: 1px solid #888; }
 .start { border-left: 1px solid #ddd; }
@@ -42,11 +42,17 @@ table { border-bottom: 1px solid #888; border-top: 1px solid #888; }
 .scroll { overflow-x: auto; }
 figure { margin: 14px 0 30px; }
 figure svg { max-width: 100%; height: auto; display: block; }
+details { margin: 10px 0; }
+summary { cursor: pointer; font-size: 13px; color: #0057a3; }
+@media screen and (max-width: 700px) { figure svg { max-width: none; width: 700px; } }
 figcaption { font-size: 13px; color: #333; max-width: 100ch; margin-top: 6px; }
 .files { font-size: 12.5px; }
 a { color: #0057a3; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 11pt; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  table { font-size: 8pt; }
+  th, td { padding: 2px 5px; }
+  .scroll { overflow: visible; }
   h2, h3, caption { break-after: avoid; }
   table, figure { break-inside: avoid; }
   .files { display: none; }
@@ -92,12 +98,19 @@ export function tableHtml(table: Table): string {
     });
     return `<tr>${cells.join('')}</tr>\n`;
   });
-  const bold = rows.some((row) => row.some((cell) => cell.best === true)) ? [`Bold: ${bestMeans}`] : [];
-  const notes = [...bold, ...table.notes].map((note) => `<p class="notes">${escape(note)}</p>\n`).join('');
   return (
     `<div class="scroll"><table>\n<caption>${escape(table.title)}</caption>\n<thead>\n${groupRow(columns)}<tr>${head}</tr>\n</thead>\n` +
-    `<tbody>\n${body.join('')}</tbody>\n</table></div>\n${notes}`
+    `<tbody>\n${body.join('')}</tbody>\n</table></div>\n${notesHtml(table.notes)}`
   );
+}
+
+export function notesHtml(notes: readonly string[]): string {
+  return notes.map((note) => `<p class="notes">${escape(note)}</p>\n`).join('');
+}
+
+/** Shut until it is asked for. */
+export function detailsHtml(summary: string, content: string): string {
+  return `<details>\n<summary>${escape(summary)}</summary>\n${content}</details>\n`;
 }
 
 function groupRow(columns: Table['columns']): string {

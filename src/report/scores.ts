@@ -1,8 +1,9 @@
 /** Small questions asked of the scores by every figure and table. */
 import { methodNames, splitNames } from '../types.js';
 import type { KlomFloor, MethodName, MethodScore, MethodSetting, ReportData, SplitName } from '../types.js';
+import { methodStyles } from './style.js';
 
-/** The average of the three splits goes first, as in the paper's Figure 1. */
+/** The average of the three splits' summaries goes first, as in the paper's Figure 1. */
 export const panelSplits = ['average', ...splitNames] as const;
 export type PanelSplit = SplitName | 'average';
 
@@ -31,17 +32,34 @@ export function methodsIn(data: ReportData, forgetSet?: string): MethodName[] {
   return methodNames.filter((method) => present.has(method));
 }
 
-/** The setting that represents each method on a forget set, in the fixed order. */
+/** "partial retrain, compressed" */
+export function rowName({ method, variant }: Pick<MethodScore, 'method' | 'variant'>): string {
+  const { label } = methodStyles[method];
+  return variant === undefined ? label : `${label}, ${variant}`;
+}
+
+/** The setting that represents each method on a forget set, in the fixed order; variants of a method behind it. */
 export function bestScores(data: ReportData, forgetSet: string): MethodScore[] {
   return methodNames.flatMap((method) => {
-    const best = data.scores.find((score) => score.forgetSet === forgetSet && score.method === method && score.best);
-    return best === undefined ? [] : [best];
+    const best = data.scores.filter((score) => score.forgetSet === forgetSet && score.method === method && score.best);
+    return best.sort((a, b) => (a.variant ?? '').localeCompare(b.variant ?? '', 'en'));
   });
 }
 
-/** Full retraining and oracle matching need retrained models: they show what can be reached and do not compete with the others. */
-export function needsOracles(score: MethodScore): boolean {
-  return score.method === 'full-retrain' || score.method === 'oracle-matching';
+/** Methods and variants by the name of their row, over all forget sets, in the order of the rows. */
+export function rowNames(data: ReportData): string[] {
+  const first = new Map(data.forgetSets.flatMap(({ name }) => bestScores(data, name)).map((score) => [rowName(score), score]));
+  const place = ({ method, variant }: MethodScore): [number, string] => [methodNames.indexOf(method), variant ?? ''];
+  const sorted = [...first.values()].sort((a, b) => {
+    const [[i, x], [j, y]] = [place(a), place(b)];
+    return i - j || x.localeCompare(y, 'en');
+  });
+  return sorted.map(rowName);
+}
+
+/** These are trained on the retain set alone, or to match models that were: unlearning is to spare that. */
+export function needsRetraining({ method }: Pick<MethodScore, 'method'>): boolean {
+  return method === 'full-retrain' || method === 'partial-retrain' || method === 'oracle-matching';
 }
 
 export function floorOf(data: ReportData, forgetSet: string): KlomFloor | undefined {
@@ -55,8 +73,8 @@ export function describeSetting(setting: MethodSetting): string {
     .join(', ');
 }
 
-/** Numbers of models behind the scores: "100 unlearned against 100 oracles", a range where they differ. */
-export function describeModels(scores: readonly MethodScore[]): string {
+/** Numbers of models behind all scores: "N = 100 unlearned against 100 oracle models", a range where they differ, as some diverged. */
+export function describeModels({ scores }: Pick<ReportData, 'scores'>): string {
   const range = (values: number[]): string => {
     const low = values.reduce((least, value) => Math.min(least, value), Infinity);
     const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
@@ -65,5 +83,5 @@ export function describeModels(scores: readonly MethodScore[]): string {
   if (scores.length === 0) return 'no models';
   const unlearned = range(scores.map((score) => score.numUnlearned));
   const oracles = range(scores.map((score) => score.numOracles));
-  return `${unlearned} unlearned against ${oracles} oracle models`;
+  return `N = ${unlearned} unlearned against ${oracles} oracle models`;
 }

@@ -76,12 +76,14 @@ export function klomScale(values: readonly number[]) {
   const highest = values.reduce((a, b) => Math.max(a, b), 0);
   const domain: number[] = [0, highest > 0 ? highest * 1.06 : 1];
   const top = 2 ** Math.floor(Math.log2(domain[1]!));
-  const ticks: number[] = [0, top / 16, top / 8, top / 4, top / 2, top];
-  return { scale: { type: 'sqrt' as const, domain, nice: false }, ticks };
+  const marked: number[] = [0, top / 16, top / 8, top / 4, top / 2, top];
+  // given a format, vega rounds labels to the step of the ticks that it would have chosen itself: 0.25 became 0.3
+  return { scale: { type: 'sqrt' as const, domain, nice: false }, ticks: { values: marked, labelExpr: "format(datum.value, '~g')" } };
 }
 
-/** Forget sets as rows of panels: the name above the number of points, both along the left edge. */
-export const rowLabel = (set: { name: string; size: number }): string => `${set.name}\n${plural(set.size, 'point')}`;
+/** Forget sets as rows of panels: the name above the number of points (where it is one), both along the left edge. */
+export const rowLabel = ({ name, size }: { name: string; size: number }): string =>
+  Number.isNaN(size) ? name : `${name}\n${plural(size, 'point')}`;
 
 export function forgetSetRows(sets: readonly { name: string; size: number }[], panelHeight: number) {
   const header = { title: null, labelOrient: 'left' as const, labelExpr: "split(datum.label, '\\n')", labelLimit: panelHeight };

@@ -1,15 +1,15 @@
 /** What the numbers say, in sentences made from them: also where a method fails. */
 import type { MethodScore, ReportData, SplitName } from '../types.js';
 import { fixed, fraction, listed, plural } from './format.js';
-import { bestScores, floorOf, needsOracles } from './scores.js';
-import { methodStyles } from './style.js';
+import { bestByRow, median } from './manySets.js';
+import { bestScores, floorOf, rowName } from './scores.js';
 
 /** Closer than this to doing nothing is called "about level": a statement about size, not a test of significance. */
 const tolerance = 0.1;
 /** Fewer models than this leave a floor above 0.3 nats on average (two equal normal samples, 20 bins). */
 const enoughModels = 100;
 
-const nameOf = (score: MethodScore): string => methodStyles[score.method].label;
+const nameOf = rowName;
 const p95 = (score: MethodScore, split: SplitName | 'average'): number => score.splits[split].p95;
 
 /** One list of sentences per forget set, in order. */
@@ -39,8 +39,38 @@ function compare(scores: readonly MethodScore[], split: SplitName | 'average', r
   return result;
 }
 
-const approximate = (scores: readonly MethodScore[]): MethodScore[] =>
-  scores.filter((score) => score.method !== 'do-nothing' && !needsOracles(score));
+/** Full retraining and oracle matching show what can be reached, doing nothing what there is to gain. */
+const isApproximate = ({ method }: MethodScore): boolean => !['do-nothing', 'full-retrain', 'oracle-matching'].includes(method);
+const approximate = (scores: readonly MethodScore[]): MethodScore[] => scores.filter(isApproximate);
+
+/** A sentence a method over many forget sets: on how many it helps, and what it costs. */
+export function summariseAll(data: ReportData): string[] {
+  const nothing = new Map(
+    data.scores.filter(({ method, best }) => method === 'do-nothing' && best).map((score) => [score.forgetSet, score]),
+  );
+  const medianOf = (scores: readonly MethodScore[]): string => fixed(median(scores.map((score) => p95(score, 'forget'))), 2);
+  const sets = data.forgetSets.length;
+  const floors = data.floors.map(({ measured }) => measured.forget.p95);
+  const sentences = [
+    `Doing nothing leaves the forget points at a KLOM of ${medianOf([...nothing.values()])} (95th percentile, median over ${sets} forget sets)` +
+      (floors.length > 0 ? `; retrained models score ${fixed(median(floors), 2)} against each other, which is the floor.` : '.'),
+  ];
+  for (const [name, own] of bestByRow(data)) {
+    if (!isApproximate(own[0]!)) continue;
+    const paired = own.flatMap((score) => (nothing.has(score.forgetSet) ? [[score, nothing.get(score.forgetSet)!] as const] : []));
+    const count = (holds: (score: MethodScore, reference: MethodScore) => boolean): number =>
+      paired.filter(([score, reference]) => holds(score, reference)).length;
+    const closer = count((score, reference) => p95(score, 'forget') < p95(reference, 'forget') * (1 - tolerance));
+    const harm = count((score, reference) =>
+      (['retain', 'validation'] as const).some((split) => p95(score, split) > p95(reference, split) * (1 + tolerance)),
+    );
+    sentences.push(
+      `${name}: ${medianOf(own)} (compute ${fraction(median(own.map((score) => score.computeFraction)))}); more than 10 % closer to retrained models than doing nothing ` +
+        `on ${closer} of ${paired.length} forget sets, more than 10 % further away on retain or validation points on ${harm}.`,
+    );
+  }
+  return sentences;
+}
 
 function aboutForgetting(data: ReportData, forgetSet: string, scores: readonly MethodScore[]): string[] {
   const nothing = scores.find((score) => score.method === 'do-nothing');

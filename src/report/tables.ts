@@ -1,10 +1,11 @@
-/** Tables as data, with one renderer for the terminal; the page has its own in html.ts. */
+/** Tables as data; text.ts has the renderer for the terminal, page.ts that of the page. */
 import { splitNames } from '../types.js';
-import type { MethodScore, ReportData, SplitName, SplitSummary } from '../types.js';
+import type { ReportData, SplitName, SplitSummary } from '../types.js';
 import { csv } from './csv.js';
-import { fixed, fraction, listed, percent, plural } from './format.js';
-import { bestScores, describeModels, describeSetting, floorOf, methodsIn, needsOracles, panelSplits, percentiles } from './scores.js';
-import { methodStyles } from './style.js';
+import { fixed, fraction, percent, plural } from './format.js';
+import { bestByRow, median } from './manySets.js';
+import { ownNotes } from './notes.js';
+import { bestScores, describeSetting, floorOf, needsRetraining, panelSplits, percentiles, rowName, rowNames } from './scores.js';
 
 export interface Column {
   /** Columns next to each other with one group share a heading above their own. */
@@ -33,96 +34,163 @@ export const bestMeans = 'Lowest p95 of the methods that need no retrained model
 const left = (label: string): Column => ({ label, align: 'left' });
 const right = (label: string, group?: string): Column => ({ label, align: 'right', ...(group === undefined ? {} : { group }) });
 
+type Splits = Record<SplitName | 'average', SplitSummary>;
+
 /** KLOM of each method at its representative setting: mean and 95th percentile per split, the floor in the last row. */
 export function klomTable(data: ReportData, forgetSet: { name: string; size: number }): Table {
   const scores = bestScores(data, forgetSet.name);
   const floor = floorOf(data, forgetSet.name);
-  const lowest = new Map(panelSplits.map((split) => [split, lowestP95(scores, split)]));
-  const summaryCells = (splits: Record<SplitName | 'average', SplitSummary>, competes: boolean): Cell[] =>
+  const competing = scores.filter((score) => !needsRetraining(score));
+  const lowest = new Map(panelSplits.map((split) => [split, lowestText(competing.map((score) => score.splits[split].p95))]));
+  const summaryCells = (splits: Splits, competes: boolean): Cell[] =>
     panelSplits.flatMap((split) => {
       const { mean, p95 } = splits[split];
       const text = fixed(p95, 2);
       return [{ text: fixed(mean, 2) }, { text, best: competes && text === lowest.get(split) }];
     });
   const rows = scores.map((score) => [
-    { text: methodStyles[score.method].label },
+    { text: rowName(score) },
     { text: fraction(score.computeFraction) },
-    ...summaryCells(score.splits, !needsOracles(score)),
+    ...summaryCells(score.splits, !needsRetraining(score)),
   ]);
-  if (floor !== undefined) rows.push([{ text: 'floor (measured)' }, { text: '' }, ...summaryCells(floor.measured, false)]);
+  if (floor !== undefined) rows.push([{ text: floorRow }, { text: '' }, ...summaryCells(floor.measured, false)]);
   return {
     title: `KLOM on ${forgetSet.name} (${plural(forgetSet.size, 'point')})`,
-    columns: [left('method'), right('compute'), ...panelSplits.flatMap((split) => [right('mean', split), right('p95', split)])],
+    columns: [left('method'), right('compute'), ...splitColumns(['mean', 'p95'])],
     rows,
-    notes: klomNotes(data, forgetSet.name, scores),
+    notes: ownNotes(data, forgetSet.name, scores),
   };
 }
 
+const floorRow = 'floor (measured)';
+
+const splitColumns = (labels: readonly string[]): Column[] => panelSplits.flatMap((split) => labels.map((label) => right(label, split)));
+
 /** As printed, so that values that read the same are marked the same. */
-function lowestP95(scores: readonly MethodScore[], split: SplitName | 'average'): string | undefined {
-  const values = scores.filter((score) => !needsOracles(score)).map((score) => score.splits[split].p95);
+function lowestText(values: readonly number[]): string | undefined {
   const finite = values.filter(Number.isFinite);
   return finite.length === 0
     ? undefined
     : fixed(
-        finite.reduce((least, value) => Math.min(least, value)),
+        finite.reduce((a, b) => Math.min(a, b)),
         2,
       );
 }
 
-function klomNotes(data: ReportData, forgetSet: string, scores: readonly MethodScore[]): string[] {
-  const notes = [`N: ${describeModels(scores)}. KLOM in nats, 0 is perfect; compute as a fraction of one full retraining.`];
-  const floor = floorOf(data, forgetSet);
-  notes.push(
-    floor === undefined
-      ? 'No floor was measured for this forget set.'
-      : `Floor: ${floor.numOracles} oracle models against ${floor.numHeldOut} held-out ones; two samples of one normal distribution with as many models as the methods have score ` +
-          `${fixed(floor.tabulatedMean, 2)} (p95 ${fixed(floor.tabulatedP95, 2)}). A score at the floor cannot be told from retraining.`,
-  );
-  const settings = scores.filter((score) => Object.keys(score.setting).length > 0);
-  if (settings.length > 0)
-    notes.push(
-      `Settings: ${settings.map((score) => `${methodStyles[score.method].label} (${describeSetting(score.setting)})`).join('; ')}.`,
-    );
-  const nonFinite = scores.filter((score) => score.numNonFinite > 0);
-  if (nonFinite.length > 0)
-    notes.push(
-      `Non-finite margins are counted and not scored: ${listed(nonFinite.map((score) => `${methodStyles[score.method].label} ${score.numNonFinite}`))}.`,
-    );
-  const diverged = scores.filter((score) => score.numDiverged !== undefined);
-  if (diverged.length > 0)
-    notes.push(
-      `Models that diverged, or whose original had, are left out: ${listed(diverged.map((score) => `${methodStyles[score.method].label} ${score.numDiverged}`))}.`,
-    );
-  const chosen = new Set(scores.map((score) => score.method));
-  const unchosen = methodsIn(data, forgetSet).filter((method) => !chosen.has(method));
-  if (unchosen.length > 0)
-    notes.push(`Scored, but no setting could be chosen: ${listed(unchosen.map((method) => methodStyles[method].label))}.`);
-  return notes;
+/** All forget sets in one table: median and highest of the 95th percentiles; undefined for fewer than two sets. */
+export function allSetsTable(data: ReportData): Table | undefined {
+  if (data.forgetSets.length < 2) return undefined;
+  const rows = [...bestByRow(data)].map(([name, own]) => ({
+    name,
+    competes: !needsRetraining(own[0]!),
+    compute: fraction(median(own.map((score) => score.computeFraction))),
+    splits: own.map((score) => score.splits),
+  }));
+  if (data.floors.length > 0)
+    rows.push({ name: floorRow, competes: false, compute: '', splits: data.floors.map((floor) => floor.measured) });
+  const measures = [median, (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), -Infinity)];
+  const of = ({ splits }: (typeof rows)[number]): number[] =>
+    panelSplits.flatMap((split) => measures.map((measure) => measure(splits.map((each) => each[split].p95))));
+  const values = rows.map(of);
+  const competing = values.filter((_, row) => rows[row]!.competes);
+  const lowest = values[0]?.map((_, column) => lowestText(competing.map((own) => own[column]!))) ?? [];
+  return {
+    title: `KLOM over all ${data.forgetSets.length} forget sets (95th percentile over points)`,
+    columns: [left('method'), right('sets'), right('compute'), ...splitColumns(['median', 'highest'])],
+    rows: rows.map(({ name, competes, compute, splits }, row) => [
+      { text: name },
+      { text: String(splits.length) },
+      { text: compute },
+      ...values[row]!.map((value, column) => ({ text: fixed(value, 2), best: competes && fixed(value, 2) === lowest[column] })),
+    ]),
+    notes: [],
+  };
+}
+
+/** A row a forget set, a column a method: for many sets, where a table each is too much to read. */
+export function setsTable(data: ReportData): Table {
+  const names = rowNames(data);
+  const text = (value: number | undefined): Cell => ({ text: value === undefined ? '' : fixed(value, 2) });
+  return {
+    title: 'KLOM of each forget set (95th percentile, average of the three splits)',
+    columns: [left('forget set'), right('points'), ...names.map((name) => right(name)), right('floor')],
+    rows: data.forgetSets.map(({ name, size }) => {
+      const own = new Map(bestScores(data, name).map((score) => [rowName(score), score.splits.average.p95]));
+      return [
+        { text: name },
+        { text: String(size) },
+        ...names.map((row) => text(own.get(row))),
+        text(floorOf(data, name)?.measured.average.p95),
+      ];
+    }),
+    notes: [],
+  };
 }
 
 /** Accuracy of original and unlearned models on each split (the paper's Table H.1 has the validation column). */
 export function accuracyTable(data: ReportData, forgetSet: { name: string; size: number }): Table {
-  const cells = (label: string, accuracy: Record<SplitName, number>): Cell[] => [
-    { text: label },
-    ...splitNames.map((split) => ({ text: percent(accuracy[split], 2) })),
-  ];
   const originals = data.originalAccuracy.filter((entry) => entry.forgetSet === forgetSet.name);
   return {
     title: `Accuracy on ${forgetSet.name} (${plural(forgetSet.size, 'point')})`,
     columns: [left('models'), ...splitNames.map((split) => right(split))],
     rows: [
-      ...originals.map((entry) => cells('original', entry.accuracy)),
-      ...bestScores(data, forgetSet.name).map((score) => cells(methodStyles[score.method].label, score.accuracy)),
+      ...originals.map((entry) => accuracyCells('original', entry.accuracy)),
+      ...bestScores(data, forgetSet.name).map((score) => accuracyCells(rowName(score), score.accuracy)),
     ],
-    notes: ['Mean over models; after forgetting, the accuracy on the forget points should be that of full retraining, not zero.'],
+    notes: [],
+  };
+}
+
+export const accuracyNote =
+  'Mean over models; after forgetting, the accuracy on the forget points should be that of full retraining, not zero.';
+
+const accuracyCells = (label: string, accuracy: Record<SplitName, number>): Cell[] => [
+  { text: label },
+  ...splitNames.map((split) => ({ text: percent(accuracy[split], 2) })),
+];
+
+/** Mean over the forget sets; undefined for fewer than two. */
+export function allSetsAccuracy(data: ReportData): Table | undefined {
+  if (data.forgetSets.length < 2) return undefined;
+  const mean = (label: string, all: readonly Record<SplitName, number>[]): Cell[] => {
+    const of = (split: SplitName): number => all.reduce((sum, accuracy) => sum + accuracy[split], 0) / all.length;
+    return accuracyCells(label, { forget: of('forget'), retain: of('retain'), validation: of('validation') });
+  };
+  return {
+    title: `Accuracy over all ${data.forgetSets.length} forget sets (mean)`,
+    columns: [left('models'), ...splitNames.map((split) => right(split))],
+    rows: [
+      mean(
+        'original',
+        data.originalAccuracy.map((entry) => entry.accuracy),
+      ),
+      ...[...bestByRow(data)].map(([name, own]) =>
+        mean(
+          name,
+          own.map((score) => score.accuracy),
+        ),
+      ),
+    ],
+    notes: [],
   };
 }
 
 /** Every score of every setting, with the floors as rows of method "floor". */
 export function klomCsv(data: ReportData): string {
   const floors = data.floors.flatMap((floor) =>
-    panelSplits.map((split) => [floor.forgetSet, 'floor', '', '', '', floor.numOracles, split, ...numbers(floor.measured[split]), '', '']),
+    panelSplits.map((split) => [
+      floor.forgetSet,
+      'floor',
+      '',
+      '',
+      floor.numHeldOut,
+      floor.numOracles,
+      split,
+      ...numbers(floor.measured[split]),
+      '',
+      '',
+      '',
+    ]),
   );
   const scores = data.scores.flatMap((score) =>
     panelSplits.map((split) => [
@@ -136,10 +204,11 @@ export function klomCsv(data: ReportData): string {
       ...numbers(score.splits[split]),
       score.numNonFinite,
       score.best,
+      score.variant ?? '',
     ]),
   );
   const header = ['forgetSet', 'method', 'setting', 'computeFraction', 'numUnlearned', 'numOracles', 'split'];
-  return csv([...header, 'mean', ...percentiles, 'numNonFinite', 'best'], [...scores, ...floors]);
+  return csv([...header, 'mean', ...percentiles, 'numNonFinite', 'best', 'variant'], [...scores, ...floors]);
 }
 
 const numbers = (summary: SplitSummary): number[] => [summary.mean, ...percentiles.map((percentile) => summary[percentile])];
@@ -160,63 +229,4 @@ export function accuracyCsv(data: ReportData): string {
     score.best,
   ]);
   return csv(['forgetSet', 'method', 'setting', ...splitNames, 'best'], [...originals, ...scores]);
-}
-
-/** The KLOM tables of all forget sets as aligned text for a terminal. */
-export function renderKlomTable(data: ReportData): string {
-  return data.forgetSets.map((forgetSet) => renderText(klomTable(data, forgetSet))).join('\n');
-}
-
-const gap = '  ';
-const lineLength = 100;
-
-/** Aligned columns; the best value of a column carries a star. Control characters in names are shown as "?". */
-export function renderText(table: Table): string {
-  const text = table.rows.map((row) => row.map((cell) => printable(cell.text) + (cell.best === true ? '*' : ' ')));
-  const labels = table.columns.map((column) => column.label + ' ');
-  const widths = labels.map((label, index) => text.reduce((widest, row) => Math.max(widest, row[index]!.length), label.length));
-  const align = (cell: string, index: number): string =>
-    table.columns[index]!.align === 'left' ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!);
-  const line = (cells: string[]): string => cells.map(align).join(gap).trimEnd();
-  const lines = [
-    printable(table.title),
-    groupLine(table.columns, widths),
-    line(labels),
-    '-'.repeat(line(labels).length),
-    ...text.map(line),
-  ];
-  const starred = table.rows.some((row) => row.some((cell) => cell.best === true));
-  const notes = [...(starred ? [`* ${bestMeans}`] : []), ...table.notes.map(printable)].flatMap(wrapped);
-  return [...lines.filter((entry) => entry !== ''), ...notes].map((entry) => entry + '\n').join('');
-}
-
-/** Lines of at most `lineLength` characters where words allow; later lines are indented. */
-function wrapped(text: string): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= lineLength) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(last === undefined ? word : `  ${word}`);
-  }
-  return lines;
-}
-
-/** Group headings, each centred over its columns; empty when there are none. */
-function groupLine(columns: readonly Column[], widths: readonly number[]): string {
-  let line = '';
-  for (let start = 0; start < columns.length;) {
-    const { group } = columns[start]!;
-    let end = start + 1;
-    while (group !== undefined && end < columns.length && columns[end]!.group === group) end += 1;
-    const width = widths.slice(start, end).reduce((sum, value) => sum + value + gap.length, -gap.length);
-    const heading = group ?? '';
-    const before = Math.max(width - heading.length, 0) >> 1;
-    line += (' '.repeat(before) + heading).padEnd(width) + gap;
-    start = end;
-  }
-  return line.trimEnd();
-}
-
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, '?');
 }

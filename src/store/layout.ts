@@ -47,8 +47,13 @@ export const layout = {
   ldsScores: 'scores/lds.json',
   subsetOutputs: (shard: number): string => `outputs/${String(Math.floor(shard / 1000)).padStart(2, '0')}/${shardFile(shard)}`,
   originals: (shard: number): string => `originals/${shardFile(shard)}`,
+  /** Originals beyond the scored ones. */
+  tuningOriginals: (shard: number): string => `originals/tuning/${shardFile(shard)}`,
   oracles: (forgetSet: string, role: 'scored' | 'matched', shard: number): string =>
     `oracles/${forgetSetName(forgetSet)}/${role}/${shardFile(shard)}`,
+  /** Retrained on the retain set with the recipe compressed to `epochs`. */
+  compressed: (forgetSet: string, epochs: number, shard: number): string =>
+    `oracles/${forgetSetName(forgetSet)}/compressed-${number5(epochs)}/${shardFile(shard)}`,
   /** What was chosen for the targets of all blocks together. */
   penalties: (targets: 'logits' | 'margins'): string => `datamodels/penalties-${targets}.json`,
   /** Datamodels of a block of logit targets. */
@@ -61,7 +66,7 @@ export const layout = {
   /** What a forget set changes in every logit. */
   forgetShift: (name: string): string => `datamodels/shift-${forgetSetName(name)}.npy`,
   forgetSet: (name: string): string => `forget-sets/${forgetSetName(name)}.npy`,
-  /** One run of a tuned grid on the first originals, and which run was chosen. */
+  /** One run of a tuned grid on the tuning originals, and which run was chosen. */
   tuningRun: (forgetSet: string, method: string, run: number): string =>
     `${methodFolder(forgetSet, method)}/tuning/run-${number5(run)}.arrow`,
   tuningChoice: (forgetSet: string, method: string): string => `${methodFolder(forgetSet, method)}/tuning.json`,
@@ -137,8 +142,8 @@ const artefactPattern = new RegExp(
     'net\\.onnx',
     'masks\\.arrow',
     `outputs/\\d{2,}/${shardPattern}`,
-    `originals/${shardPattern}`,
-    `oracles/${segment}/(scored|matched)/${shardPattern}`,
+    `originals/(tuning/)?${shardPattern}`,
+    `oracles/${segment}/(scored|matched|compressed-\\d{5,})/${shardPattern}`,
     `datamodels/${segment}\\.(arrow|npy|json)`,
     `forget-sets/${segment}\\.npy`,
     `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,

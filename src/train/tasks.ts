@@ -6,8 +6,9 @@ import { layout } from '../store/layout.js';
 import { readMasks } from '../store/masksFile.js';
 import { decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import { forgetSetInputs, trainingInputs } from '../store/planInputs.js';
-import type { Plan, TrainJob } from '../types.js';
+import type { Plan, TrainJob, TrainRecipe } from '../types.js';
 import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
 
 /** What the stages need to know about sizes before anything has run. */
@@ -28,6 +29,8 @@ interface GroupTask {
   artefact: string;
   group: ModelGroup;
   shard: Shard;
+  /** Absent: the plan's. */
+  recipe?: TrainRecipe;
   /** Examples a model trains on, for the cost estimate. */
   trainSize: number;
   evalEpochs: number[];
@@ -62,40 +65,68 @@ export function subsetStage(plan: Plan, sizes: PlanSizes): Stage {
   };
 }
 
-/** Models trained on all data: the starting points of unlearning. */
-export function originalStage(plan: Plan, sizes: PlanSizes): Stage {
+/** Models trained on all data: the starting points of unlearning. `numTuning` of them, apart from the scored ones, are for tuning. */
+export function originalStage(plan: Plan, sizes: PlanSizes, numTuning: number): Stage {
+  const { count } = plan.originals;
+  const { modelsPerShard } = plan.subsetModels;
+  const task = (label: string, artefact: string, first: number, end: number): Task =>
+    groupTask(plan, sizes, {
+      label,
+      artefact,
+      group: { kind: 'original' },
+      shard: { first, end },
+      trainSize: sizes.numTrain,
+      evalEpochs: [plan.recipe.epochs],
+      keepParameters: true,
+      subset: {},
+      indices: (_context, rows) => Promise.resolve(Array.from({ length: rows.end - rows.first }, () => range(sizes.numTrain))),
+    });
   return {
     name: 'originals',
-    tasks: shardRanges(plan.originals.count, plan.subsetModels.modelsPerShard).map(({ shard, first, end }) =>
-      groupTask(plan, sizes, {
-        label: `originals ${first}-${end - 1}`,
-        artefact: layout.originals(shard),
-        group: { kind: 'original' },
-        shard: { first, end },
-        trainSize: sizes.numTrain,
-        evalEpochs: [plan.recipe.epochs],
-        keepParameters: true,
-        subset: {},
-        indices: (_context, rows) => Promise.resolve(Array.from({ length: rows.end - rows.first }, () => range(sizes.numTrain))),
-      }),
-    ),
+    tasks: [
+      ...shardRanges(count, modelsPerShard).map(({ shard, first, end }) =>
+        task(`originals ${first}-${end - 1}`, layout.originals(shard), first, end),
+      ),
+      ...shardRanges(numTuning, modelsPerShard).map(({ shard, first, end }) =>
+        task(`tuning originals ${first}-${end - 1}`, layout.tuningOriginals(shard), firstTuningOriginal + first, firstTuningOriginal + end),
+      ),
+    ],
   };
 }
 
-/** Models retrained on the retain set. Matched oracles are also evaluated at `partialEpochs`, the lengths of partial retraining (D.4 I). */
-export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[], partialEpochs: number[]): Stage {
+/** Partial retraining (D.4 I). */
+export interface PartialLengths {
+  /** Matched oracles are also evaluated at these. */
+  cut: number[];
+  /** Recipes of models of their own: the plan's, compressed; and how many of each. */
+  compressed: TrainRecipe[];
+  numCompressed: number;
+}
+
+/** Models retrained on the retain set, and shorter retrainings with the random numbers of the matched ones. */
+export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[], partial: PartialLengths): Stage {
   const tasks: Task[] = [];
+  const { recipe, oracles } = plan;
+  const groups = [
+    { name: 'scored', role: 'scored' as const, count: oracles.scored, recipe, evalEpochs: [recipe.epochs] },
+    { name: 'matched', role: 'matched' as const, count: oracles.matched, recipe, evalEpochs: [...partial.cut, recipe.epochs] },
+    ...partial.compressed.map((compressed) => {
+      const [name, evalEpochs] = [`compressed ${compressed.epochs}-epoch`, [compressed.epochs]];
+      return { name, role: 'matched' as const, count: partial.numCompressed, recipe: compressed, evalEpochs };
+    }),
+  ];
   plan.forgetSets.forEach((forgetSet, forgetSetIndex) => {
-    for (const role of ['scored', 'matched'] as const) {
-      for (const { shard, first, end } of shardRanges(plan.oracles[role], plan.subsetModels.modelsPerShard)) {
+    for (const { name, role, count, recipe: own, evalEpochs } of groups) {
+      for (const { shard, first, end } of shardRanges(count, plan.subsetModels.modelsPerShard)) {
         tasks.push(
           groupTask(plan, sizes, {
-            label: `${role} oracles of ${forgetSet.name} ${first}-${end - 1}`,
-            artefact: layout.oracles(forgetSet.name, role, shard),
+            label: `${name} oracles of ${forgetSet.name} ${first}-${end - 1}`,
+            artefact: own === recipe ? layout.oracles(forgetSet.name, role, shard) : layout.compressed(forgetSet.name, own.epochs, shard),
             group: { kind: 'oracle', forgetSetIndex, role },
             shard: { first, end },
+            recipe: own,
             trainSize: sizes.numTrain - forgetSizes[forgetSetIndex]!,
-            evalEpochs: role === 'matched' ? [...partialEpochs, plan.recipe.epochs] : [plan.recipe.epochs],
+            evalEpochs,
             keepParameters: false,
             subset: forgetSetInputs(plan, forgetSetIndex),
             async indices(context, rows) {
@@ -113,6 +144,7 @@ export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[],
 
 function groupTask(plan: Plan, sizes: PlanSizes, spec: GroupTask): Task {
   const models = spec.shard.end - spec.shard.first;
+  const recipe = spec.recipe ?? plan.recipe;
   const rowFloats = spec.evalEpochs.length * sizes.numPoints * (sizes.numClasses + 1);
   // a forward pass is about a third of a gradient step
   const evalCost = (spec.evalEpochs.length * sizes.numPoints) / 3;
@@ -120,13 +152,19 @@ function groupTask(plan: Plan, sizes: PlanSizes, spec: GroupTask): Task {
     id: spec.artefact,
     label: spec.label,
     artefacts: [spec.artefact],
-    cost: models * (plan.recipe.epochs * spec.trainSize + evalCost),
+    cost: models * (recipe.epochs * spec.trainSize + evalCost),
     models,
     bytes: models * 4 * (rowFloats + (spec.keepParameters ? sizes.numParameters : 0)),
-    inputs: { training: trainingInputs(plan), group: spec.group, shard: spec.shard, evalEpochs: spec.evalEpochs, subset: spec.subset },
+    inputs: {
+      training: trainingInputs({ ...plan, recipe }),
+      group: spec.group,
+      shard: spec.shard,
+      evalEpochs: spec.evalEpochs,
+      subset: spec.subset,
+    },
     async produce(context) {
       const indices = await spec.indices(context, spec.shard);
-      const jobs = indices.map((subset, i) => trainingJob(plan.recipe, plan.seed, modelKey(spec.group, spec.shard.first + i), subset));
+      const jobs = indices.map((subset, i) => trainingJob(recipe, plan.seed, modelKey(spec.group, spec.shard.first + i), subset));
       return [await trainShard(context, spec, jobs)];
     },
   };

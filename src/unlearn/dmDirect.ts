@@ -1,6 +1,6 @@
 /** DM-Direct (Section 4.3, Algorithm C.2): the outputs of a retrained model, predicted by datamodels; and the calibration of its scale. */
 import { LetheError } from '../errors.js';
-import type { Datamodels } from '../types.js';
+import type { Datamodels, MethodSetting } from '../types.js';
 import type { DirectMethod, ForgetShift, UnlearnInput } from './method.js';
 import { booleanOf, choice, numberOf, positive } from './setting.js';
 
@@ -86,6 +86,11 @@ export const simulationParameters = {
   diagonalOnly: choice([false, true], 'use memorisation scores only (ablation G.2)'),
 };
 
+/** The ablation never stands for the method. */
+export function simulationVariant(setting: MethodSetting): string | undefined {
+  return setting['diagonalOnly'] === true ? 'diagonal only' : undefined;
+}
+
 export const dmDirect: DirectMethod = {
   name: 'dm-direct',
   title: 'DM-Direct',
@@ -97,6 +102,7 @@ export const dmDirect: DirectMethod = {
   paperGrid: () => ({ scale: [1], diagonalOnly: [false] }),
   presets: {},
   needs: { matchedOracles: false, datamodels: true },
+  variant: simulationVariant,
   logits: (input, setting) => simulatedLogits(input, numberOf(setting, 'scale'), booleanOf(setting, 'diagonalOnly')),
   computeFraction: () => 0,
 };

@@ -4,7 +4,7 @@ import type { MethodPlan, MethodSetting, TrainRecipe } from '../types.js';
 import type { ParameterGrid, UnlearnMethod } from './method.js';
 import { checkSetting, checkValue, numberOf } from './setting.js';
 
-/** One run per original: all its `epochs` values are snapshots, as no method here looks at its total number of epochs. */
+/** One run per original: all its `epochs` values are snapshots, where a method does not look at its total number of epochs. */
 export interface GridRun {
   /** Complete; `epochs`, where the method has it, is the last snapshot. */
   setting: MethodSetting;
@@ -28,10 +28,12 @@ export function expandGrid(method: UnlearnMethod, grid: MethodPlan['grid'], reci
   // a partial retraining has no default length of its own: it depends on the recipe
   const published = method.kind === 'reference' ? method.paperGrid(recipe)['epochs'] : undefined;
   const defaultEpochs = published ?? [method.parameters['epochs']!.default];
-  return settings.map((setting) => {
+  return settings.flatMap((setting) => {
     const evalEpochs = [...new Set((epochs ?? defaultEpochs) as number[])].sort((a, b) => a - b);
     checkLength(method, recipe, evalEpochs.at(-1)!);
-    return { setting: { ...setting, epochs: evalEpochs.at(-1)! }, evalEpochs };
+    const apart = method.kind === 'reference' && method.ownRunPerLength?.(setting) === true;
+    const lengths = apart ? evalEpochs.map((length) => [length]) : [evalEpochs];
+    return lengths.map((own) => ({ setting: { ...setting, epochs: own.at(-1)! }, evalEpochs: own }));
   });
 }
 
@@ -57,7 +59,7 @@ function checkGrid(method: UnlearnMethod, grid: ParameterGrid): void {
   }
 }
 
-/** A partial retraining is shorter than the recipe: its schedule is the recipe's, cut off. */
+/** A partial retraining is shorter than the recipe: at the recipe's it would be the full one. */
 function checkLength(method: UnlearnMethod, recipe: TrainRecipe, epochs: number): void {
   if (method.kind !== 'reference' || epochs < recipe.epochs) return;
   throw new LetheError('LETHE_SETTING_INVALID', `epochs of ${method.name} (how long to retrain)`, {

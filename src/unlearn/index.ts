@@ -15,6 +15,7 @@ export { calibrateScale, forgetShift, simulate } from './dmDirect.js';
 export { expandGrid, lengthOf, snapshotSettings } from './grid.js';
 export type { GridRun } from './grid.js';
 export type { DirectMethod, ForgetShift, JobMethod, ReferenceMethod, UnlearnInput, UnlearnMethod, UnlearnSizes } from './method.js';
+export { compressRecipe, isCompressed } from './retraining.js';
 export { checkSetting } from './setting.js';
 
 const methods: Record<MethodName, UnlearnMethod> = {

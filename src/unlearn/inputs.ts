@@ -4,6 +4,7 @@ import type { TaskContext } from '../jobs/task.js';
 import { readDatamodels } from '../store/datamodels.js';
 import { layout } from '../store/layout.js';
 import { isTrained, readOutputs, type StoredOutputs } from '../store/outputs.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import type { RunFolder } from '../store/run.js';
 import { forgetShift } from './dmDirect.js';
 import type { ForgetShift, UnlearnInput } from './method.js';
@@ -64,7 +65,7 @@ export async function readMatchedOracles({ plan, run }: Pick<TaskContext, 'plan'
 
 export interface InputRequest {
   forget: Int32Array;
-  /** Originals [first, end). */
+  /** Originals [first, end), scored or tuning ones. */
   first: number;
   end: number;
   shift?: ForgetShift;
@@ -79,13 +80,16 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
   const retain = retainOf(dataset.numTrain, forget);
   const perShard = plan.subsetModels.modelsPerShard;
   const inputs: UnlearnInput[] = [];
-  let shardIndex = -1;
+  let path = '';
   let originals: StoredOutputs | undefined;
   for (let model = request.first; model < request.end; model++) {
-    const shard = Math.floor(model / perShard);
-    if (shard !== shardIndex) originals = readOutputs(await run.read(layout.originals(shard)));
-    shardIndex = shard;
-    const row = model - shard * perShard;
+    const isTuning = model >= firstTuningOriginal;
+    const place = isTuning ? model - firstTuningOriginal : model;
+    const shard = Math.floor(place / perShard);
+    const here = isTuning ? layout.tuningOriginals(shard) : layout.originals(shard);
+    if (here !== path) originals = readOutputs(await run.read(here));
+    path = here;
+    const row = place - shard * perShard;
     inputs.push({
       modelIndex: model,
       seed: plan.seed,

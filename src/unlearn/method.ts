@@ -67,6 +67,8 @@ interface MethodFacts {
   /** Published settings by name. */
   presets: Record<string, MethodSetting>;
   needs: { matchedOracles: boolean; datamodels: boolean };
+  /** In words, where the setting makes an ablation or another form of the method: it is chosen and shown apart. */
+  variant?: (setting: MethodSetting) => string | undefined;
   /**
    * Gradient images after `atEpoch` epochs as a fraction of one full retraining (numRetain * recipeEpochs). An image that only goes
    * forward to make a target (teacher, oracle, datamodel start) counts one third of a gradient image, once per distinct image.
@@ -81,9 +83,14 @@ export interface JobMethod extends MethodFacts {
   buildJob: (input: UnlearnInput, setting: MethodSetting) => TrainJob;
 }
 
-/** A model trained without the forget set, the original is not used: read from snapshots of the matched oracles. */
+/**
+ * A model trained without the forget set, the original is not used: read from snapshots of the matched oracles, or from shorter
+ * retrainings of the same forget set.
+ */
 export interface ReferenceMethod extends MethodFacts {
   kind: 'reference';
+  /** True where `epochs` are no snapshots of one training: a run for each length. */
+  ownRunPerLength?: (setting: MethodSetting) => boolean;
 }
 
 /** Gives logits without training. */

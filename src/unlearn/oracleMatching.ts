@@ -2,7 +2,7 @@
 import { LetheError } from '../errors.js';
 import { Purpose, Random } from '../native/random.js';
 import type { MethodSetting, Optimizer, PassTerm, TrainJob } from '../types.js';
-import { simulatedLogits, simulationParameters } from './dmDirect.js';
+import { simulatedLogits, simulationParameters, simulationVariant } from './dmDirect.js';
 import { forwardCost, gatherRows } from './method.js';
 import type { JobMethod, MethodParameter, UnlearnInput, UnlearnSizes } from './method.js';
 import { booleanOf, choice, numberOf, positive, stringOf, wholeNumber } from './setting.js';
@@ -50,6 +50,7 @@ export const datamodelMatching: JobMethod = {
   paperGrid: publishedGrid,
   presets: { published: sweepBest, 'u-lira': uLira },
   needs: { matchedOracles: false, datamodels: true },
+  variant: simulationVariant,
   buildJob: (input, setting) =>
     matchingJob(input, setting, simulatedLogits(input, numberOf(setting, 'scale'), booleanOf(setting, 'diagonalOnly'))),
   computeFraction,

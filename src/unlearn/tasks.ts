@@ -1,7 +1,7 @@
 /**
- * Unlearning of a plan as tasks. Three stages meet in the run folder: tuning runs of every grid setting on a few originals, the choice
- * (made in evaluate/, against matched oracles), and the chosen setting on all originals. Grids of one setting, methods without training
- * and plans that tune on all originals skip the tuning: every setting is then final.
+ * Unlearning of a plan as tasks. Three stages meet in the run folder: tuning runs of every grid setting on originals of their own, the
+ * choice (made in evaluate/, against matched oracles), and the chosen run on all scored originals. Grids of one setting, methods without
+ * training and plans that tune on no originals skip the tuning: every setting is then final.
  */
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
@@ -10,6 +10,7 @@ import { layout } from '../store/layout.js';
 import { encodeNpy } from '../store/npy.js';
 import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
 import { encodeOutputs } from '../store/outputs.js';
+import { firstTuningOriginal } from '../store/planCounts.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../store/planInputs.js';
 import type { JobStatus, MethodPlan, Plan } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
@@ -39,8 +40,14 @@ export function methodRuns(plan: Plan): MethodRuns[] {
   return plan.methods.map((entry: MethodPlan) => {
     const method = unlearnMethod(entry.method);
     const runs = expandGrid(method, entry.grid, plan.recipe);
-    return { method, runs, tuned: method.kind === 'job' && runs.length > 1 && plan.tuning.numModels < plan.originals.count };
+    const several = runs.length > 1 || runs[0]!.evalEpochs.length > 1;
+    return { method, runs, tuned: method.kind === 'job' && several && plan.tuning.numModels > 0 };
   });
+}
+
+/** Originals beyond the scored ones that the plan tunes on. */
+export function numTuningOriginals(plan: Plan, methods: readonly MethodRuns[]): number {
+  return plan.forgetSets.length > 0 && methods.some(({ tuned }) => tuned) ? plan.tuning.numModels : 0;
 }
 
 /** The choice made by evaluate/: which run of the grid goes on. */
@@ -73,7 +80,7 @@ export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   };
 }
 
-/** Every setting of tuned grids on the first originals. */
+/** Every setting of tuned grids on the tuning originals. */
 export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   const tasks: Task[] = [];
   forEachMethod(plan, ({ method, runs, tuned }, forgetSetIndex) => {
@@ -86,8 +93,8 @@ export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
           artefact,
           method,
           forgetSetIndex,
-          first: 0,
-          end: Math.min(plan.tuning.numModels, plan.originals.count),
+          first: firstTuningOriginal,
+          end: firstTuningOriginal + plan.tuning.numModels,
           costRun: runs[run]!,
           setting: { run: runs[run]! },
           chooseRun: () => Promise.resolve(runs[run]!),
@@ -98,7 +105,7 @@ export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   return { name: 'tuning runs', tasks };
 }
 
-/** Final runs on all originals. */
+/** Final runs on all scored originals. */
 export function unlearnStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   const tasks: Task[] = [];
   forEachMethod(plan, ({ method, runs, tuned }, forgetSetIndex) => {

@@ -93,7 +93,7 @@ function writePlan(name: string, net: object): string {
       lds: { numModels: [12] },
       forgetSets: [{ name: 'random-4', kind: 'random', size: 4, seed: 1 }],
       methods: [{ method: 'dmm', grid: { batchSize: [8], epochs: [1] } }],
-      tuning: { numModels: 2 },
+      tuning: { numModels: 10 },
     }),
   );
   return plan;

@@ -52,7 +52,15 @@ it('a run goes on with its own copy of its plan; given its folder, lethe run say
   const { code, stderr } = await lethe(['run', run, '--data', at('moved')]);
   expect(code).toBe(2);
   const [, file, out] = /LETHE_PLAN_INVALID.*is a folder.*lethe run (\S+) --out (\S+)/.exec(stderr)!;
+  const state = (): string[] =>
+    ['', ...fs.readdirSync(run, { recursive: true, encoding: 'utf8' })]
+      .sort()
+      .map((name) => `${name} ${fs.statSync(path.join(run, name)).mtimeMs}`);
+  const before = state();
   const again = await lethe(['run', file!, '--out', out!, '--data', at('moved')]);
+  // nothing is written: the folder may be one that one can only read
+  expect(state()).toEqual(before);
+  expect(again.stdout).toContain('KLOM on random-4');
   expect(again.stderr).toContain('all 20 tasks are finished');
   expect(again.code).toBe(0);
 }, 120000);

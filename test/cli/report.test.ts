@@ -54,10 +54,31 @@ describe('lethe report', () => {
       files: string[];
       data: ReportData;
     };
-    expect(document).toMatchObject({ document: 'lethe.report', version: 1, data: { runName: 'first' } });
+    expect(document).toMatchObject({ document: 'lethe.report', version: 2, data: { version: 2, runName: 'first' } });
     expect(document.files[0]).toBe('report/index.html');
     for (const file of document.files) expect(fs.existsSync(path.join(root, file))).toBe(true);
     expect(fs.readFileSync(path.join(root, 'report', 'index.html'), 'utf8')).toBe(page);
+  });
+
+  it('writes nothing where the same report is, and into another folder when asked', async () => {
+    const root = path.join(folder, 'read-only');
+    await openRun(root, { plan: samplePlan() });
+    await lethe(root);
+    const state = (): string[] =>
+      ['', ...fs.readdirSync(root, { recursive: true, encoding: 'utf8' })].sort().map((file) => {
+        const { mtimeMs, ctimeMs } = fs.statSync(path.join(root, file));
+        return [file, mtimeMs, ctimeMs].join();
+      });
+    const before = state();
+    await lethe(root);
+    const out = path.join(folder, 'elsewhere');
+    const { stderr } = await lethe(root, '--out', out);
+    expect(stderr).toContain(path.join(out, 'index.html'));
+    expect(state()).toEqual(before);
+    for (const file of ['index.html', 'figures/lds.svg', 'tables/klom.csv'])
+      expect(fs.readFileSync(path.join(out, file))).toEqual(fs.readFileSync(path.join(root, 'report', file)));
+    const { files } = JSON.parse((await lethe(root, '--json', '--out', out)).stdout) as { files: string[] };
+    for (const file of files) expect(fs.existsSync(path.join(out, file))).toBe(true);
   });
 
   it('refuses a folder that is no run', async () => {

@@ -19,7 +19,7 @@ const plan = {
   ...tinyPlan,
   subsetModels: { count: 24, modelsPerShard: 2 },
   methods: [{ method: 'dm-direct' }, { method: 'dmm', grid: { batchSize: [16], epochs: [2] } }],
-  tuning: { numModels: 2 },
+  tuning: { numModels: 10 },
 };
 let context: TaskContext;
 

@@ -11,10 +11,19 @@ function runWith(artefacts: Record<string, unknown>) {
 }
 
 const settings = [{ epochs: 1 }, { epochs: 3 }, { epochs: 5 }];
-const tuning = { run: 0, settings: settings.map((setting, k) => ({ setting, score: [Infinity, 2, 3][k] })) };
-const scores = { scores: settings.map((setting, k) => ({ method: 'dmm', setting, best: k === 2 })) };
+const variant = { setting: { epochs: 9 }, variant: 'diagonal only' };
+const tuning = {
+  run: 0,
+  settings: [
+    { ...variant, score: 1, chosen: true },
+    ...settings.map((setting, k) => ({ setting, score: [Infinity, 2, 3][k], chosen: k === 1 })),
+  ],
+};
+const scores = {
+  scores: [{ method: 'dmm', ...variant, best: true }, ...settings.map((setting, k) => ({ method: 'dmm', setting, best: k === 2 }))],
+};
 
-it('is what the tables show, before that what tuning prefers, and a plan that names one setting has chosen it', async () => {
+it('is what the tables show, before that what tuning chose, never a variant beside the method, and a plan that names one setting has chosen it', async () => {
   const [scored, tuned] = [layout.scores('a'), layout.tuningChoice('a', 'dmm')];
   const choice = (artefacts: Record<string, unknown>, among = settings) => chosenSetting(runWith(artefacts), 'a', 'dmm', among);
   expect(await choice({ [scored]: scores, [tuned]: tuning })).toEqual({ setting: { epochs: 5 }, by: 'scores' });

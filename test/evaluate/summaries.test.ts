@@ -1,9 +1,8 @@
-/** percentile.ts, accuracy.ts, lds.ts, tuning.ts against closed forms and naive loops. */
+/** percentile.ts, accuracy.ts, lds.ts against closed forms and naive loops. */
 import fc from 'fast-check';
 import { splitAccuracy } from '../../src/evaluate/accuracy.js';
 import { correlatePoints, lds } from '../../src/evaluate/lds.js';
 import { percentile, summariseSplits } from '../../src/evaluate/percentile.js';
-import { gaussianDivergence, tuningScore } from '../../src/evaluate/tuning.js';
 import { Purpose, Random } from '../../src/native/random.js';
 
 const splits = { forget: Int32Array.of(0), retain: Int32Array.of(1, 2), validation: Int32Array.of(3) };
@@ -102,23 +101,5 @@ describe('lds of models that diverged', () => {
       const { mean, median, low, high, numNonFinite } = await lds({ ...input, numModels: 3, numPoints: 2 });
       expect([mean, median, low, high, numNonFinite]).toEqual([NaN, NaN, NaN, NaN, 2]);
     }
-  });
-});
-
-describe('tuningScore', () => {
-  it('is the closed form of two normal distributions', () => {
-    expect(gaussianDivergence(0, 1, 0, 1)).toBe(0);
-    expect(gaussianDivergence(0, 1, 2, 1)).toBeCloseTo(2, 12);
-    expect(gaussianDivergence(1, 4, 1, 1)).toBeCloseTo(0.5 * (4 - 1 - Math.log(4)), 12);
-    expect(gaussianDivergence(0, 0, 0, 0)).toBe(0);
-  });
-
-  it('prefers the closer setting and never a diverged one', async () => {
-    const oracleMargins = Float32Array.of(0, 0, 0, 0, 2, 2, 2, 2);
-    const at = (shift: number): Promise<number> =>
-      tuningScore({ oracleMargins, unlearnedMargins: oracleMargins.map((margin) => margin + shift), numPoints: 4 }, splits);
-    expect(await at(0)).toBeCloseTo(0, 12);
-    expect(await at(1)).toBeCloseTo(0.25, 6);
-    expect(await at(NaN)).toBe(Infinity);
   });
 });

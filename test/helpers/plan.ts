@@ -31,7 +31,7 @@ export function samplePlan(): Plan {
     lds: { heldOutFraction: 0.1, numModels: [] },
     forgetSets: [{ name: 'random-10', kind: 'random', size: 10, seed: 7 }],
     methods: [{ method: 'dmm', grid: {} }],
-    tuning: { numModels: 5 },
+    tuning: { numModels: 10, criterion: 'average-p95' },
     klom: { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 },
   };
 }

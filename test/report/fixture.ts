@@ -1,6 +1,15 @@
 /** A made-up report of the size of a real one: two forget sets, every method, several settings, N = 100. The numbers follow a small CPU run. */
 import { methodNames, splitNames } from '../../src/types.js';
-import type { KlomFloor, MethodName, MethodScore, MethodSetting, ReportData, SplitName, SplitSummary } from '../../src/types.js';
+import type {
+  KlomFloor,
+  MethodName,
+  MethodScore,
+  MethodSetting,
+  ReportData,
+  SettingChoice,
+  SplitName,
+  SplitSummary,
+} from '../../src/types.js';
 
 /** Park and Miller's generator: the fixture is the same everywhere. */
 function generator(seed: number): () => number {
@@ -28,6 +37,7 @@ function summary(excess: number, uniform: () => number): SplitSummary {
 
 interface Run {
   setting: MethodSetting;
+  variant?: string;
   cost: number;
   /** Excess over the floor on forget, retain, validation. */
   excess: [number, number, number];
@@ -36,11 +46,19 @@ interface Run {
 const runs: Record<MethodName, Run[]> = {
   'do-nothing': [{ setting: {}, cost: 0, excess: [5.8, 0.05, 0.03] }],
   'full-retrain': [{ setting: {}, cost: 1, excess: [0, 0, 0] }],
-  'partial-retrain': [0.2, 0.4, 0.6, 0.8].map((cost) => ({
-    setting: { epochs: 20 * cost },
-    cost,
-    excess: [4.2 * (1 - cost) ** 1.2, 3.2 * (1 - cost), 2.1 * (1 - cost)],
-  })),
+  'partial-retrain': [0.2, 0.4, 0.6, 0.8].flatMap((cost): Run[] => [
+    {
+      setting: { epochs: 20 * cost, schedule: 'cut' },
+      cost,
+      excess: [4.2 * (1 - cost) ** 1.2, 3.2 * (1 - cost), 2.1 * (1 - cost)],
+    },
+    {
+      setting: { epochs: 20 * cost, schedule: 'compressed' },
+      variant: 'compressed',
+      cost,
+      excess: [1.2 * (1 - cost), 0.9 * (1 - cost), 0.6 * (1 - cost)],
+    },
+  ]),
   'gradient-ascent': [1e-5, 3e-5, 1e-4, 3e-4].flatMap((learningRate, rate) =>
     [1, 3, 5].map((epochs, step) => ({
       setting: { learningRate, epochs },
@@ -77,7 +95,10 @@ const runs: Record<MethodName, Run[]> = {
       excess: [3.4 - 1.2 * rate - 0.6 * step, 0.12 + 0.09 * rate, 0.06 + 0.05 * rate] as [number, number, number],
     })),
   ),
-  'dm-direct': [{ setting: { scale: 1 }, cost: 0, excess: [0.9, 0.04, 0.03] }],
+  'dm-direct': [
+    { setting: { scale: 1, diagonalOnly: false }, cost: 0, excess: [0.9, 0.04, 0.03] },
+    { setting: { scale: 1, diagonalOnly: true }, variant: 'diagonal only', cost: 0, excess: [0.8, 0.04, 0.03] },
+  ],
   dmm: [1e-4, 1e-3].flatMap((learningRate, rate) =>
     [1, 2, 4, 10].map((epochs, step) => ({
       setting: { learningRate, epochs, retainMultiplier: 5 },
@@ -99,12 +120,13 @@ function splitSummaries(excess: [number, number, number], uniform: () => number)
 
 function scoresOf(forgetSet: string, hardness: number, uniform: () => number): MethodScore[] {
   return methodNames.flatMap((method) => {
-    const scores = runs[method].map(({ setting, cost, excess }): MethodScore => {
+    const scores = runs[method].map(({ setting, variant, cost, excess }): MethodScore => {
       const left = Math.max(excess[0] * hardness, 0);
       return {
         forgetSet,
         method,
         setting,
+        ...(variant === undefined ? {} : { variant }),
         computeFraction: cost,
         numUnlearned: 100,
         numOracles: 100,
@@ -114,8 +136,8 @@ function scoresOf(forgetSet: string, hardness: number, uniform: () => number): M
         best: false,
       };
     });
-    const best = scores.reduce((a, b) => (b.splits.average.p95 < a.splits.average.p95 ? b : a));
-    return scores.map((score) => ({ ...score, best: score === best }));
+    const lowest = (own: MethodScore[]): MethodScore => own.reduce((a, b) => (b.splits.average.p95 < a.splits.average.p95 ? b : a));
+    return scores.map((score) => ({ ...score, best: score === lowest(scores.filter(({ variant }) => variant === score.variant)) }));
   });
 }
 
@@ -139,6 +161,27 @@ function samplesOf(forgetSet: string, uniform: () => number): ReportData['margin
   );
 }
 
+/** Of tuned methods, of DM-Direct's scale and of the length of partial retraining. */
+function choicesOf(): SettingChoice[] {
+  const compared: [MethodName, SettingChoice['models'], number, number][] = [
+    ['partial-retrain', 'matched-oracles', 50, 50],
+    ['scrub', 'tuning-originals', 24, 100],
+    ['dmm', 'tuning-originals', 24, 100],
+    ['dm-direct', 'scored-originals', 100, 100],
+  ];
+  return compared.map(([method, models, numModels, numOracles]) => {
+    const lossy = { accuracy: { retain: 0.93, validation: 0.4 }, accuracyLost: 0.052, keepsAccuracy: false };
+    const kept = { accuracy: { retain: 0.98, validation: 0.4 }, accuracyLost: 0.002, keepsAccuracy: true };
+    const settings = runs[method].map(({ setting }, index) => ({
+      setting,
+      score: 1,
+      ...(method === 'scrub' ? lossy : kept),
+      chosen: index === 0,
+    }));
+    return { method, criterion: 'average-p95', models, numModels, numOracles, allowedAccuracyLoss: 0.02, run: 0, settings };
+  });
+}
+
 export function fixture(): ReportData {
   const uniform = generator(20250601);
   const floors = forgetSets.map(({ name }): KlomFloor => ({
@@ -159,7 +202,7 @@ export function fixture(): ReportData {
     ),
   );
   return {
-    version: 1,
+    version: 2,
     runName: 'cifar10-small',
     dataDescription: 'cifar10-small: 1,000 training and 1,000 validation images of 32 x 32 pixels in 10 classes',
     facts: [
@@ -175,6 +218,7 @@ export function fixture(): ReportData {
     forgetSets,
     scores: [...scoresOf('random-40', 1, uniform), ...scoresOf('pc1-100', 1.25, uniform)],
     floors,
+    choices: forgetSets.map(({ name }) => ({ forgetSet: name, choices: choicesOf() })),
     lds,
     marginSamples: forgetSets.flatMap(({ name }) => samplesOf(name, uniform)),
     originalAccuracy: forgetSets.map(({ name }) => ({ forgetSet: name, accuracy: { forget: 0.98, retain: 0.982, validation: 0.401 } })),

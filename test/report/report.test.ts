@@ -123,25 +123,34 @@ describe('tables', () => {
   it('prints aligned columns with N and the floor', () => {
     const lines = renderKlomTable({ ...data, forgetSets: data.forgetSets.slice(0, 1) }).split('\n');
     expect(lines[0]).toBe('KLOM on random-40 (40 points)');
-    const rows = lines.slice(4, 14);
-    expect(rows.map((row) => row.slice(0, 17).trim())).toEqual([
+    const rows = lines.slice(4, 16);
+    expect(rows.map((row) => row.slice(0, 27).trim())).toEqual([
       'do nothing',
       'full retrain',
       'partial retrain',
+      'partial retrain, compressed',
       'gradient ascent',
       'gradient descent',
       'SCRUB',
       'oracle matching',
       'DM-Direct',
+      'DM-Direct, diagonal only',
       'DMM',
       'floor (measured)',
     ]);
     const points = rows.map((row) => [...row.matchAll(/\.\d\d(?=[ *]|$)/g)].map((match) => match.index).slice(-8));
     for (const row of points) expect(row).toEqual(points[0]);
-    expect(lines.join(' ')).toContain('N: 100 unlearned against 100 oracle models.');
+    const words = lines.join(' ').replace(/\s+/g, ' ');
+    expect(words).toContain('N = 100 unlearned against 100 oracle models.');
+    expect(words).toContain('Settings of SCRUB and DMM: chosen on 24 originals that are not scored, against 100 matched oracles');
+    expect(words).toContain('Settings of DM-Direct: chosen on the 100 scored originals, against 100 matched oracles');
+    expect(words).toContain('No setting keeps the accuracy; points lost at the chosen one: SCRUB (5.2).');
     expect(lines.join(' ')).toMatch(/0\.34\s+\(p95 0\.65\)/);
     // the star never goes to methods that need retrained models
-    expect(rows.filter((row) => row.includes('*')).map((row) => row.slice(0, 17).trim())).not.toContain('oracle matching');
+    const starred = rows.filter((row) => row.includes('*')).map((row) => row.slice(0, 27).trim());
+    expect(starred.length).toBeGreaterThan(0);
+    for (const name of ['full retrain', 'partial retrain', 'partial retrain, compressed', 'oracle matching', 'floor (measured)'])
+      expect(starred).not.toContain(name);
   });
 
   it('writes every setting to CSV in full precision', () => {
@@ -160,6 +169,73 @@ describe('tables', () => {
       String(data.scores[0]!.splits.average.mean),
     ]);
     expect(accuracyCsv(data).split('\n')[1]).toBe('random-40,original,,0.98,0.982,0.401,');
+  });
+});
+
+describe('many forget sets', () => {
+  const count = 40;
+  const name = (index: number): string => `set-${index}`;
+  const copies = Array.from({ length: count }, (_, index) => index);
+  const [first] = data.forgetSets;
+  const of = <Item extends { forgetSet: string }>(items: readonly Item[]): Item[] =>
+    copies.flatMap((index) => items.filter((item) => item.forgetSet === first!.name).map((item) => ({ ...item, forgetSet: name(index) })));
+  const many: ReportData = {
+    ...data,
+    forgetSets: copies.map((index) => ({ name: name(index), size: 40 })),
+    scores: of(data.scores).map((score) => ({ ...score, splits: scaled(score.splits, 1 + Number(score.forgetSet.slice(4)) / count) })),
+    floors: of(data.floors),
+    choices: of(data.choices),
+    marginSamples: of(data.marginSamples),
+    originalAccuracy: of(data.originalAccuracy),
+  };
+  function scaled(splits: ReportData['scores'][number]['splits'], factor: number): typeof splits {
+    const each = (summary: SplitSummary): SplitSummary =>
+      Object.fromEntries(Object.entries(summary).map(([key, value]: [string, number]) => [key, value * factor])) as unknown as SplitSummary;
+    return { average: each(splits.average), forget: each(splits.forget), retain: each(splits.retain), validation: each(splits.validation) };
+  }
+
+  it('are one table in a terminal, with medians and highest values, and notes said once', () => {
+    const text = renderKlomTable(many);
+    expect(text.split('\n').length).toBeLessThan(50);
+    expect(text).toContain('KLOM over all 40 forget sets');
+    expect(text.match(/oracle models\./g)).toHaveLength(1);
+    const nothing = data.scores.find((score) => score.method === 'do-nothing')!.splits.forget.p95;
+    const [median, highest] = [nothing * (1 + 19.5 / 40), nothing * (1 + 39 / 40)].map((value) => value.toFixed(2));
+    expect(text.split('\n').find((line) => line.startsWith('do nothing'))).toMatch(new RegExp(`^do nothing +40 .* ${median} +${highest} `));
+  });
+
+  it('make figures and a page of bounded size, with every set in tables and CSV', async () => {
+    const files = await filesOf(many);
+    check(files);
+    for (const [path, content] of files) {
+      if (!path.endsWith('.svg')) continue;
+      expect([path, Number(/ height="(\d+)"/.exec(content)![1]) < 1500]).toEqual([path, true]);
+    }
+    const page = parseMarkup(files.get('index.html')!);
+    const words = texts(page);
+    expect(words).toContain('KLOM of each forget set (95th percentile, average of the three splits)');
+    for (const index of copies) expect(words).toContain(`KLOM on ${name(index)} (40 points)`);
+    expect(words.filter((text) => text.startsWith('Floor: '))).toHaveLength(1);
+    expect(new Set(files.get('figures/compute-klom.csv')!.match(/^set-\d+/gm)).size).toBe(count);
+    expect(new Set(files.get('figures/klom-percentiles.csv')!.match(/^set-\d+/gm)).size).toBe(count);
+  });
+
+  it('have notes of all sets once, also where there are two', () => {
+    const text = renderKlomTable(data);
+    expect(text.match(/oracle models\./g)).toHaveLength(1);
+    expect(text).toMatch(/KLOM on random-40.*KLOM on pc1-100.*KLOM over all 2 forget sets/s);
+  });
+});
+
+describe('names', () => {
+  it('of methods are those of klom.csv in every CSV', async () => {
+    const files = await filesOf(small);
+    const column = (file: string): string[] => {
+      const [header, ...rows] = files.get(file)!.trimEnd().split('\n');
+      const at = header!.split(',').indexOf('method');
+      return [...new Set(rows.map((row) => row.split(',')[at]!))].sort();
+    };
+    expect(column('figures/klom-percentiles.csv')).toEqual(column('tables/klom.csv'));
   });
 });
 

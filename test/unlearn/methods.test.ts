@@ -1,7 +1,15 @@
 import { errorCode } from '../../src/errors.js';
 import { methodNames } from '../../src/types.js';
-import type { MethodName, MethodPlan, MethodSetting, TrainJob } from '../../src/types.js';
-import { checkSetting, expandGrid, snapshotSettings, unlearnedLogits, unlearnJob, unlearnMethod } from '../../src/unlearn/index.js';
+import type { MethodName, MethodPlan, MethodSetting, TrainJob, TrainRecipe } from '../../src/types.js';
+import {
+  checkSetting,
+  compressRecipe,
+  expandGrid,
+  snapshotSettings,
+  unlearnedLogits,
+  unlearnJob,
+  unlearnMethod,
+} from '../../src/unlearn/index.js';
 import type { UnlearnInput } from '../../src/unlearn/index.js';
 import { fixtureInput, recipe, sizes } from './fixture.js';
 
@@ -87,7 +95,7 @@ describe('grids', () => {
     expect(facts).toEqual([
       ['do-nothing', 1, 1],
       ['full-retrain', 1, 1],
-      ['partial-retrain', 1, 3],
+      ['partial-retrain', 1 + 3, 3 + 3],
       ['gradient-ascent', 4, 4 * 5],
       ['gradient-descent', 4, 4 * 5],
       ['scrub', 2 * 5 * 12, 2 * 5 * 12 * 3],
@@ -118,6 +126,25 @@ describe('grids', () => {
     expect(lengths(24, {})).toEqual([6, 12, 18]);
     expect(lengths(2, 'paper')).toEqual([1]);
     expect(lengths(24, { epochs: [3, 1] })).toEqual([1, 3]);
+  });
+
+  it('give each length of a compressed retraining a run of its own, with the schedule squeezed into it', () => {
+    const runs = expandGrid(unlearnMethod('partial-retrain'), { epochs: [6, 12], schedule: ['cut', 'compressed'] }, recipe);
+    expect(runs.map(({ evalEpochs, setting }) => [evalEpochs, setting['schedule']])).toEqual([
+      [[6, 12], 'cut'],
+      [[6], 'compressed'],
+      [[12], 'compressed'],
+    ]);
+    const squeezed = (schedule: TrainRecipe['schedule']): TrainRecipe['schedule'] =>
+      compressRecipe({ ...recipe, epochs: 24, schedule }, 6).schedule;
+    expect(compressRecipe({ ...recipe, epochs: 24 }, 6).epochs).toBe(6);
+    expect(squeezed({ kind: 'triangle', learningRate: 0.4, peakEpoch: 5 })).toEqual({
+      kind: 'triangle',
+      learningRate: 0.4,
+      peakEpoch: 1.25,
+    });
+    expect(squeezed({ kind: 'steps', learningRate: 1, factor: 0.1, atEpochs: [12, 20] })).toMatchObject({ atEpochs: [3, 5] });
+    expect(squeezed({ kind: 'exponential', learningRate: 1, factor: 0.5 })).toMatchObject({ factor: 0.5 ** 4 });
   });
 
   it('refuse empty axes, wrong values and a partial retraining as long as the full one', () => {

@@ -5,6 +5,7 @@ import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
 import { plural } from '../format.js';
+import { drawnNote, drawnSets } from '../manySets.js';
 import { describeModels, describeSetting, floorOf, methodsIn, panelSplits, paretoFront } from '../scores.js';
 import type { PanelSplit } from '../scores.js';
 import { config, forgetSetRows, ink, klomScale, methodChannels, methodStyles, rowLabel } from '../style.js';
@@ -21,13 +22,15 @@ interface Point {
 /** Scores that can be drawn have a finite value and a compute fraction. */
 export function computeKlom(data: ReportData): Figure | undefined {
   const points = pointsOf(data);
-  const drawn = points.filter((point) => Number.isFinite(point.klomP95) && Number.isFinite(point.score.computeFraction));
+  const shown = drawnSets(data);
+  const candidates = shown === data ? points : pointsOf(shown);
+  const drawn = candidates.filter((point) => Number.isFinite(point.klomP95) && Number.isFinite(point.score.computeFraction));
   if (drawn.length === 0) return undefined;
   return {
     name: 'compute-klom',
     title: 'Unlearning quality against compute',
-    caption: caption(data, points.length - drawn.length),
-    spec: spec(data, drawn),
+    caption: caption(data, candidates.length - drawn.length),
+    spec: spec(shown, drawn),
     csv: csv(
       ['forgetSet', 'split', 'method', 'setting', 'computeFraction', 'klomP95', 'floorP95', 'best', 'onFront'],
       points.map(({ score, split, klomP95, onFront }) => [
@@ -51,13 +54,14 @@ function pointsOf(data: ReportData): Point[] {
     for (const split of panelSplits)
       for (const method of methodsIn(data, name)) {
         const scores = data.scores.filter((score) => score.forgetSet === name && score.method === method);
-        const front = new Set(
+        const fronts = [...new Set(scores.map((score) => score.variant))].flatMap((variant) =>
           paretoFront(
-            scores,
+            scores.filter((score) => score.variant === variant),
             (score) => score.computeFraction,
             (score) => score.splits[split].p95,
           ),
         );
+        const front = new Set(fronts);
         for (const score of scores) points.push({ score, split, klomP95: score.splits[split].p95, onFront: front.has(score) });
       }
   return points;
@@ -93,7 +97,17 @@ function plotValues(data: ReportData, drawn: Point[], axis: ComputeAxis): object
       const x = score.computeFraction > 0 ? score.computeFraction : axis.zero;
       const { label } = methodStyles[score.method];
       const kind = score.best ? 'best' : 'setting';
-      values.push({ kind, row, split, method: label, x, y: klomP95, onFront, setting: describeSetting(score.setting) });
+      values.push({
+        kind,
+        row,
+        split,
+        method: label,
+        x,
+        y: klomP95,
+        onFront,
+        setting: describeSetting(score.setting),
+        variant: score.variant ?? '',
+      });
     }
     const floor = floorOf(data, set.name);
     if (floor === undefined) continue;
@@ -118,8 +132,8 @@ const measuredFloors = (data: ReportData): number[] =>
   data.floors.flatMap((floor) => panelSplits.map((split) => floor.measured[split].p95)).filter(Number.isFinite);
 
 function klomY(drawn: readonly Point[], floors: readonly number[]) {
-  const { scale, ticks: values } = klomScale([...drawn.map((point) => point.klomP95), ...floors]);
-  return { field: 'y', type: 'quantitative', axis: { title: 'KLOM, 95th percentile (nats)', values, format: '~g' }, scale } as const;
+  const { scale, ticks } = klomScale([...drawn.map((point) => point.klomP95), ...floors]);
+  return { field: 'y', type: 'quantitative' as const, axis: { title: 'KLOM, 95th percentile (nats)', ...ticks }, scale };
 }
 
 /** A legend entry for each kind of line. */
@@ -161,17 +175,22 @@ function spec(data: ReportData, drawn: Point[]): TopLevelSpec {
         {
           transform: only('datum.onFront'),
           mark: { type: 'line', strokeWidth: 1.6 },
-          encoding: { ...position, color, strokeDash: lineKind('Pareto front of a method') },
+          encoding: { ...position, color, strokeDash: lineKind('Pareto front of a method'), detail: { field: 'variant' } },
         },
         {
-          transform: only("datum.kind === 'setting'"),
+          transform: only("datum.kind === 'setting' && datum.variant === ''"),
           mark: { type: 'point', filled: true, size: 30, opacity: 0.45 },
           encoding: { ...position, color, shape },
         },
         {
-          transform: only("datum.kind === 'best'"),
+          transform: only("datum.kind === 'best' && datum.variant === ''"),
           mark: { type: 'point', filled: true, size: 85, opacity: 1, stroke: 'white', strokeWidth: 0.8 },
           encoding: { ...position, color, shape },
+        },
+        {
+          transform: only("(datum.kind === 'setting' || datum.kind === 'best') && datum.variant !== ''"),
+          mark: { type: 'point', filled: false, strokeWidth: 1.4 },
+          encoding: { ...position, color, shape, size: { condition: { test: "datum.kind === 'best'", value: 75 }, value: 24 } },
         },
       ],
     },
@@ -181,10 +200,11 @@ function spec(data: ReportData, drawn: Point[]): TopLevelSpec {
 function caption(data: ReportData, notDrawn: number): string {
   const sentences = [
     'KLOM (95th percentile over the points of a split, in nats; lower is better, 0 is a perfect match with retrained models) against gradient work as a fraction of one full retraining.',
-    `Rows are forget sets; columns are the average of the three splits and the splits themselves; ${describeModels(data.scores)}.`,
-    'Every setting of every method is a point, the large one is the setting that represents the method in the tables; lines are the Pareto fronts.',
+    `Rows are forget sets; columns are the average of the three splits and the splits themselves; ${describeModels(data)}.`,
+    'Every setting of every method is a point, the large one is the setting that represents the method in the tables; lines are the Pareto fronts; ablations and other forms of a method have open marks.' +
+      drawnNote(data),
     'The compute axis is logarithmic with a break: methods without gradient work stand at 0. The KLOM axis is a square root. Training the models behind the datamodels is not counted.',
-    'The dashed line is the measured floor: what retrained models score against other retrained models with this many of each.',
+    'The dashed line is the measured floor: what retrained models score against other retrained models, as many of each as of the methods.',
   ];
   if (notDrawn > 0) sentences.push(`${plural(notDrawn, 'score')} without a finite value ${notDrawn === 1 ? 'is' : 'are'} not drawn.`);
   return sentences.join(' ');

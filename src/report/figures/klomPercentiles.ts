@@ -1,11 +1,12 @@
 /** Percentiles of KLOM over points, one line a method at its representative setting. */
 import type { TopLevelSpec } from 'vega-lite';
 import { splitNames } from '../../types.js';
-import type { ReportData, SplitSummary } from '../../types.js';
+import type { MethodName, ReportData, SplitSummary } from '../../types.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
-import { bestScores, describeModels, floorOf, percentiles } from '../scores.js';
+import { drawnNote, drawnSets } from '../manySets.js';
+import { bestScores, describeModels, floorOf, percentiles, rowName, rowNames } from '../scores.js';
 import { config, forgetSetRows, ink, klomScale, methodStyles, rowLabel } from '../style.js';
 
 const lineHeight = 19;
@@ -16,26 +17,36 @@ const shapes = [bar, 'triangle-up', 'circle', 'diamond'];
 interface Line {
   forgetSet: string;
   split: (typeof splitNames)[number];
-  method: string;
+  /** As in tables/klom.csv. */
+  method: MethodName | 'floor';
+  variant: string;
+  label: string;
   color: string;
   summary: SplitSummary;
 }
 
 export function klomPercentiles(data: ReportData): Figure | undefined {
-  const lines = linesOf(data);
-  const drawn = lines.filter(({ summary }) => percentiles.every((percentile) => Number.isFinite(summary[percentile])));
+  const shown = drawnSets(data);
+  const drawn = linesOf(shown).filter(({ summary }) => percentiles.every((percentile) => Number.isFinite(summary[percentile])));
   if (drawn.length === 0) return undefined;
   return {
     name: 'klom-percentiles',
     title: 'Spread of KLOM over points',
     caption:
-      `Percentiles of KLOM over the points of each split, every method at the setting that represents it; ${describeModels(data.scores)}. The axis is a square root. ` +
+      `Percentiles of KLOM over the points of each split, every method at the setting that represents it; ${describeModels(data)}.${drawnNote(data)} The axis is a square root. ` +
       'The dashed line is the 95th percentile of the measured floor (retrained against other retrained models), whose percentiles are the last line of each panel: ' +
       'a method whose four marks agree with those of the floor cannot be told from retraining with this many models.',
-    spec: spec(data, drawn),
+    spec: spec(shown, drawn),
     csv: csv(
-      ['forgetSet', 'split', 'method', 'mean', ...percentiles],
-      lines.map(({ forgetSet, split, method, summary }) => [forgetSet, split, method, summary.mean, ...percentiles.map((p) => summary[p])]),
+      ['forgetSet', 'split', 'method', 'mean', ...percentiles, 'variant'],
+      linesOf(data).map(({ forgetSet, split, method, summary, variant }) => [
+        forgetSet,
+        split,
+        method,
+        summary.mean,
+        ...percentiles.map((p) => summary[p]),
+        variant,
+      ]),
     ),
   };
 }
@@ -45,11 +56,13 @@ function linesOf(data: ReportData): Line[] {
   for (const { name } of data.forgetSets)
     for (const split of splitNames) {
       for (const score of bestScores(data, name)) {
-        const { label, color } = methodStyles[score.method];
-        lines.push({ forgetSet: name, split, method: label, color, summary: score.splits[split] });
+        const { method, variant = '' } = score;
+        const { color } = methodStyles[method];
+        lines.push({ forgetSet: name, split, method, variant, label: rowName(score), color, summary: score.splits[split] });
       }
       const floor = floorOf(data, name);
-      if (floor !== undefined) lines.push({ forgetSet: name, split, method: floorLabel, color: ink, summary: floor.measured[split] });
+      if (floor !== undefined)
+        lines.push({ forgetSet: name, split, method: 'floor', variant: '', label: floorLabel, color: ink, summary: floor.measured[split] });
     }
   return lines;
 }
@@ -58,25 +71,25 @@ function spec(data: ReportData, drawn: Line[]): TopLevelSpec {
   const values: object[] = data.forgetSets.flatMap((set) =>
     drawn
       .filter((line) => line.forgetSet === set.name)
-      .flatMap(({ split, method, color, summary }) => {
-        const common = { row: rowLabel(set), split, method, color };
+      .flatMap(({ split, label, color, summary }) => {
+        const common = { row: rowLabel(set), split, method: label, color };
         return [
           { kind: 'range', ...common, from: summary.p50, to: summary.p99 },
           ...percentiles.map((percentile) => ({ kind: 'mark', ...common, percentile, klom: summary[percentile] })),
         ];
       }),
   );
-  const order = [...Object.values(methodStyles).map((style) => style.label), floorLabel];
+  const order = [...rowNames(data), floorLabel];
   const y = { field: 'method', type: 'nominal' as const, sort: order, axis: { title: null, grid: true, ticks: false, domain: false } };
   const color = { field: 'color', type: 'nominal' as const, scale: null };
   const { scale, ticks } = klomScale(drawn.map(({ summary }) => summary.p99));
-  const axis = { title: 'KLOM (nats)', values: ticks, format: '~g' };
+  const axis = { title: 'KLOM (nats)', ...ticks };
   return {
     $schema: schema,
     config,
     data: { values },
     facet: {
-      row: forgetSetRows(data.forgetSets, lineHeight * new Set(drawn.map(({ method }) => method)).size),
+      row: forgetSetRows(data.forgetSets, lineHeight * new Set(drawn.map(({ label }) => label)).size),
       column: { field: 'split', type: 'nominal', sort: [...splitNames], header: { title: null } },
     },
     spacing: { row: 18, column: 16 },

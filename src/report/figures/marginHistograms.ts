@@ -4,10 +4,13 @@ import type { MarginSample, ReportData } from '../../types.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
+import { hasManySets } from '../manySets.js';
 import { config, methodStyles } from '../style.js';
 
 const numBins = 20;
 const panelsPerRow = 4;
+/** Forget sets that are drawn where there are many. */
+const setsOfMany = 2;
 
 const series = [
   { key: 'original', label: 'original', color: methodStyles['do-nothing'].color, fill: 0.3 },
@@ -41,8 +44,9 @@ export function marginHistograms(data: ReportData): Figure | undefined {
     caption:
       'Distribution over models of the margin of single points, for randomly sampled points of each forget set and of its retain set: original models, ' +
       `oracle models retrained without the forget set, and the prediction of DM-Direct. Each panel has ${numBins} equal bins shared by the three. ` +
-      'Where DM-Direct is right its histogram lies on that of the oracles; where forgetting changes nothing all three coincide.',
-    spec: spec(data, panels),
+      'Where DM-Direct is right its histogram lies on that of the oracles; where forgetting changes nothing all three coincide.' +
+      (hasManySets(data) ? ` Drawn for the first ${setsOfMany} of ${data.forgetSets.length} forget sets; the CSV has all.` : ''),
+    spec: spec({ ...data, forgetSets: data.forgetSets.slice(0, hasManySets(data) ? setsOfMany : undefined) }, panels),
     csv: csv(['forgetSet', 'split', 'point', 'label', 'models', 'marginLow', 'marginHigh', 'fraction'], rows),
   };
 }

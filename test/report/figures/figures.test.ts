@@ -119,7 +119,18 @@ describe('other figures', () => {
     const figure = klomPercentiles(data);
     const words = texts(await draw(figure));
     for (const word of ['floor', 'DMM', 'p50', 'p99', 'KLOM (nats)', 'percentile over points']) expect(words).toContain(word);
-    expect(records(figure)).toHaveLength(2 * 3 * 10);
+    expect(records(figure)).toHaveLength(2 * 3 * 12);
+  });
+
+  it('labels every tick of a KLOM axis with its own value', async () => {
+    const forget = (value: number) => ({ mean: value, p50: value, p85: value, p95: value, p99: value });
+    const splits = { average: forget(4), forget: forget(4), retain: forget(4), validation: forget(4) };
+    const scores = data.scores.map((score) => ({ ...score, splits }));
+    for (const make of [computeKlom, klomPercentiles]) {
+      const words = texts(await draw(make({ ...data, scores })));
+      expect(words).toEqual(expect.arrayContaining(['0.25', '0.5', '2', '4']));
+      expect(words).not.toContain('0.3');
+    }
   });
 
   it('leaves out what there is nothing to draw for', () => {
