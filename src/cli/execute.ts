@@ -13,6 +13,7 @@ import { reportPage } from '../report/index.js';
 import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/failures.js';
 import { layout } from '../store/layout.js';
+import { leastTuningModels } from '../store/planCounts.js';
 import { runningSession, startSession } from '../store/provenance.js';
 import type { RunFolder } from '../store/run.js';
 import type { Plan, ReportData } from '../types.js';
@@ -60,6 +61,10 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
+  const tuning = plan.tuning.numModels;
+  if (tuning > 0 && tuning < leastTuningModels && plan.methods.length > 0) {
+    say(`${plan.name}: tuning.numModels ${tuning}: fewer than ${leastTuningModels} originals rank settings by noise; 24 are the default`);
+  }
   const tasksReused = reuse ? await takeOverAll(plan.name, context.run, reuse, signal) : 0;
   if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
   const { done, all } = await sayWhatIsThere(plan.name, root, session.stages, context);

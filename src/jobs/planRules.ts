@@ -13,7 +13,6 @@ import {
   type Schedule,
   type TrainRecipe,
 } from '../types.js';
-import { leastTuningModels } from '../store/planCounts.js';
 import { planDefaults as defaults } from './planDefaults.js';
 import type { Mistake } from './planMistakes.js';
 import type { ParsedPlan } from './planSchema.js';
@@ -129,15 +128,6 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
   if (numModels.some((value) => value > fitted)) {
     const expected = `at most the ${fitted} subset models that are not held out`;
     yield { keys: ['lds', 'numModels'], expected, received: JSON.stringify(numModels) };
-  }
-  const { numModels: numTuning } = plan.tuning;
-  if (numTuning > 0 && numTuning < leastTuningModels) {
-    yield {
-      keys: ['tuning', 'numModels'],
-      expected: `at least ${leastTuningModels}, as fewer originals rank settings by noise, or 0`,
-      received: String(numTuning),
-      action: `Leave it out for ${defaults.tuning.numModels} originals beside the scored ones, or set 0: every setting runs on all scored originals.`,
-    };
   }
   yield* fitMistakes(plan.fit, curve[0] ?? 0);
 }

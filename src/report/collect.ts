@@ -1,6 +1,7 @@
 /** Gathers what the report shows from the scores of a run folder. */
 import { decodeJson } from '../store/json.js';
 import { layout } from '../store/layout.js';
+import { leastTuningModels } from '../store/planCounts.js';
 import type { RunFolder } from '../store/run.js';
 import {
   type DatasetFacts,
@@ -78,7 +79,8 @@ function lambdaChoice({
 
 function tuningFact({ tuning: { numModels, criterion } }: Plan): string {
   if (numModels === 0) return 'none: every setting runs on all scored originals and is chosen against matched oracles';
-  return `grids with several settings on ${numModels} originals that are not scored, against matched oracles (divergence of margins, ${criteria[criterion]})`;
+  const few = numModels < leastTuningModels ? `; fewer than ${leastTuningModels} rank settings by noise` : '';
+  return `grids with several settings on ${numModels} originals that are not scored, against matched oracles (divergence of margins, ${criteria[criterion]})${few}`;
 }
 
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */

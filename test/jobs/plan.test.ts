@@ -156,7 +156,6 @@ test.each([
   ['forgetSets: [{ name: a, kind: random, size: 1, seed: 4294967296 }]', /forgetSets\[0\]\.seed; expected at most 4294967295/],
   ['seed: 4294967296\nforgetSets: [{ name: a, kind: random, size: 1 }]', /forgetSets\[0\]\.seed.*Give the set a seed of its own/],
   ['lds: { numModels: [1000] }', /lds\.numModels; expected at most the 900 subset models that are not held out/],
-  ['tuning: { numModels: 9 }', /tuning\.numModels; expected at least 10, as fewer originals rank settings by noise, or 0; received 9/],
   ['tuning: { criterion: p95 }', /tuning\.criterion; expected one of average-p95, forget-p99; received "p95"/],
   ['name: ../x', /line 1, name; expected a name of lower-case/],
   ['forgetSets: [{ name: "a/b", kind: file, path: x.npy }]', /forgetSets\[0\]\.name/],
