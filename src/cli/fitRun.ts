@@ -42,8 +42,12 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const { folder, design, inputs, threads, signal } = run;
   const { numTargets, numClasses } = inputs.outputs;
   const sizes = { numModels: design.numModels, numTrain: design.numTrain, numTargets, numClasses };
-  const { memoryBytes: designBytes, mostTargets } = design;
-  const plan = planMemory({ ...sizes, designBytes, mostTargets, extraBytes: inputs.extraBytes }, run.memory, run.targetsPerBlock);
+  const { memoryBytes: designBytes, mostTargets, weightsPerTarget } = design;
+  const plan = planMemory(
+    { ...sizes, designBytes, mostTargets, weightsPerTarget, extraBytes: inputs.extraBytes },
+    run.memory,
+    run.targetsPerBlock,
+  );
   const finished = await verifiedBlocks(run);
   const blocks = planBlocks(numTargets, plan.targetsPerBlock, finished);
   const disk = new DiskNeed(run, finished);
@@ -152,7 +156,7 @@ function sayEstimate(run: FitRun, plan: MemoryPlan, blocks: Span[], finished: Sp
       `in ${blocks.length} block${blocks.length === 1 ? '' : 's'} of at most ${Math.min(plan.targetsPerBlock, numTargets)}`,
   );
   say(
-    `fit: at most ${formatBytes(plan.memoryBytes)} of memory (${formatBytes(run.memory)} allowed), about ${formatBytes(diskBytes)} of disk` +
+    `fit: about ${formatBytes(plan.memoryBytes)} of memory (${formatBytes(run.memory)} allowed), about ${formatBytes(diskBytes)} of disk` +
       (exportNpy ? ', dense weights included' : ''),
   );
 }
