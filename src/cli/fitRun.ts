@@ -58,8 +58,9 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const { folder, design, inputs, threads, signal } = run;
   const { numTargets, numClasses } = inputs.outputs;
   const sizes = { numModels: design.numModels, numTrain: design.numTrain, numTargets, numClasses };
-  const { memoryBytes: designBytes, mostTargets } = design;
-  const plan = planMemory({ ...sizes, designBytes, mostTargets, extraBytes: inputs.extraBytes }, run.memory, run.targetsPerBlock);
+  const { memoryBytes: designBytes, mostTargets, weightsPerTarget } = design;
+  const needs = { ...sizes, designBytes, mostTargets, weightsPerTarget, extraBytes: inputs.extraBytes };
+  const plan = planMemory(needs, run.memory, run.targetsPerBlock);
   const notes = new FitNotes();
   const finished = await verifiedBlocks(run, notes);
   const blocks = planBlocks(numTargets, plan.targetsPerBlock, finished);
@@ -200,7 +201,7 @@ function sayEstimate(run: FitRun, plan: MemoryPlan, blocks: Span[], finished: Sp
       `in ${blocks.length} block${blocks.length === 1 ? '' : 's'} of at most ${Math.min(plan.targetsPerBlock, numTargets)}`,
   );
   say(
-    `fit: at most ${formatBytes(plan.memoryBytes)} of memory (${formatBytes(run.memory)} allowed), about ${formatBytes(diskBytes)} of disk` +
+    `fit: about ${formatBytes(plan.memoryBytes)} of memory (${formatBytes(run.memory)} allowed), about ${formatBytes(diskBytes)} of disk` +
       (exportNpy ? ', dense weights included' : ''),
   );
 }

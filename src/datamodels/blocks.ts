@@ -1,5 +1,6 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
 import { LetheError, requireRunning } from '../errors.js';
+import { formatBytes } from '../store/byteSize.js';
 import type { Datamodels, Progress, RunOptions } from '../types.js';
 import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';
@@ -146,6 +147,8 @@ export interface MemorySizes {
   numClasses: number;
   /** Design.memoryBytes */
   designBytes: number;
+  /** Design.weightsPerTarget */
+  weightsPerTarget: number;
   /** Design.mostTargets */
   mostTargets: number;
   /** Bytes that reading an output takes above the 4 of its value, and a byte for a row weight. */
@@ -154,19 +157,20 @@ export interface MemorySizes {
 
 export interface MemoryPlan {
   targetsPerBlock: number;
-  /** Upper bound of the memory that a fit with such blocks takes. */
+  /** Memory that a fit with such blocks takes, with as many weights as Design.weightsPerTarget. */
   memoryBytes: number;
 }
 
 /**
- * The largest blocks of whole points that fit into `limitBytes`, or blocks of `targetsPerBlock` where that is given. Weights are
- * counted as if no target were sparse: at most min(models, train examples) of them, held twice by the solver and twice on the way out.
+ * The largest blocks of whole points that fit into `limitBytes`, or blocks of `targetsPerBlock` where that is given. Weights are held twice
+ * by the solver and twice on the way out; when the blocks are put together, the solver's memory is free again.
  * @throws LETHE_MEMORY_LIMIT, LETHE_FIT_OPTION (exit code 2)
  */
 export function planMemory(sizes: MemorySizes, limitBytes: number, targetsPerBlock?: number): MemoryPlan {
-  const { numModels, numTrain, numTargets, numClasses, mostTargets } = sizes;
-  const fixed = processBytes + 2 * numModels * Math.ceil(numTrain / 8) + sizes.designBytes + assemblyBytes;
-  const perTarget = numModels * (4 + sizes.extraBytes) + 4 * 8 * Math.min(numModels, numTrain) + 256;
+  const { numModels, numTrain, numTargets, numClasses, mostTargets, designBytes, weightsPerTarget } = sizes;
+  const assembly = Math.min(mostAssemblyBytes, 3 * numTargets * (8 * weightsPerTarget + 64));
+  const fixed = processBytes + 2 * numModels * Math.ceil(numTrain / 8) + Math.max(designBytes, assembly);
+  const perTarget = numModels * (4 + sizes.extraBytes) + 4 * 8 * weightsPerTarget + 256;
   if (targetsPerBlock !== undefined) {
     if (targetsPerBlock % numClasses !== 0) {
       throw new LetheError('LETHE_FIT_OPTION', 'a block holds whole points', {
@@ -179,8 +183,8 @@ export function planMemory(sizes: MemorySizes, limitBytes: number, targetsPerBlo
   const points = Math.floor((limitBytes - fixed) / (perTarget * numClasses));
   if (points < 1) {
     throw new LetheError('LETHE_MEMORY_LIMIT', 'the memory does not suffice for a fit of one point', {
-      expected: `at least ${fixed + perTarget * numClasses} bytes`,
-      received: `${limitBytes} bytes`,
+      expected: `at least ${formatBytes(fixed + perTarget * numClasses)}`,
+      received: formatBytes(limitBytes),
       action: 'Raise --memory, or use a machine with more of it.',
     });
   }
@@ -190,5 +194,5 @@ export function planMemory(sizes: MemorySizes, limitBytes: number, targetsPerBlo
 }
 
 /** Node with its libraries, and a record batch on its way from the blocks into the result. */
-const processBytes = 2 ** 27;
-const assemblyBytes = 2 ** 28;
+const processBytes = 80 * 2 ** 20;
+const mostAssemblyBytes = 2 ** 28;

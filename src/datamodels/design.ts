@@ -41,8 +41,10 @@ export interface Design {
   fit(block: DesignBlock, run?: RunOptions, penalties?: Penalties): Promise<NativeFits>;
   /** Held-out scores of every lambda of the path and relaxation (on the CPU). @throws LETHE_TASK_ABORTED */
   score(block: DesignBlock, relaxations: readonly number[], run?: RunOptions): Promise<PathScores>;
-  /** Upper bound of what the solver holds beside a block's outputs and results. */
+  /** What the solver holds beside a block's outputs and results, where targets end with `weightsPerTarget` weights; more take more. */
   memoryBytes: number;
+  /** Weights of a target to reckon with. */
+  weightsPerTarget: number;
   /** Targets of a call that are worth it: one that is lost when the fit is stopped should not be hours of work. */
   mostTargets: number;
   /** Where the Gram counts of the fits so far came from; undefined before the first. */
@@ -107,13 +109,18 @@ export function openDesign(
     gram = design.gram;
     return design;
   };
+  const weightsPerTarget = weightsToExpect(masks, options);
+  const workers = threads || nativeAddon().systemInfo().threads;
+  const inFlight = Math.min(workers * targetsOfWorker, numTargets);
   return {
     numModels,
     numTrain,
     options,
     pooled,
     numHeldOut: heldOutModels(fold).length,
-    memoryBytes: device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, subsets, gramBytes, threads),
+    memoryBytes:
+      device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, { subsets, gramBytes, workers, inFlight, weightsPerTarget }),
+    weightsPerTarget,
     // a GPU keeps thousands of targets in flight, and is not busy while the last of a call end
     mostTargets: device === 'cuda' ? 16384 : 4096,
     gram: () => gram,
@@ -139,31 +146,58 @@ function samePenalties({ lambdaRatio, relaxation = 0 }: FitOptions, numTargets: 
   return { lambdaRatio: new Float64Array(numTargets).fill(lambdaRatio), relaxation: new Float64Array(numTargets).fill(relaxation) };
 }
 
-/** Targets of a worker (native/core/lasso.cpp), and a generous working set. */
-const inFlight = 48;
-const workingSet = 1024;
+/** Targets that a worker keeps in flight (native/core/lasso.cpp). */
+const targetsOfWorker = 48;
+
+/**
+ * Weights of a target to reckon with when lambda is chosen on held-out models, from measurements; outputs that depend on hundreds of examples
+ * with little noise end with more. A lambda that is given may leave everything in.
+ */
+function weightsToExpect({ numModels, numTrain }: Masks, { select }: FitOptions): number {
+  const all = Math.min(numModels, numTrain);
+  return select === 'none' ? all : Math.min(all, Math.ceil(Math.min(8 * Math.sqrt(numModels), 6.2 * Math.sqrt(numTrain))));
+}
 
 /** In two orders. */
 function bitsBytes(numModels: number, numTrain: number, subsets: number): number {
   return 2 * numTrain * Math.ceil(numModels / 64 + subsets) * 8;
 }
 
-/** Bits, Gram tables of each set of models, and what every worker keeps of its targets. */
-function solverBytes({ numModels, numTrain }: Masks, subsets: number, gramBytes: number, threads: number): number {
-  const bits = bitsBytes(numModels, numTrain, subsets);
-  const tables = Math.min(2 * numTrain * numTrain * subsets, gramBytes);
-  const set = Math.min(workingSet, numTrain, numModels);
-  const worker = (numModels + numTrain) * 160 + inFlight * (40 * numModels + 12 * numTrain + 4 * set * set);
-  return bits + tables + (threads || nativeAddon().systemInfo().threads) * worker;
+interface SolverSizes {
+  subsets: number;
+  gramBytes: number;
+  workers: number;
+  /** Targets of all workers at once. */
+  inFlight: number;
+  weightsPerTarget: number;
+}
+
+/**
+ * Bits, Gram tables of each set of models, and what is kept of each target in flight: vectors, and the Gram matrix of a working set, which
+ * holds the more columns beside those with a weight the more of them there are to a model. The factors are measured (test/datamodels/memory.test.ts).
+ */
+function solverBytes({ numModels, numTrain }: Masks, { subsets, gramBytes, workers, inFlight, weightsPerTarget }: SolverSizes): number {
+  const entry = entryBytes(numModels, numTrain);
+  const tables = Math.min(entry * numTrain * numTrain * subsets, gramBytes);
+  const columns = Math.min(numTrain, weightsPerTarget * (1.8 + (0.233 * numTrain) / numModels));
+  const target = 38 * numModels + 12 * numTrain + entry * (1.5 * columns) ** 2;
+  return bitsBytes(numModels, numTrain, subsets) + tables + workers * 160 * (numModels + numTrain) + inFlight * target;
+}
+
+/** Counts of pairs are kept as differences from what chance gives; of random halves the largest of all decides whether a byte holds them. */
+function entryBytes(numModels: number, numTrain: number): 1 | 2 {
+  return (Math.sqrt(numModels) / 4) * Math.sqrt(4 * Math.log(numTrain + 1)) > 127 ? 2 : 1;
 }
 
 /** Targets of a device whose vectors the host holds (native/cuda/lasso_on_host.cu). */
 const hostLanes = 256;
+/** A generous working set of one of them. */
+const gpuWorkingSet = 1024;
 
 /** Tables are the devices' own. With row weights the host's solvers keep the sets of models of each target. */
 function gpuSolverBytes({ numModels, numTrain }: Masks, subsets: number): number {
   const bits = bitsBytes(numModels, numTrain, subsets);
-  const set = Math.min(workingSet, numTrain, numModels);
+  const set = Math.min(gpuWorkingSet, numTrain, numModels);
   const lane = 60 * numModels + (20 + 20 * subsets) * numTrain + 4 * set * set;
   return bits + nativeAddon().systemInfo().cuda.devices.length * hostLanes * lane;
 }

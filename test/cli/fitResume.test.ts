@@ -52,7 +52,7 @@ describe('the same bytes', () => {
     const out = `cut${args[1]}`;
     const { code, stderr } = await fit([...inputs(), '--out', file(out), '--export', 'npy', ...args]);
     expect(code).toBe(0);
-    expect(stderr).toMatch(/in \d+ blocks? of at most \d+\n.*at most .* of memory .* of disk/);
+    expect(stderr).toMatch(/in \d+ blocks? of at most \d+\n.*about .* of memory .* of disk/);
     expect(stderr).toMatch(/first \d+ targets after .*targets\/s, about .* left/);
     expect(hashes(out)).toEqual(clean);
     expect(fs.readdirSync(file(out)).sort()).toEqual([...results, 'fit.json'].sort());

@@ -49,6 +49,7 @@ describe('planMemory', () => {
     numClasses: 10,
     designBytes: 2 ** 28,
     mostTargets: 4096,
+    weightsPerTarget: 1000,
     extraBytes: 2,
   };
 
@@ -63,7 +64,7 @@ describe('planMemory', () => {
   });
 
   it('says how much one point needs, and that blocks hold whole points', () => {
-    expect(() => planMemory(sizes, 2 ** 28)).toThrow(/LETHE_MEMORY_LIMIT.*at least \d+ bytes/);
+    expect(() => planMemory(sizes, 2 ** 28)).toThrow(/LETHE_MEMORY_LIMIT.*at least [\d.]+ [MG]iB/);
     expect(() => planMemory(sizes, 2 ** 34, 15)).toThrow(/LETHE_FIT_OPTION.*multiple of the 10 classes/);
   });
 });

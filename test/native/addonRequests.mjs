@@ -52,6 +52,8 @@ const design = (numModels, numTrain, numTargets) => ({
   pathLength: 10,
   lambdaMinRatio: 0.1,
   refit: true,
+  pooled: false,
+  relaxation: 0.5,
   lambda: 0.1,
   standardise: false,
   gapTolerance: 1e-3,
@@ -166,6 +168,17 @@ export async function requests(addon) {
     fitDatamodels: (scale = 1) => [
       { design: opened.handle, numTargets: 5 * scale, outputs: floats(40 * 5 * scale), rowWeights: bytes(40 * 5 * scale, (i) => +(i % 9 > 0)), targetsPerRowWeight: 1 },
     ],
+    scorePaths: (scale = 1) => [
+      {
+        design: opened.handle,
+        numTargets: 5 * scale,
+        outputs: floats(40 * 5 * scale),
+        targetsPerRowWeight: 1,
+        relaxations: doubles(2, (i) => i),
+        error: floats(5 * scale * 20, () => 0),
+        correlation: floats(5 * scale * 20, () => 0),
+      },
+    ],
     linearStudy: () => [linear()],
     trainMany: (scale = 1) => [{ ...training(), jobs: [job(numParameters, 2 * scale)], evalPoints: ints(4), evalEpochs: [1, 2] }],
     forwardMany: () => [{ ...training(), parameters: [floats(numParameters)], points: ints(4), logits: floats(8, () => 0) }],
@@ -178,6 +191,7 @@ export async function requests(addon) {
 
 /** Names of the arrays that a function fills. */
 export const filledBy = {
+  scorePaths: ['error', 'correlation'],
   klom: ['scores', 'nonFinite'],
   margins: ['margins', 'predicted'],
   moments: ['mean', 'variance', 'nonFinite'],
