@@ -70,7 +70,7 @@ describe('lethe fit', () => {
       expect(array).toMatchObject({ dtype: 'float32', shape: [6], data: datamodels[name] });
     }
     const description = JSON.parse(fs.readFileSync(path.join(out, 'fit.json'), 'utf8')) as { holdoutModels: number[]; options: object };
-    expect(description.holdoutModels.length).toBe(8);
+    expect(description.holdoutModels.length).toBe(10);
     expect(description.options).toMatchObject({ estimator: 'lasso', select: 'pooled', seed: 3, refit: true });
   });
 
