@@ -167,7 +167,10 @@ test.each([
   ],
   ['forgetSets: [{ name: a, kind: principalComponent, component: 1 }]', /top 0 and bottom 0/],
   ['forgetSets: [{ name: a, kind: file, path: x.npy }]\nsubsetModels: { count: 0 }', /subset models, which dm-direct needs/],
-  ['forgetSets: [{ name: a, kind: file, path: x.npy }]\noracles: { matched: 0 }', /oracles\.matched; expected at least 1, as floor.*Train as many as are scored/],
+  [
+    'forgetSets: [{ name: a, kind: file, path: x.npy }]\noracles: { matched: 0 }',
+    /oracles\.matched; expected at least 1, as floor.*Train as many as are scored/,
+  ],
   ['forgetSets: [{ name: a, kind: file, path: x.npy }]\noracles: { scored: 0 }', /oracles\.scored/],
   ['seed: 1\nseed: 2', /line 1, seed; expected every key once; received "seed" a second time in line 2/],
   ['__proto__: { seed: 1 }', /line 1, __proto__.*Remove it/],
