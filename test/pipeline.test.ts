@@ -68,11 +68,17 @@ beforeAll(async () => {
 it('gives every method a score on every forget set, and a page', async () => {
   const { stdout, code } = await lethe(['run', planFile, '--out', reference, '--json']);
   expect(code).toBe(0);
-  const document = JSON.parse(stdout) as { tasksRun: number; scores: { method: string; forgetSet: string; best: boolean }[] };
+  const document = JSON.parse(stdout) as {
+    tasksRun: number;
+    scores: { method: string; variant?: string; forgetSet: string; best: boolean; numUnlearned: number; numOracles: number }[];
+  };
   expect(document.tasksRun).toBe(0);
   for (const forgetSet of ['random-5', 'pc1-4']) {
-    const best = document.scores.filter((score) => score.forgetSet === forgetSet && score.best).map((score) => score.method);
-    expect(best.sort()).toEqual(tinyPlan.methods.map(({ method }) => method).sort());
+    const best = document.scores.filter((score) => score.forgetSet === forgetSet && score.best);
+    const rows = best.map(({ method, variant = '' }) => `${method} ${variant}`.trim());
+    expect(rows.sort()).toEqual([...tinyPlan.methods.map(({ method }) => method), 'partial-retrain compressed'].sort());
+    // one N for all: the fewest of originals, scored and matched oracles
+    for (const { numUnlearned, numOracles } of best) expect([numUnlearned, numOracles]).toEqual([6, 6]);
   }
   expect(fs.readFileSync(path.join(reference, 'report', 'index.html'), 'utf8')).toContain('</html>');
 });

@@ -82,7 +82,7 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
   }
   process.stdout.write(
     `KLOM (${variant}) of ${sizes.numPoints} points, ${sizes.numOracles} oracles, ${sizes.numUnlearned} unlearned models\n` +
-      `mean ${mean.toFixed(3)}  p50 ${p50.toFixed(3)}  p85 ${p85.toFixed(3)}  p95 ${p95.toFixed(3)}  p99 ${p99.toFixed(3)}\n` +
+      `over all points: mean ${mean.toFixed(3)}  p50 ${p50.toFixed(3)}  p85 ${p85.toFixed(3)}  p95 ${p95.toFixed(3)}  p99 ${p99.toFixed(3)}\n` +
       `floor with so many models: mean ${floor.mean.toFixed(3)}  p95 ${floor.p95.toFixed(3)}\n` +
       (result.numNonFinite > 0 ? `${result.numNonFinite} margins are not finite and were left out\n` : ''),
   );
