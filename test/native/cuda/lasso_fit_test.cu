@@ -356,6 +356,32 @@ void checkControl() {
   expect(openOn(problem, options, {}, 100000, opened, control).code == "LETHE_TASK_ABORTED" && !opened, "an upload that is stopped opens nothing");
 }
 
+// Shares of lambda_max and relaxations of each target, as the processor solves them; the mixture is made on the host.
+void checkPooled() {
+  const Problem problem(131, 70, 6, 12);
+  FitOptions options = selecting(131, 1, 5);
+  options.pooled = true;
+  options.gapTolerance = 1e-6;
+  const std::vector<double> ratios{0.8, 0.5, 0.3, 0.2, 1.0, 0.4}, relaxations{0, 1, 0.5, 1, 1, 0.25};
+  TargetView targets = problem.targetView();
+  targets.lambdaRatio = ratios.data();
+  targets.relaxation = relaxations.data();
+  std::vector<TargetFit> ours, again;
+  expect(fitOn(problem, targets, options, ours).ok() && fitOn(problem, targets, options, again).ok() && allSame(ours, again), "pooled fits succeed, the same again");
+  const std::vector<TargetFit> theirs = fit(*open(problem, options, 6), targets, options);
+  for (size_t t = 0; t < 6 && ours.size() == 6; ++t) {
+    const std::vector<double> left = dense(ours[t], 70), right = dense(theirs[t], 70);
+    double worst = 0, scale = 1e-9;
+    for (size_t j = 0; j < 70; ++j) {
+      worst = std::max(worst, std::fabs(left[j] - right[j]));
+      scale = std::max(scale, std::fabs(right[j]));
+    }
+    expect(ours[t].status == FitStatus::converged && std::fabs(ours[t].lambda - theirs[t].lambda) <= 1e-6 * theirs[t].lambda && worst <= 2e-3 * scale,
+           "pooled, target " + std::to_string(t) + ": weights off by " + std::to_string(worst / scale));
+  }
+  expect(ours.size() == 6 && ours[4].indices.empty() && !ours[3].indices.empty(), "no weights at lambda_max, some below");
+}
+
 }  // namespace
 
 int main() {
@@ -365,6 +391,7 @@ int main() {
   }
   checkAgainstProcessor();
   checkMarginals();
+  checkPooled();
   checkRowWeights();
   checkTables();
   checkSpecialTargets();
