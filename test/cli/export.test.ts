@@ -31,12 +31,12 @@ const plan = {
   ...tinyPlan,
   methods: [
     { method: 'do-nothing' },
-    { method: 'partial-retrain', grid: { epochs: [1] } },
+    { method: 'partial-retrain', grid: { epochs: [1], schedule: ['cut', 'compressed'] } },
     { method: 'dm-direct' },
     { method: 'dmm', grid: { batchSize: [8], epochs: [1, 3], learningRate: [1e-3, 1e-2] } },
     { method: 'gradient-ascent', grid: { learningRate: [1e-3], epochs: [1, 2] } },
   ],
-  tuning: { numModels: 2 },
+  tuning: { numModels: 10 },
 };
 let context: TaskContext;
 
@@ -192,7 +192,7 @@ describe('lethe export npy of models that were looked at several times', () => {
       expect(settings.find((entry) => entry.folder === folder)!.setting).toEqual(best.setting);
       const { shape, data } = await margins('chosen', folder);
       expect(shape).toEqual([3, 40]);
-      const outputs = readOutputs(await context.run.read(layout.unlearned('random-4', method, method === 'dmm' ? 'chosen' : 0, 0)));
+      const outputs = readOutputs(await context.run.read(layout.unlearned('random-4', method, 'chosen', 0)));
       const rows = [...outputs.snapshots!.keys()].filter((row) => outputs.snapshots![row] === best.setting['epochs']);
       expect([...data]).toEqual(rows.flatMap((row) => [...outputs.margins!.row(row)]));
     }
@@ -206,8 +206,12 @@ describe('lethe export npy of models that were looked at several times', () => {
     expect([...shard.snapshots!]).toEqual([1, 2, 1, 2]);
     const partial = await margins('all', 'oracles-random-4-matched-epochs-1');
     expect(partial.data).toEqual(Float32Array.from([...shard.margins!.row(0), ...shard.margins!.row(2)]));
+    const compressed = readOutputs(await context.run.read(layout.compressed('random-4', 1, 0)));
+    expect((await margins('all', 'oracles-random-4-compressed-epochs-1')).data).toEqual(
+      Float32Array.from([...compressed.margins!.row(0), ...compressed.margins!.row(1)]),
+    );
     const rest = fs.readdirSync(at('all')).filter((name) => /unlearned-random-4-.*-run-/.test(name));
-    // of the tuned grid the other length of the chosen run; of the other grid its other length
+    // the other length of the chosen run
     expect(rest.map((name) => name.replace(/run-\d/, 'run'))).toEqual([
       expect.stringMatching(/^unlearned-random-4-dmm-run-epochs-[13]$/),
       expect.stringMatching(/^unlearned-random-4-gradient-ascent-run-epochs-[12]$/),
