@@ -56,9 +56,9 @@ describe('checks', () => {
 });
 
 describe('peers', () => {
-  it('walk to the chosen lambda and five further', () => {
+  it('walk to the chosen lambda and twenty further, as our path does', () => {
     const { lambdas, selected } = pathWalk(0.1, 1);
-    expect([lambdas.length, lambdas[0], lambdas[selected]]).toEqual([selected + 6, 1, 0.1]);
+    expect([lambdas.length, lambdas[0], lambdas[selected]]).toEqual([selected + 21, 1, 0.1]);
     expect(lambdas).toEqual([...lambdas].sort((a, b) => b - a));
     expect(pathWalk(0.01, 1)).toMatchObject({ selected: 99, lambdas: { length: 100 } });
     expect(pathWalk(1, 1).selected).toBe(0);
