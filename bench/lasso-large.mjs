@@ -9,6 +9,7 @@ import { certify, targetColumn } from '../dist/bench/certificate.js';
 import { solutionOf } from '../dist/bench/lassoCase.js';
 import { describeMachine, kernelRates } from '../dist/bench/machine.js';
 import { syntheticProblem } from '../dist/bench/problem.js';
+import { choosePenalties, columnsOf, penaltiesOf, sampleTargets } from '../dist/datamodels/choice.js';
 import { openDesign } from '../dist/datamodels/design.js';
 import { defaultFitOptions, toDatamodels } from '../dist/datamodels/fit.js';
 
@@ -47,8 +48,13 @@ async function fit(models, train, targets) {
     say(`  ${done} of ${total} targets, ${rate.toFixed(1)} targets/s, ${((total - done) / rate).toFixed(0)} s left`);
   };
   // a sixth of what is free, as lethe fit takes by default
-  const design = openDesign(masks, defaultFitOptions, { numTargets: targets, gramBytes: os.freemem() / 6, threads });
-  const fits = await design.fit({ outputs, numTargets: targets, targetsPerRowWeight: 1 }, { threads, onProgress });
+  // without relaxation, since the certificate is that of the Lasso
+  const options = { ...defaultFitOptions, relaxation: 0 };
+  const design = openDesign(masks, options, { numTargets: targets, gramBytes: os.freemem() / 6, threads });
+  const block = { outputs, numTargets: targets, targetsPerRowWeight: 1 };
+  const sample = sampleTargets(targets, undefined, options.seed);
+  const choices = await choosePenalties(design, { ...columnsOf(block, models, sample), sample }, undefined, { threads });
+  const fits = await design.fit(block, { threads, onProgress }, penaltiesOf(choices, undefined, 0, targets));
   const fitted = toDatamodels(fits, targets, train);
   const wallSeconds = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(cpu);
