@@ -12,8 +12,7 @@ import { publishFile } from '../store/publish.js';
 import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOptions } from './benchOptions.js';
 import { registerBenchGpu } from './benchGpu.js';
 import { registerBenchTrain } from './benchTrain.js';
-import { action, type Command, emitJson, integerAtLeast, interruptSignal, jsonHelp, optionWithDefault, say } from './common.js';
-import { oneOf } from './fit.js';
+import { action, type Command, emitJson, integerAtLeast, interruptSignal, jsonHelp, optionWithDefault, say, oneOf } from './common.js';
 import { openFitInputs } from './fitInputs.js';
 
 interface LassoVerbOptions extends SuiteOptions {

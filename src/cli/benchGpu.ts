@@ -10,8 +10,7 @@ import { addonPath, buildCommand } from '../native/addon.js';
 import { chooseDevice } from '../native/device.js';
 import { publishFile } from '../store/publish.js';
 import { split } from './benchOptions.js';
-import { action, type Command, compact, jsonHelp, optionWithDefault } from './common.js';
-import { oneOf } from './fit.js';
+import { action, type Command, compact, jsonHelp, optionWithDefault, oneOf } from './common.js';
 
 const suites = ['evaluate', 'lasso', 'train'] as const;
 

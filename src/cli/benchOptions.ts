@@ -2,8 +2,7 @@
 import { defaultInterpreters } from '../bench/peers.js';
 import { nativeAddon } from '../native/addon.js';
 import type { IsaName } from '../native/types.js';
-import { type Command, integerAtLeast } from './common.js';
-import { oneOf } from './fit.js';
+import { type Command, integerAtLeast, oneOf } from './common.js';
 
 export const split = (text: string): string[] => text.split(',').map((part) => part.trim());
 

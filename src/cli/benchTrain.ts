@@ -23,8 +23,8 @@ import {
   jsonHelp,
   optionWithDefault,
   say,
+  oneOf,
 } from './common.js';
-import { oneOf } from './fit.js';
 
 interface TrainBenchVerbOptions extends SuiteOptions {
   widths: number[];

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createRequire } from 'node:module';
 import pc from 'picocolors';
-import { errorCode, ExitCode, LetheError, systemError } from '../errors.js';
+import { didYouMean, errorCode, ExitCode, LetheError, systemError } from '../errors.js';
 import { onStopRequest } from './signals.js';
 
 /** A verb prints one document: an error after it is for people only. */
@@ -193,3 +193,14 @@ export function action<Arguments extends unknown[]>(run: (...args: Arguments) =>
 }
 
 export { Command };
+
+/** @throws LETHE_OPTION_UNKNOWN (exit code 2) with the values there are */
+export function oneOf<T extends string>(name: string, given: string, known: readonly T[]): T {
+  const found = known.find((word) => word === given);
+  if (found !== undefined) return found;
+  throw new LetheError('LETHE_OPTION_UNKNOWN', `${name} has no such value`, {
+    expected: known.join(' or '),
+    received: JSON.stringify(given),
+    action: didYouMean(given, known),
+  });
+}
