@@ -12,6 +12,7 @@ import { collectReport, describeDiverged } from '../report/collect.js';
 import { reportPage } from '../report/index.js';
 import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/failures.js';
+import { planDefaults } from '../jobs/planDefaults.js';
 import { layout } from '../store/layout.js';
 import { leastTuningModels } from '../store/planCounts.js';
 import { runningSession, startSession } from '../store/provenance.js';
@@ -63,7 +64,9 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
   const tuning = plan.tuning.numModels;
   if (tuning > 0 && tuning < leastTuningModels && plan.methods.length > 0) {
-    say(`${plan.name}: tuning.numModels ${tuning}: fewer than ${leastTuningModels} originals rank settings by noise; 24 are the default`);
+    say(
+      `${plan.name}: tuning.numModels ${tuning}: fewer than ${leastTuningModels} originals rank settings by noise; ${planDefaults.tuning.numModels} are the default`,
+    );
   }
   const tasksReused = reuse ? await takeOverAll(plan.name, context.run, reuse, signal) : 0;
   if (reuse) say(`${plan.name}: ${tasksReused} tasks taken over from ${reuse.run.root}`);
