@@ -27,23 +27,12 @@ const reserveBytes = 1 << 20;
  * `expectedBytes` is checked against the free space before anything is written.
  * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
  */
-export async function publishFile(file: string, content: Content, expectedBytes?: number): Promise<Published> {
-  const folder = path.dirname(path.resolve(file));
-  const temporary = takeTemporary(file);
-  const need = content instanceof Uint8Array ? content.length : (expectedBytes ?? 0);
-  try {
-    await createFolder(folder);
-    await requireSpace(folder, file, need);
-    const published = await writeTemporary(temporary, content);
+export function publishFile(file: string, content: Content, expectedBytes?: number): Promise<Published> {
+  return throughTemporary(file, content, expectedBytes, async (temporary, made, folder) => {
     await fs.rename(temporary, file);
     await syncFolder(folder);
-    return published;
-  } catch (error) {
-    await fs.rm(temporary, { force: true }).catch(() => undefined);
-    throw await explain(error, file, folder, need);
-  } finally {
-    releaseTemporary(temporary);
-  }
+    return made;
+  });
 }
 
 /**
@@ -51,25 +40,36 @@ export async function publishFile(file: string, content: Content, expectedBytes?
  * processes at once one gets true. `onTaken` may look at what would have been published.
  * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
  */
-export async function publishNew(
+export function publishNew(
   file: string,
   content: Content,
   expectedBytes?: number,
   onTaken?: (made: Published) => Promise<void>,
 ): Promise<boolean> {
-  const folder = path.dirname(path.resolve(file));
-  const temporary = takeTemporary(file);
-  const need = content instanceof Uint8Array ? content.length : (expectedBytes ?? 0);
-  try {
-    await createFolder(folder);
-    await requireSpace(folder, file, need);
-    const made = await writeTemporary(temporary, content);
+  return throughTemporary(file, content, expectedBytes, async (temporary, made, folder) => {
     if (await linkNew(temporary, file)) {
       await syncFolder(folder);
       return true;
     }
     await onTaken?.(made);
     return false;
+  });
+}
+
+/** `place` gives the temporary file, whole and on disk, its name; what it leaves of it is removed. */
+async function throughTemporary<T>(
+  file: string,
+  content: Content,
+  expectedBytes: number | undefined,
+  place: (temporary: string, made: Published, folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = path.dirname(path.resolve(file));
+  const temporary = takeTemporary(file);
+  const need = content instanceof Uint8Array ? content.length : (expectedBytes ?? 0);
+  try {
+    await createFolder(folder);
+    await requireSpace(folder, file, need);
+    return await place(temporary, await writeTemporary(temporary, content), folder);
   } catch (error) {
     throw await explain(error, file, folder, need);
   } finally {

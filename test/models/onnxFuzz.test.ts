@@ -3,26 +3,12 @@ import { LetheError } from '../../src/errors.js';
 import { importOnnx, netFromOnnx } from '../../src/models/onnxImport.js';
 import { inOrder } from '../../src/models/onnxOrder.js';
 import { readOnnx } from '../../src/models/onnxReader.js';
-import { type OnnxConstant, type OnnxNode, writeOnnx } from '../../src/models/onnxWriter.js';
+import { type OnnxConstant, writeOnnx } from '../../src/models/onnxWriter.js';
 import { Purpose, Random } from '../../src/native/random.js';
 import { fuzzTrials, mutate } from '../helpers/mutate.js';
+import { filled, node, whole } from '../helpers/onnx.js';
 
-const floats = (name: string, shape: number[]): OnnxConstant => ({
-  name,
-  shape,
-  values: new Float32Array(shape.reduce((product, side) => product * side, 1)).fill(0.5),
-});
-const whole = (name: string, values: number[]): OnnxConstant => ({
-  name,
-  shape: [values.length],
-  values: BigInt64Array.from(values, BigInt),
-});
-const node = (operator: string, inputs: string[], output: string, attributes: OnnxNode['attributes'] = {}): OnnxNode => ({
-  operator,
-  inputs,
-  outputs: [output],
-  attributes,
-});
+const floats = (name: string, shape: number[]): OnnxConstant => filled(name, shape, 0.5);
 
 /** As many operators and attributes as a small file can have. */
 const seed = writeOnnx({

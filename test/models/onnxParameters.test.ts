@@ -5,6 +5,7 @@ import { type OnnxConstant, type OnnxModel, type OnnxNode, writeOnnx } from '../
 import { Purpose, Random } from '../../src/native/random.js';
 import { range, toyDataset, toyJob } from '../engines/toy.js';
 import { compiled } from '../helpers/compiled.js';
+import { filled, node, whole } from '../helpers/onnx.js';
 
 const { OrtEngine } = (await import(path.join(compiled(), 'engines', 'ort.js'))) as typeof import('../../src/engines/ort.js');
 const ort = new OrtEngine({ threads: 1 });
@@ -16,22 +17,6 @@ const normals = (name: string, shape: number[]): OnnxConstant => ({
   name,
   shape,
   values: Float32Array.from({ length: shape.reduce((product, side) => product * side, 1) }, () => 0.2 * random.normal()),
-});
-const filled = (name: string, shape: number[], value: number): OnnxConstant => ({
-  name,
-  shape,
-  values: new Float32Array(shape.reduce((product, side) => product * side, 1)).fill(value),
-});
-const whole = (name: string, values: number[]): OnnxConstant => ({
-  name,
-  shape: [values.length],
-  values: BigInt64Array.from(values, BigInt),
-});
-const node = (operator: string, inputs: string[], output: string, attributes: OnnxNode['attributes'] = {}): OnnxNode => ({
-  operator,
-  inputs,
-  outputs: [output],
-  attributes,
 });
 const parts = ['weight', 'bias', 'mean', 'var'];
 const norm = (name: string): OnnxConstant[] => parts.map((part, i) => filled(`${name}.${part}`, [4], [1, 0, 0, 1][i]!));
