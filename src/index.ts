@@ -29,10 +29,10 @@ export { forgetShift, simulate, unlearnedLogits, unlearnJob, unlearnMethod } fro
 export { klom } from './evaluate/klom.js';
 export { klomFloor } from './evaluate/floor.js';
 export { lds } from './evaluate/lds.js';
-export { linearStudy } from './linear/study.js';
-export { checkLinearSettings, defaultLinearSettings } from './linear/settings.js';
+export { ridgeStudy } from './ridge/study.js';
+export { checkRidgeSettings, defaultRidgeSettings } from './ridge/settings.js';
 export { buildReport, renderKlomTable } from './report/index.js';
-export { buildLinearReport, renderLinearClaims } from './report/linear.js';
+export { buildRidgeReport, renderRidgeClaims } from './report/ridge.js';
 export { collectReport } from './report/collect.js';
 
 // runs
@@ -41,5 +41,5 @@ export { runStages, type RunOutcome } from './jobs/execute.js';
 export type { ExecuteOptions } from './jobs/executor.js';
 export type { Stage, Task, TaskContext } from './jobs/task.js';
 export { progressLines, type RunProgress } from './jobs/progress.js';
-export type { RunFolder } from './store/run.js';
+export type { RunFolder } from './store/folders/run.js';
 export { openRun, planNet, planStages, type RunInputs } from './pipeline.js';

@@ -571,11 +571,11 @@ export interface LdsScores {
 // ---------------------------------------------------------------- linear study
 
 /** Order is that of Appendix E.3; the addon numbers methods by position here. */
-export const linearMethodNames = ['gradient-descent', 'descent-ascent', 'oracle-matching', 'oracle-matching-retain'] as const;
-export type LinearMethodName = (typeof linearMethodNames)[number];
-export type LinearBatch = 'full' | 'stochastic';
+export const ridgeMethodNames = ['gradient-descent', 'descent-ascent', 'oracle-matching', 'oracle-matching-retain'] as const;
+export type RidgeMethodName = (typeof ridgeMethodNames)[number];
+export type RidgeBatch = 'full' | 'stochastic';
 
-export interface LinearSettings {
+export interface RidgeSettings {
   /** 1: Section 5, points from N(0, I). 2: Appendix E.4, points from N(0, diag(1/i)). */
   example: 1 | 2;
   dimension: number;
@@ -586,21 +586,21 @@ export interface LinearSettings {
   lambdas: [number, number];
   batchSize: number;
   /** Length of the runs. */
-  iterations: Record<LinearBatch, number>;
+  iterations: Record<RidgeBatch, number>;
   /** Number of repetitions: each has its own data and batches. */
   seeds: number;
   seed: number;
 }
 
 /** Quantiles over the repetitions; infinite where they diverged or never arrived. */
-export interface LinearSpread {
+export interface RidgeSpread {
   p10: number;
   p50: number;
   p90: number;
 }
 
 /** Quantiles of a relative squared distance over iterations. */
-export interface LinearCurve {
+export interface RidgeCurve {
   iterations: number[];
   p10: number[];
   p50: number[];
@@ -608,7 +608,7 @@ export interface LinearCurve {
 }
 
 /** What one step size does; distances are medians over the repetitions. */
-export interface LinearStepResult {
+export interface RidgeStepResult {
   step: number;
   finalDistance: number;
   lowestDistance: number;
@@ -617,39 +617,39 @@ export interface LinearStepResult {
 }
 
 /** One method in one setting at its best step size; R = |theta_t - theta_*|^2 / |theta_full - theta_*|^2. */
-export interface LinearEntry {
-  method: LinearMethodName;
+export interface RidgeEntry {
+  method: RidgeMethodName;
   /** Weight of the forget gradient (the paper's alpha); descent-ascent only. */
   ascentWeight?: number;
-  batch: LinearBatch;
+  batch: RidgeBatch;
   lambda: number;
   /** The best step size is 10 / 2^stepHalvings. */
   step: number;
   stepHalvings: number;
   /** False for the weights of descent-ascent that another weight beats. */
   representative: boolean;
-  finalDistance: LinearSpread;
-  lowestDistance: LinearSpread;
+  finalDistance: RidgeSpread;
+  lowestDistance: RidgeSpread;
   /** First logged iteration with R <= 1e-6. */
-  iterationsToTolerance: LinearSpread;
+  iterationsToTolerance: RidgeSpread;
   numDiverged: number;
-  curve: LinearCurve;
+  curve: RidgeCurve;
   /** Every step size of the grid, largest first. */
-  steps: LinearStepResult[];
+  steps: RidgeStepResult[];
 }
 
 /** Figure E.1: stochastic gradient descent at the large lambda, beside its best step size. */
-export interface LinearSpanCurve {
+export interface RidgeSpanCurve {
   lambda: number;
   /** 1/4, 1 or 4 times the best step size. */
   factor: number;
   step: number;
-  inSpan: LinearCurve;
-  orthogonal: LinearCurve;
+  inSpan: RidgeCurve;
+  orthogonal: RidgeCurve;
 }
 
 /** A statement of the theory held against numbers. */
-export interface LinearCheck {
+export interface RidgeCheck {
   name: string;
   statement: string;
   holds: boolean;
@@ -661,7 +661,7 @@ export interface LinearCheck {
 }
 
 /** A sentence of the paper held against numbers. */
-export interface LinearClaim {
+export interface RidgeClaim {
   name: string;
   statement: string;
   holds: boolean;
@@ -669,24 +669,24 @@ export interface LinearClaim {
 }
 
 /** Facts of the data that the paper states or that explain the curves. */
-export interface LinearGeometry {
+export interface RidgeGeometry {
   lambda: number;
   /** Share of the squared norm of the forget points, and of theta_* - theta_full, inside the span of the retain points. */
-  forgetMassInSpan: LinearSpread;
-  updateMassInSpan: LinearSpread;
+  forgetMassInSpan: RidgeSpread;
+  updateMassInSpan: RidgeSpread;
   /** Extreme eigenvalues of X^T X on the span of all points. */
-  eigenvalueMin: LinearSpread;
-  eigenvalueMax: LinearSpread;
+  eigenvalueMin: RidgeSpread;
+  eigenvalueMax: RidgeSpread;
 }
 
-export interface LinearStudy {
+export interface RidgeStudy {
   version: 1;
-  settings: LinearSettings;
+  settings: RidgeSettings;
   /** How data were drawn where the paper does not say. */
   choices: string[];
-  geometry: LinearGeometry[];
-  entries: LinearEntry[];
-  spanCurves: LinearSpanCurve[];
-  checks: LinearCheck[];
-  claims: LinearClaim[];
+  geometry: RidgeGeometry[];
+  entries: RidgeEntry[];
+  spanCurves: RidgeSpanCurve[];
+  checks: RidgeCheck[];
+  claims: RidgeClaim[];
 }

@@ -1,9 +1,9 @@
-#include "arguments.h"
+#include "addon/arguments.h"
 
 #include <cmath>
 #include <cstdio>
 
-#include "lethe/cuda.h"
+#include "lethe/base/cuda_report.h"
 
 namespace lethe::addon {
 
@@ -115,9 +115,7 @@ Isa isaOf(const Napi::Value& value) {
   return isa;
 }
 
-Precision precisionOf(const Napi::Value& value) {
-  return meaningOf<Precision>(value, "precision", {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}});
-}
+Precision precisionOf(const Napi::Value& value) { return meaningOf<Precision>(value, "precision", {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}}); }
 
 const GpuOps* gpuOf(const Napi::Object& request) {
   if (!meaningOf<bool>(property(request, "device"), "device", {{"cpu", false}, {"cuda", true}})) return nullptr;

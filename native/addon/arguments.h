@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "lethe/gpu.h"
-#include "lethe/isa.h"
-#include "lethe/status.h"
-#include "lethe/train_kernels.h"
+#include "lethe/base/isa.h"
+#include "lethe/base/status.h"
+#include "lethe/gpu_ops.h"
+#include "lethe/train/kernels.h"
 
 namespace lethe::addon {
 

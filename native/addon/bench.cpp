@@ -1,12 +1,12 @@
 #include <memory>
 
-#include "lethe/lasso_rates.h"
-#include "lethe/peaks.h"
-#include "lethe/train_rates.h"
-#include "binding.h"
-#include "net_spec.h"
-#include "register.h"
-#include "task.h"
+#include "addon/binding.h"
+#include "addon/net_spec.h"
+#include "addon/register.h"
+#include "addon/task.h"
+#include "lethe/bench/lasso_rates.h"
+#include "lethe/bench/peaks.h"
+#include "lethe/bench/train_rates.h"
 
 namespace lethe::addon {
 
@@ -41,8 +41,7 @@ Napi::Value lassoKernelRatesBinding(const Napi::CallbackInfo& info) {
   const std::string isa = textOf(info[0], "isa");
   auto rates = std::make_shared<std::vector<KernelRate>>();
   return runTask(
-      info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}},
-      [=](const TaskControl&) { return lassoKernelRates(isa, *rates); },
+      info.Env(), TaskOptions{info.Env().Undefined(), info.Env().Undefined(), {}}, [=](const TaskControl&) { return lassoKernelRates(isa, *rates); },
       [=](Napi::Env env) {
         Napi::Array result = Napi::Array::New(env);
         for (const KernelRate& rate : *rates) {

@@ -2,8 +2,8 @@
 #pragma once
 #include <napi.h>
 
-#include "arguments.h"
-#include "lethe/status.h"
+#include "addon/arguments.h"
+#include "lethe/base/status.h"
 
 namespace lethe::addon {
 

@@ -1,4 +1,4 @@
-#include "buffers.h"
+#include "addon/buffers.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -9,9 +9,9 @@
 #include <string>
 #include <type_traits>
 
-#include "arguments.h"
-#include "binding.h"
-#include "register.h"
+#include "addon/arguments.h"
+#include "addon/binding.h"
+#include "addon/register.h"
 
 namespace lethe::addon {
 
@@ -160,8 +160,9 @@ void Buffers::deliver(Napi::Env env) {
     if (view.type == napi_float32_array || view.type == napi_int32_array) elementBytes = 4;
     if (view.type == napi_float64_array) elementBytes = 8;
     if (!read || view.length * elementBytes < output.bytes) {
-      throw toError(env, Status::error("LETHE_BUFFER_LOST", std::string(output.name) + ": expected the array to stay as it was until the call's end; received a buffer " +
-                                                                "that was transferred or shrunk. Its results are lost: call again with a buffer that is left alone."));
+      throw toError(
+          env, Status::error("LETHE_BUFFER_LOST", std::string(output.name) + ": expected the array to stay as it was until the call's end; received a buffer " +
+                                                      "that was transferred or shrunk. Its results are lost: call again with a buffer that is left alone."));
     }
     if (output.bytes > 0 && view.data != output.from) std::memcpy(view.data, output.from, output.bytes);
   }

@@ -1,9 +1,9 @@
-#include "lethe/evaluate.h"
+#include "lethe/evaluate/evaluate.h"
 
-#include "arguments.h"
-#include "binding.h"
-#include "register.h"
-#include "task.h"
+#include "addon/arguments.h"
+#include "addon/binding.h"
+#include "addon/register.h"
+#include "addon/task.h"
 
 namespace lethe::addon {
 
@@ -21,9 +21,13 @@ Napi::Value klomBinding(const Napi::CallbackInfo& info) {
   margins.numPoints = dimensionProperty(args, "numPoints");
   const size_t points = static_cast<size_t>(margins.numPoints);
   Buffers buffers;
-  margins.oracle = buffers.input<float>(property(args, "oracleMargins"), "oracleMargins", product(env, "numOracles x numPoints", {margins.numOracles, margins.numPoints})).data();
-  margins.unlearned =
-      buffers.input<float>(property(args, "unlearnedMargins"), "unlearnedMargins", product(env, "numUnlearned x numPoints", {margins.numUnlearned, margins.numPoints})).data();
+  margins.oracle =
+      buffers.input<float>(property(args, "oracleMargins"), "oracleMargins", product(env, "numOracles x numPoints", {margins.numOracles, margins.numPoints}))
+          .data();
+  margins.unlearned = buffers
+                          .input<float>(property(args, "unlearnedMargins"), "unlearnedMargins",
+                                        product(env, "numUnlearned x numPoints", {margins.numUnlearned, margins.numPoints}))
+                          .data();
   KlomOptions options;
   options.bins = countProperty(args, "bins");
   options.clip = numberProperty(args, "clip");
@@ -51,7 +55,8 @@ Napi::Value marginsBinding(const Napi::CallbackInfo& info) {
   const int threads = threadsProperty(args);
   const size_t rows = product(env, "numModels x numPoints", {models, points});
   Buffers buffers;
-  const float* logits = buffers.input<float>(property(args, "logits"), "logits", product(env, "numModels x numPoints x numClasses", {models, points, classes})).data();
+  const float* logits =
+      buffers.input<float>(property(args, "logits"), "logits", product(env, "numModels x numPoints x numClasses", {models, points, classes})).data();
   const int32_t* labels = buffers.input<int32_t>(property(args, "labels"), "labels", static_cast<size_t>(points)).data();
   float* margins = buffers.output<float>(property(args, "margins"), "margins", rows).data();
   uint8_t* predicted = buffers.output<uint8_t>(property(args, "predicted"), "predicted", rows).data();

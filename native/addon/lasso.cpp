@@ -1,13 +1,13 @@
-#include "lethe/lasso.h"
+#include "lethe/lasso/fit.h"
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
 
-#include "arguments.h"
-#include "binding.h"
-#include "register.h"
-#include "task.h"
+#include "addon/arguments.h"
+#include "addon/binding.h"
+#include "addon/register.h"
+#include "addon/task.h"
 
 namespace lethe::addon {
 
@@ -154,7 +154,8 @@ Napi::Value scorePathsBinding(const Napi::CallbackInfo& info) {
   const std::span<const double> given = buffers.input<double>(property(request, "relaxations"), "relaxations");
   const std::vector<double> relaxations(given.begin(), given.end());
   const int64_t each = session->options.pathLength * static_cast<int64_t>(relaxations.size());
-  const size_t all = product(info.Env(), "numTargets x pathLength x relaxations", {targets.numTargets, session->options.pathLength, static_cast<int64_t>(relaxations.size())});
+  const size_t all =
+      product(info.Env(), "numTargets x pathLength x relaxations", {targets.numTargets, session->options.pathLength, static_cast<int64_t>(relaxations.size())});
   const std::span<float> errors = buffers.output<float>(property(request, "error"), "error", all);
   const std::span<float> correlations = buffers.output<float>(property(request, "correlation"), "correlation", all);
   auto scores = std::make_shared<std::vector<PathScore>>();

@@ -1,5 +1,5 @@
 // The table of contents of the addon: one register function per binding file.
-#include "register.h"
+#include "addon/register.h"
 
 static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerSystem(env, exports);
@@ -7,7 +7,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerTrain(env, exports);
   lethe::addon::registerEvaluate(env, exports);
   lethe::addon::registerLasso(env, exports);
-  lethe::addon::registerLinear(env, exports);
+  lethe::addon::registerRidge(env, exports);
   lethe::addon::registerBench(env, exports);
   lethe::addon::registerPredict(env, exports);
   return exports;

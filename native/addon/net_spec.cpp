@@ -1,6 +1,6 @@
-#include "net_spec.h"
+#include "addon/net_spec.h"
 
-#include "arguments.h"
+#include "addon/arguments.h"
 
 namespace lethe::addon {
 

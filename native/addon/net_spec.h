@@ -2,7 +2,7 @@
 #pragma once
 #include <napi.h>
 
-#include "lethe/net.h"
+#include "lethe/train/net.h"
 
 namespace lethe::addon {
 

@@ -1,9 +1,9 @@
-#include "lethe/predict.h"
+#include "lethe/lasso/predict.h"
 
-#include "arguments.h"
-#include "binding.h"
-#include "register.h"
-#include "task.h"
+#include "addon/arguments.h"
+#include "addon/binding.h"
+#include "addon/register.h"
+#include "addon/task.h"
 
 namespace lethe::addon {
 

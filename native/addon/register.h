@@ -9,7 +9,7 @@ void registerBuffers(Napi::Env env, Napi::Object exports);
 void registerEvaluate(Napi::Env env, Napi::Object exports);
 void registerTrain(Napi::Env env, Napi::Object exports);
 void registerLasso(Napi::Env env, Napi::Object exports);
-void registerLinear(Napi::Env env, Napi::Object exports);
+void registerRidge(Napi::Env env, Napi::Object exports);
 void registerBench(Napi::Env env, Napi::Object exports);
 void registerPredict(Napi::Env env, Napi::Object exports);
 

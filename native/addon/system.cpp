@@ -1,9 +1,9 @@
-#include "lethe/cuda.h"
-#include "lethe/gpu.h"
-#include "lethe/isa.h"
-#include "lethe/parallel.h"
-#include "binding.h"
-#include "register.h"
+#include "addon/binding.h"
+#include "addon/register.h"
+#include "lethe/base/cuda_report.h"
+#include "lethe/base/isa.h"
+#include "lethe/base/parallel.h"
+#include "lethe/gpu_ops.h"
 
 namespace lethe::addon {
 

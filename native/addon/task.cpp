@@ -1,4 +1,4 @@
-#include "task.h"
+#include "addon/task.h"
 
 #include <algorithm>
 #include <atomic>
@@ -11,9 +11,9 @@
 #include <thread>
 #include <utility>
 
-#include "arguments.h"
-#include "binding.h"
-#include "lethe/limits.h"
+#include "addon/arguments.h"
+#include "addon/binding.h"
+#include "lethe/base/limits.h"
 
 namespace lethe::addon {
 
@@ -181,8 +181,7 @@ class Task {
 
 }  // namespace
 
-Napi::Value runTask(Napi::Env env, TaskOptions options, std::function<Status(const TaskControl&)> work,
-                    std::function<Napi::Value(Napi::Env)> settle) {
+Napi::Value runTask(Napi::Env env, TaskOptions options, std::function<Status(const TaskControl&)> work, std::function<Napi::Value(Napi::Env)> settle) {
   return Task::start(env, std::make_unique<Task>(env, std::move(options), std::move(work), std::move(settle)));
 }
 

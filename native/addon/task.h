@@ -5,9 +5,9 @@
 
 #include <functional>
 
-#include "buffers.h"
-#include "lethe/status.h"
-#include "lethe/task.h"
+#include "addon/buffers.h"
+#include "lethe/base/status.h"
+#include "lethe/base/task.h"
 
 namespace lethe::addon {
 
@@ -19,8 +19,7 @@ struct TaskOptions {
 
 // work runs on a new thread and must touch no JavaScript value; settle runs on the JavaScript thread after success, once the outputs are delivered.
 // Where the environment ends first (a worker thread is terminated, the process exits), the work is told to stop and waited for.
-Napi::Value runTask(Napi::Env env, TaskOptions options, std::function<Status(const TaskControl&)> work,
-                    std::function<Napi::Value(Napi::Env)> settle);
+Napi::Value runTask(Napi::Env env, TaskOptions options, std::function<Status(const TaskControl&)> work, std::function<Napi::Value(Napi::Env)> settle);
 
 // The settle of functions that only fill arrays.
 Napi::Value settleNothing(Napi::Env env);

@@ -1,10 +1,10 @@
-#include "lethe/train.h"
+#include "lethe/train/train.h"
 
-#include "arguments.h"
-#include "binding.h"
-#include "net_spec.h"
-#include "register.h"
-#include "task.h"
+#include "addon/arguments.h"
+#include "addon/binding.h"
+#include "addon/net_spec.h"
+#include "addon/register.h"
+#include "addon/task.h"
 
 namespace lethe::addon {
 
@@ -109,8 +109,8 @@ struct Reader {
     const size_t count = static_cast<size_t>(numParameters);
     if (has(from, "initialParameters")) job.initialParameters = buffers.input<float>(property(from, "initialParameters"), "initialParameters", count).data();
     if (has(from, "parameters")) job.parameters = buffers.output<float>(property(from, "parameters"), "parameters", count).data();
-    const size_t numLogits = product(env, "evalEpochs x evalPoints x numClasses",
-                                     {static_cast<int64_t>(request.evalEpochs.size()), request.numEvalPoints, request.net.numClasses});
+    const size_t numLogits =
+        product(env, "evalEpochs x evalPoints x numClasses", {static_cast<int64_t>(request.evalEpochs.size()), request.numEvalPoints, request.net.numClasses});
     job.logits = buffers.output<float>(property(from, "logits"), "logits", numLogits).data();
     return job;
   }
@@ -175,8 +175,8 @@ static Napi::Value forwardManyBinding(const Napi::CallbackInfo& info) {
   for (const Napi::Value& model : listProperty(from, "parameters")) {
     request->parameters.push_back(reader.buffers.input<float>(model, "parameters", numParameters).data());
   }
-  const size_t numLogits = product(info.Env(), "parameters x points x numClasses",
-                                   {static_cast<int64_t>(request->parameters.size()), request->numPoints, request->net.numClasses});
+  const size_t numLogits =
+      product(info.Env(), "parameters x points x numClasses", {static_cast<int64_t>(request->parameters.size()), request->numPoints, request->net.numClasses});
   request->logits = reader.buffers.output<float>(property(from, "logits"), "logits", numLogits).data();
   return runTask(
       info.Env(), TaskOptions{info[1], info[2], std::move(reader.buffers)}, [request](const TaskControl& control) { return forwardMany(*request, control); },

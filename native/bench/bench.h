@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "lethe/gpu.h"
-#include "lethe/lasso.h"
-#include "lethe/train.h"
+#include "lethe/gpu_ops.h"
+#include "lethe/lasso/fit.h"
+#include "lethe/train/train.h"
 
 namespace lethe::bench {
 

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "bench/bench.h"
-#include "lethe/parallel.h"
-#include "lethe/random.h"
+#include "lethe/base/parallel.h"
+#include "lethe/base/random.h"
 
 namespace lethe::bench {
 

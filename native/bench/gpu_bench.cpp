@@ -5,9 +5,9 @@
 #include <stdexcept>
 
 #include "bench/bench.h"
-#include "lethe/cuda.h"
-#include "lethe/parallel.h"
-#include "lethe/peaks.h"
+#include "lethe/base/cuda_report.h"
+#include "lethe/base/parallel.h"
+#include "lethe/bench/peaks.h"
 
 using namespace lethe;
 using namespace lethe::bench;
@@ -76,8 +76,11 @@ void training(const GpuOps& gpu, const Options& options, double peak, std::vecto
 
 std::string machineJson(const CudaReport& report, const GpuPeaks& peaks) {
   const CudaDevice& device = report.devices.front();
-  Row machine{device.name, "", {}, {{"computeCapability", std::to_string(device.major) + "." + std::to_string(device.minor)},
-                                    {"toolkit", report.toolkit}, {"compiler", compilerName()}}};
+  Row machine{
+      device.name,
+      "",
+      {},
+      {{"computeCapability", std::to_string(device.major) + "." + std::to_string(device.minor)}, {"toolkit", report.toolkit}, {"compiler", compilerName()}}};
   machine.numbers = {{"gpus", static_cast<double>(report.devices.size())},
                      {"multiprocessors", static_cast<double>(device.multiprocessors)},
                      {"memoryBytes", static_cast<double>(device.totalBytes)},

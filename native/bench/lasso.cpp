@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "bench/bench.h"
-#include "lethe/parallel.h"
-#include "lethe/random.h"
+#include "lethe/base/parallel.h"
+#include "lethe/base/random.h"
 
 namespace lethe::bench {
 
@@ -172,8 +172,8 @@ Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, int trials, do
     }));
   }
   const std::vector<TargetFit>& fits = run.fits;
-  row.numbers = {{"m", static_cast<double>(problem.numModels)}, {"n", static_cast<double>(problem.numTrain)},
-                 {"numTargets", static_cast<double>(problem.numTargets)}};
+  row.numbers = {
+      {"m", static_cast<double>(problem.numModels)}, {"n", static_cast<double>(problem.numTrain)}, {"numTargets", static_cast<double>(problem.numTargets)}};
   if (!status.ok()) {
     row.problem = status.code + ": " + status.message;
     return row;
@@ -199,8 +199,11 @@ Row lassoRow(const LassoProblem& problem, int64_t checkedTargets, int trials, do
     if (int8Tops > 0) row.numbers.push_back({"shareOfPeak", tops / int8Tops});
   }
   const std::pair<const char*, double> more[] = {{"secondsPerTarget", median / static_cast<double>(problem.numTargets)},
-                                                 {"maxRelativeGap", reported}, {"maxCheckedGap", certified}, {"checkedTargets", static_cast<double>(checked)},
-                                                 {"numConverged", static_cast<double>(converged)}, {"meanNonzero", nonzero}};
+                                                 {"maxRelativeGap", reported},
+                                                 {"maxCheckedGap", certified},
+                                                 {"checkedTargets", static_cast<double>(checked)},
+                                                 {"numConverged", static_cast<double>(converged)},
+                                                 {"meanNonzero", nonzero}};
   row.numbers.insert(row.numbers.end(), std::begin(more), std::end(more));
   if (converged != problem.numTargets) row.problem = "not every target converged";
   if (!(certified <= options.gapTolerance + kRounding)) row.problem = "a certified gap is above the tolerance";

@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "bench/bench.h"
-#include "lethe/random.h"
+#include "lethe/base/random.h"
 
 namespace lethe::bench {
 
@@ -176,8 +176,8 @@ Images cifar10(const std::string& folder) {
     const size_t read = file ? std::fread(records.data(), 1, records.size(), file) : 0;
     if (file) std::fclose(file);
     if (read != records.size()) {
-      throw std::runtime_error(path + ": expected 10,000 records of 3,073 bytes, as in the binary version of CIFAR-10; received " +
-                               std::to_string(read) + " bytes.");
+      throw std::runtime_error(path + ": expected 10,000 records of 3,073 bytes, as in the binary version of CIFAR-10; received " + std::to_string(read) +
+                               " bytes.");
     }
     for (int64_t i = 0; i < kPerFile; ++i) {
       const uint8_t* record = records.data() + i * kRecord;
@@ -231,8 +231,11 @@ Row wholeRow(const GpuOps& gpu, const NetSpec& net, const Images& images, const 
   constexpr double kLeastAccuracy = 0.7;
   const int64_t models = size.models, epochs = size.epochs, numTest = size.numTest, numTrain = images.count - numTest, numClasses = net.numClasses;
   Row row{"whole", "", {}, {{"net", net.name}}};
-  row.numbers = {{"models", static_cast<double>(models)}, {"epochs", static_cast<double>(epochs)}, {"batchSize", static_cast<double>(size.batchSize)},
-                 {"trainImages", static_cast<double>(numTrain / 2)}, {"testImages", static_cast<double>(numTest)}};
+  row.numbers = {{"models", static_cast<double>(models)},
+                 {"epochs", static_cast<double>(epochs)},
+                 {"batchSize", static_cast<double>(size.batchSize)},
+                 {"trainImages", static_cast<double>(numTrain / 2)},
+                 {"testImages", static_cast<double>(numTest)}};
   TrainRequest request;
   request.net = net;
   request.gpu = &gpu;
@@ -253,7 +256,8 @@ Row wholeRow(const GpuOps& gpu, const NetSpec& net, const Images& images, const 
     std::vector<int32_t>& subset = subsets[static_cast<size_t>(model)];
     Random random(0, Purpose::subset, static_cast<uint64_t>(model));
     for (int32_t i = 0; i < numTrain; ++i) subset.push_back(i);
-    for (int64_t i = 0; i < numTrain / 2; ++i) std::swap(subset[static_cast<size_t>(i)], subset[static_cast<size_t>(i + random.below(static_cast<uint32_t>(numTrain - i)))]);
+    for (int64_t i = 0; i < numTrain / 2; ++i)
+      std::swap(subset[static_cast<size_t>(i)], subset[static_cast<size_t>(i + random.below(static_cast<uint32_t>(numTrain - i)))]);
     subset.resize(numTrain / 2);
     request.jobs.push_back(job(static_cast<uint64_t>(model), subset, size.batchSize, epochs, schedule, nullptr, logits.data() + model * numTest * numClasses));
   }

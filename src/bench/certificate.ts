@@ -1,6 +1,6 @@
 /**
  * One judge for us and for the peers: objective and relative duality gap in double precision from the float32 weights. The same
- * definition as native/reference/lasso_reference.cpp; the intercept is at its optimum for the weights.
+ * definition as native/reference/lasso/reference.cpp; the intercept is at its optimum for the weights.
  */
 import { maskRowBytes } from '../data/masks.js';
 import type { Masks } from '../types.js';

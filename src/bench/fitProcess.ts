@@ -2,9 +2,9 @@
 import fs from 'node:fs/promises';
 import { fitDatamodels } from '../datamodels/fit.js';
 import { nativeAddon } from '../native/addon.js';
-import { encodeDatamodels } from '../store/datamodels.js';
-import { readNpy, toFloat32 } from '../store/npy.js';
-import { publishFile } from '../store/publish.js';
+import { encodeDatamodels } from '../store/contents/datamodels.js';
+import { readNpy, toFloat32 } from '../store/formats/npy.js';
+import { publishFile } from '../store/disk/publish.js';
 import type { FitOptions } from '../types.js';
 
 export interface FitRequest {

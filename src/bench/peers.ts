@@ -4,7 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unpackMasks } from '../data/masks.js';
 import { ExitCode, LetheError } from '../errors.js';
-import { writeNpy } from '../store/npy.js';
+import { writeNpy } from '../store/formats/npy.js';
 import type { Masks } from '../types.js';
 import { runChild, type ChildOptions } from './process.js';
 

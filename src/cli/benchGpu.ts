@@ -8,7 +8,7 @@ import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
 import { addonPath, buildCommand } from '../native/addon.js';
 import { chooseDevice } from '../native/device.js';
-import { publishFile } from '../store/publish.js';
+import { publishFile } from '../store/disk/publish.js';
 import { split } from './benchOptions.js';
 import { action, type Command, compact, jsonHelp, optionWithDefault, oneOf } from './common.js';
 

@@ -9,8 +9,8 @@ import { renderTrainReport } from '../bench/train/table.js';
 import { engineNames } from '../engines/index.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { loadPlan } from '../jobs/plan.js';
-import { encodeJson } from '../store/json.js';
-import { publishFile } from '../store/publish.js';
+import { encodeJson } from '../store/disk/json.js';
+import { publishFile } from '../store/disk/publish.js';
 import type { Plan } from '../types.js';
 import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOptions } from './benchOptions.js';
 import {

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { denseWeights } from '../datamodels/fit.js';
 import { requireRunning } from '../errors.js';
-import { writeNpy, writeNpyParts } from '../store/npy.js';
+import { writeNpy, writeNpyParts } from '../store/formats/npy.js';
 import type { Datamodels } from '../types.js';
 
 const partBytes = 2 ** 24;

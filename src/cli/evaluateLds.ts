@@ -5,13 +5,13 @@ import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type Lds, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
-import { formatBytes } from '../store/byteSize.js';
-import { readDatamodelBatches } from '../store/datamodels.js';
-import { requireRecordedDatamodels } from '../store/fitFolder.js';
-import { sliceTargets } from '../store/datamodelRows.js';
-import { NpyFile } from '../store/npyFile.js';
-import { readNpy, toFloat32 } from '../store/npy.js';
-import type { NpyValues } from '../store/npyValues.js';
+import { formatBytes } from '../store/disk/byteSize.js';
+import { readDatamodelBatches } from '../store/contents/datamodels.js';
+import { requireRecordedDatamodels } from '../store/folders/fitFolder.js';
+import { sliceTargets } from '../store/contents/datamodelRows.js';
+import { NpyFile } from '../store/formats/npyFile.js';
+import { readNpy, toFloat32 } from '../store/formats/npy.js';
+import type { NpyValues } from '../store/formats/npyValues.js';
 import type { Datamodels, Masks } from '../types.js';
 import {
   action,

@@ -1,8 +1,8 @@
 /** The models of a run that `lethe export npy` writes, group by group: one row a model. */
 import { chosenSetting, sameSetting } from '../evaluate/chosen.js';
-import { decodeJson } from '../store/json.js';
-import { layout } from '../store/layout.js';
-import { comparedModels } from '../store/planCounts.js';
+import { decodeJson } from '../store/disk/json.js';
+import { layout } from '../store/folders/layout.js';
+import { comparedModels } from '../jobs/planCounts.js';
 import { shardRanges } from '../train/jobs.js';
 import type { MethodSetting } from '../types.js';
 import { isCompressed, snapshotSettings } from '../unlearn/index.js';

@@ -3,11 +3,11 @@ import { readMaskFile } from '../data/maskFile.js';
 import type { OutputBlocks, RowWeightBlocks } from '../datamodels/blocks.js';
 import { targetsPerRowWeight } from '../datamodels/check.js';
 import { LetheError } from '../errors.js';
-import { sha256 } from '../store/files.js';
-import { readNpy } from '../store/npy.js';
-import { NpyFile } from '../store/npyFile.js';
-import { firstOutside } from '../store/npyIntegers.js';
-import type { NpyValues } from '../store/npyValues.js';
+import { sha256 } from '../store/disk/files.js';
+import { readNpy } from '../store/formats/npy.js';
+import { NpyFile } from '../store/formats/npyFile.js';
+import { firstOutside } from '../store/formats/npyIntegers.js';
+import type { NpyValues } from '../store/formats/npyValues.js';
 import type { Masks, TargetGroups } from '../types.js';
 
 export interface FitInputs {

@@ -16,9 +16,9 @@ import {
 import { choosePenalties, penaltiesOf, sampleTargets } from '../datamodels/choice.js';
 import type { Design } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
-import { formatBytes } from '../store/byteSize.js';
-import { requireSpace } from '../store/publish.js';
-import type { FinishedBlock, FitFolder } from '../store/fitFolder.js';
+import { formatBytes } from '../store/disk/byteSize.js';
+import { requireSpace } from '../store/disk/publish.js';
+import type { FinishedBlock, FitFolder } from '../store/folders/fitFolder.js';
 import type { Datamodels, PenaltyChoice, Progress } from '../types.js';
 import { compact, createProgress, duration, say } from './common.js';
 import type { FitInputs } from './fitInputs.js';

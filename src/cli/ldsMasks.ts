@@ -1,7 +1,7 @@
 /** Whether the masks of `lethe evaluate lds` are held out: a model whose mask the fit has seen says little about others. */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
-import { countSeenMasks } from '../store/maskRows.js';
+import { countSeenMasks } from '../store/folders/maskRows.js';
 import type { Masks } from '../types.js';
 
 /** Of the masks, as the fit sees them: none of its own, some, all, or the folder of the datamodels does not say. */

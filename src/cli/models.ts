@@ -2,11 +2,11 @@
 import path from 'node:path';
 import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeMargins } from '../native/margins.js';
-import { factsMetadata } from '../store/checkpoint.js';
-import { fillModelFolder, type MadeModel, type ModelCommand, publishModel, readFinishedModel } from '../store/modelFolder.js';
-import { sha256 } from '../store/files.js';
-import { modelLayout } from '../store/layout.js';
-import { writeNpy } from '../store/npy.js';
+import { factsMetadata } from '../store/contents/checkpoint.js';
+import { fillModelFolder, type MadeModel, type ModelCommand, publishModel, readFinishedModel } from '../store/folders/modelFolder.js';
+import { sha256 } from '../store/disk/files.js';
+import { modelLayout } from '../store/folders/layout.js';
+import { writeNpy } from '../store/formats/npy.js';
 import { type Dataset, type Engine, mostModels, type NetSpec, type Progress, type TrainJob } from '../types.js';
 import { createProgress, say } from './common.js';
 

@@ -2,10 +2,10 @@
 import path from 'node:path';
 import { errorCode, ExitCode, LetheError } from '../errors.js';
 import { buildReport, renderKlomTable } from '../report/index.js';
-import { sha256 } from '../store/files.js';
-import { layout } from '../store/layout.js';
-import { publishFile } from '../store/publish.js';
-import { openRun } from '../store/run.js';
+import { sha256 } from '../store/disk/files.js';
+import { layout } from '../store/folders/layout.js';
+import { publishFile } from '../store/disk/publish.js';
+import { openRun } from '../store/folders/run.js';
 import type { ReportData } from '../types.js';
 import { action, type Command, emitJson, oldDataHelp, say, shownPath } from './common.js';
 

@@ -5,12 +5,12 @@ import { LetheError } from '../errors.js';
 import { findReusable, type Reusable, type Watch } from '../jobs/reuse.js';
 import type { Stage } from '../jobs/task.js';
 import { expandStages } from '../pipeline.js';
-import { sha256 } from '../store/files.js';
-import { readIdentity, requireMeaning } from '../store/identity.js';
-import { layout } from '../store/layout.js';
-import { decodeIndices } from '../store/npyArtefact.js';
-import { differenceText } from '../store/planIdentity.js';
-import type { RunFolder } from '../store/run.js';
+import { sha256 } from '../store/disk/files.js';
+import { readIdentity, requireMeaning } from '../store/folders/identity.js';
+import { layout } from '../store/folders/layout.js';
+import { decodeIndices } from '../store/contents/npyArtefact.js';
+import { differenceText } from '../store/folders/planIdentity.js';
+import type { RunFolder } from '../store/folders/run.js';
 import type { ForgetSetSpec, Plan } from '../types.js';
 import { type Session, viewRun } from './session.js';
 

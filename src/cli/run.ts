@@ -8,7 +8,7 @@ import { loadPlan } from '../jobs/plan.js';
 import { readPlanNet } from '../jobs/planNet.js';
 import { renderKlomTable } from '../report/index.js';
 import type { Plan } from '../types.js';
-import { formatBytes } from '../store/byteSize.js';
+import { formatBytes } from '../store/disk/byteSize.js';
 import {
   action,
   type Command,

@@ -1,7 +1,7 @@
 /** lethe status RUN. */
 import path from 'node:path';
 import { statusOf } from '../jobs/estimate.js';
-import { readSessions, runningSession } from '../store/provenance.js';
+import { readSessions, runningSession } from '../store/folders/provenance.js';
 import { action, type Command, emitJson, jsonHelp, oldDataHelp } from './common.js';
 import { viewRun } from './session.js';
 

@@ -1,6 +1,6 @@
 /** What happens when nobody reads, or nothing can hold, what is printed. */
 import { errorCode, ExitCode, LetheError } from '../errors.js';
-import { warningName } from '../store/warnings.js';
+import { warningName } from '../store/disk/warnings.js';
 import { reportError, say } from './common.js';
 
 /** A reader that closes the pipe early (head, less) is no error; talk that cannot be said is lost, and the work goes on. */

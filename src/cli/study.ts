@@ -1,13 +1,13 @@
 /** lethe study ridge: the linear experiments of Section 5 and Appendix E. */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
-import { checkLinearSettings, defaultLinearSettings } from '../linear/settings.js';
-import { linearStudy } from '../linear/study.js';
+import { checkRidgeSettings, defaultRidgeSettings } from '../ridge/settings.js';
+import { ridgeStudy } from '../ridge/study.js';
 import { nativeAddon } from '../native/addon.js';
-import { buildLinearReport, renderLinearClaims } from '../report/linear.js';
-import { fillFolder } from '../store/claim.js';
-import { publishFile } from '../store/publish.js';
-import type { LinearSettings, LinearStudy } from '../types.js';
+import { buildRidgeReport, renderRidgeClaims } from '../report/ridge.js';
+import { fillFolder } from '../store/folders/claim.js';
+import { publishFile } from '../store/disk/publish.js';
+import type { RidgeSettings, RidgeStudy } from '../types.js';
 import {
   action,
   type Command,
@@ -63,21 +63,21 @@ export function registerStudy(program: Command): void {
 
 async function ridgeVerb(options: StudyVerbOptions): Promise<void> {
   const wanted = examples(options.example).map((example) => settingsOf(example, options));
-  for (const settings of wanted) checkLinearSettings(settings); // all before the first minute is spent
+  for (const settings of wanted) checkRidgeSettings(settings); // all before the first minute is spent
   await fillFolder(options.out, { study: 'ridge', examples: wanted }, () => study(options, wanted));
 }
 
-async function study(options: StudyVerbOptions, wanted: readonly LinearSettings[]): Promise<void> {
+async function study(options: StudyVerbOptions, wanted: readonly RidgeSettings[]): Promise<void> {
   const started = performance.now();
   const signal = interruptSignal();
-  const studies: LinearStudy[] = [];
+  const studies: RidgeStudy[] = [];
   for (const settings of wanted) {
     const progress = createProgress(`example ${settings.example}`, 'gradients');
     const onProgress = ({ done, total }: { done: number; total: number }): void => {
       progress.update(done, total);
     };
     studies.push(
-      await linearStudy(settings, { threads: options.threads, signal, onProgress }).finally(() => {
+      await ridgeStudy(settings, { threads: options.threads, signal, onProgress }).finally(() => {
         progress.stop();
       }),
     );
@@ -85,7 +85,7 @@ async function study(options: StudyVerbOptions, wanted: readonly LinearSettings[
   const page = await writeReport(options.out, studies);
   const seconds = (performance.now() - started) / 1000;
   if (options.json) emitJson('study-ridge', documentOf(studies, seconds, options.threads));
-  else process.stdout.write(`${renderLinearClaims(studies)}\nreport: ${page}\n`);
+  else process.stdout.write(`${renderRidgeClaims(studies)}\nreport: ${page}\n`);
   say(`linear study in ${duration(seconds)}: ${page}`);
 }
 
@@ -99,8 +99,8 @@ function examples(given: number | undefined): (1 | 2)[] {
   });
 }
 
-function settingsOf(example: 1 | 2, options: StudyVerbOptions): LinearSettings {
-  const defaults = defaultLinearSettings(example);
+function settingsOf(example: 1 | 2, options: StudyVerbOptions): RidgeSettings {
+  const defaults = defaultRidgeSettings(example);
   return {
     example,
     dimension: options.dimension ?? defaults.dimension,
@@ -128,14 +128,14 @@ function twoNumbers(text: string): [number, number] {
 }
 
 /** The page last: where it is, what it links to is there too. */
-async function writeReport(folder: string, studies: readonly LinearStudy[]): Promise<string> {
-  const { files } = await buildLinearReport(studies);
+async function writeReport(folder: string, studies: readonly RidgeStudy[]): Promise<string> {
+  const { files } = await buildRidgeReport(studies);
   for (const file of [...files.slice(1), files[0]!]) await publishFile(path.join(folder, file.path), Buffer.from(file.content));
   return path.join(folder, files[0]!.path);
 }
 
 /** Everything but the curves, which are in the CSV files of the figures. */
-function documentOf(studies: readonly LinearStudy[], seconds: number, threads: number): object {
+function documentOf(studies: readonly RidgeStudy[], seconds: number, threads: number): object {
   const { isa, threads: allowed } = nativeAddon().systemInfo();
   const withoutCurves = studies.map(({ entries, spanCurves, ...rest }) => ({
     ...rest,

@@ -8,11 +8,11 @@ import { didYouMean, LetheError } from '../errors.js';
 import { mistakesOfRecipe } from '../jobs/recipe.js';
 import { buildNet, netNames } from '../models/index.js';
 import { importOnnx, netForDataset } from '../models/onnxImport.js';
-import { readCheckpoint } from '../store/checkpoint.js';
-import { readWhole, sha256 } from '../store/files.js';
-import { encodeJson } from '../store/json.js';
-import { readWholeNumbers } from '../store/npyIntegers.js';
-import { publishFile } from '../store/publish.js';
+import { readCheckpoint } from '../store/contents/checkpoint.js';
+import { readWhole, sha256 } from '../store/disk/files.js';
+import { encodeJson } from '../store/disk/json.js';
+import { readWholeNumbers } from '../store/formats/npyIntegers.js';
+import { publishFile } from '../store/disk/publish.js';
 import { range, trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
 import {

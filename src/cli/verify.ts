@@ -1,9 +1,9 @@
 /** lethe verify RUN. */
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
-import { formatBytes } from '../store/byteSize.js';
-import { openRun } from '../store/run.js';
-import { repairRun, verifyRun } from '../store/verify.js';
+import { formatBytes } from '../store/disk/byteSize.js';
+import { openRun } from '../store/folders/run.js';
+import { repairRun, verifyRun } from '../store/folders/verify.js';
 import { action, type Command, emitJson, jsonHelp } from './common.js';
 
 export function registerVerify(program: Command): void {

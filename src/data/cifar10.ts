@@ -6,7 +6,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
 import { nativeBuffer } from '../native/memory.js';
-import { damaged, readText } from '../store/files.js';
+import { damaged, readText } from '../store/disk/files.js';
 import type { Dataset } from '../types.js';
 import { type FoundFile, findFile, readFound } from './compressedFile.js';
 import { createDataset } from './dataset.js';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { ExitCode, LetheError } from '../errors.js';
-import { readWhole } from '../store/files.js';
+import { readWhole } from '../store/disk/files.js';
 import type { Sums } from './sums.js';
 
 /** What `info: true` gives; engine.bytesWritten: how much of the input the stream took. */

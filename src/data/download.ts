@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import fs from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode, LetheError } from '../errors.js';
-import { hashFile } from '../store/files.js';
+import { hashFile } from '../store/disk/files.js';
 import { proxyFor } from './proxy.js';
 
 export interface DownloadOptions {

@@ -1,8 +1,8 @@
 /** Forget sets: random (NumPy-compatible), from an index file, or extreme projections on a principal component (METHOD: D.2). */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
-import { readText } from '../store/files.js';
-import { readWholeNumbers } from '../store/npyIntegers.js';
+import { readText } from '../store/disk/files.js';
+import { readWholeNumbers } from '../store/formats/npyIntegers.js';
 import { type Datamodels, type ForgetSet, type ForgetSetSpec, largestForgetSeed } from '../types.js';
 import { legacyChoice } from './numpyLegacy.js';
 import { principalProjection } from './principalComponents.js';

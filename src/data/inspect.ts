@@ -1,7 +1,7 @@
 /** What a data directory holds, problems included: `lethe data info`. */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
-import { hashFile, sha256 } from '../store/files.js';
+import { hashFile, sha256 } from '../store/disk/files.js';
 import type { Dataset } from '../types.js';
 import { type Cifar10Files, findCifar10, loadCifar10, maxFileBytes } from './cifar10.js';
 import { readFound } from './compressedFile.js';

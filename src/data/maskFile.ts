@@ -1,8 +1,8 @@
 /** Masks in a .npy file, packed while they are read: a byte for every bit never lies in memory at once. */
 import { LetheError, requireRunning } from '../errors.js';
-import { NpyFile } from '../store/npyFile.js';
-import { firstOutside } from '../store/npyIntegers.js';
-import type { NpyValues } from '../store/npyValues.js';
+import { NpyFile } from '../store/formats/npyFile.js';
+import { firstOutside } from '../store/formats/npyIntegers.js';
+import type { NpyValues } from '../store/formats/npyValues.js';
 import type { Masks } from '../types.js';
 import { maskRowBytes, packMasks } from './masks.js';
 

@@ -1,6 +1,6 @@
 /** SHA256SUMS beside the files of a data set, as sha256sum writes it: where it is there, what it says must hold. */
 import path from 'node:path';
-import { damaged, hashFile, readText, sha256 } from '../store/files.js';
+import { damaged, hashFile, readText, sha256 } from '../store/disk/files.js';
 
 const sumsName = 'SHA256SUMS';
 const maxBytes = 1 << 20;

@@ -1,10 +1,10 @@
 /** Masks and forget sets of a plan as tasks. */
 import type { Stage } from '../jobs/task.js';
-import { readDatamodels } from '../store/datamodels.js';
-import { layout } from '../store/layout.js';
-import { encodeMasks } from '../store/masksFile.js';
-import { encodeIndices } from '../store/npyArtefact.js';
-import { forgetSetInputs } from '../store/planInputs.js';
+import { readDatamodels } from '../store/contents/datamodels.js';
+import { layout } from '../store/folders/layout.js';
+import { encodeMasks } from '../store/contents/masksFile.js';
+import { encodeIndices } from '../store/contents/npyArtefact.js';
+import { forgetSetInputs } from '../jobs/planInputs.js';
 import type { Plan } from '../types.js';
 import { resolveForgetSet } from './forgetSets.js';
 import { generateMasks, maskRowBytes, requireSubset } from './masks.js';

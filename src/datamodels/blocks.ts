@@ -1,6 +1,6 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
 import { LetheError, requireRunning } from '../errors.js';
-import { formatBytes } from '../store/byteSize.js';
+import { formatBytes } from '../store/disk/byteSize.js';
 import type { Datamodels, Progress, RunOptions } from '../types.js';
 import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';

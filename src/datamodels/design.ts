@@ -146,7 +146,7 @@ function samePenalties({ lambdaRatio, relaxation = 0 }: FitOptions, numTargets: 
   return { lambdaRatio: new Float64Array(numTargets).fill(lambdaRatio), relaxation: new Float64Array(numTargets).fill(relaxation) };
 }
 
-/** Targets that a worker keeps in flight (native/core/lasso.cpp). */
+/** Targets that a worker keeps in flight (native/core/lasso/fit.cpp). */
 const targetsOfWorker = 48;
 
 /**
@@ -189,7 +189,7 @@ function entryBytes(numModels: number, numTrain: number): 1 | 2 {
   return (Math.sqrt(numModels) / 4) * Math.sqrt(4 * Math.log(numTrain + 1)) > 127 ? 2 : 1;
 }
 
-/** Targets of a device whose vectors the host holds (native/cuda/lasso_on_host.cu). */
+/** Targets of a device whose vectors the host holds (native/cuda/lasso/on_host.cu). */
 const hostLanes = 256;
 /** A generous working set of one of them. */
 const gpuWorkingSet = 1024;

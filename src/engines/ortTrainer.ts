@@ -1,4 +1,4 @@
-/** One job from its first parameters to its result: the loop of native/core/trainer.cpp around a session. */
+/** One job from its first parameters to its result: the loop of native/core/train/trainer.cpp around a session. */
 import { Tensor } from 'onnxruntime-node';
 import type { LossParts } from '../models/graph/loss.js';
 import type { Pass, PassTerm, TrainJob, TrainOutputs, TrainResult } from '../types.js';

@@ -1,4 +1,4 @@
-/** The order of a pass and the learning rate of a step: twins of native/core/sampler.h, trainer.cpp and schedule.cpp, draw for draw. */
+/** The order of a pass and the learning rate of a step: twins of native/core/train/sampler.h, trainer.cpp and schedule.cpp, draw for draw. */
 import { Purpose, Random } from '../native/random.js';
 import type { Augmentation, Pass, PassTerm, Schedule, TrainJob } from '../types.js';
 

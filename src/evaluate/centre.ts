@@ -1,5 +1,5 @@
 /** float64 margins and logits on their way into float32: an offset must not cost the digits of what varies. */
-import type { NpyValues } from '../store/npyValues.js';
+import type { NpyValues } from '../store/formats/npyValues.js';
 import type { KlomOptions } from '../types.js';
 
 export interface CentredMargins {

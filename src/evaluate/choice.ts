@@ -1,5 +1,5 @@
 /** Choosing among the settings of a method: which models are compared, and what is kept of the choice. */
-import { leastTuningModels } from '../store/planCounts.js';
+import { leastTuningModels } from '../jobs/planCounts.js';
 import type { TaskContext } from '../jobs/task.js';
 import type { MethodName, MethodSetting, SettingChoice, SplitName } from '../types.js';
 import { splitAccuracy } from './accuracy.js';

@@ -1,7 +1,7 @@
 /** Which setting of a method's grid a run stands by. */
-import { decodeJson, formatJson } from '../store/json.js';
-import { layout } from '../store/layout.js';
-import type { RunFolder } from '../store/run.js';
+import { decodeJson, formatJson } from '../store/disk/json.js';
+import { layout } from '../store/folders/layout.js';
+import type { RunFolder } from '../store/folders/run.js';
 import type { ForgetSetScores, MethodName, MethodSetting, SettingChoice } from '../types.js';
 
 /** What made the choice: the scores (the setting in the run's tables), tuning where nothing is scored yet, or the plan, which names one. */

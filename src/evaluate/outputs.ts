@@ -1,8 +1,8 @@
 /** Outputs of groups of models, read from the run folder; models that diverged are left out and named. */
 import { ExitCode, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
-import { layout } from '../store/layout.js';
-import { isTrained, readOutputs, type StoredOutputs } from '../store/outputs.js';
+import { layout } from '../store/folders/layout.js';
+import { isTrained, readOutputs, type StoredOutputs } from '../store/contents/outputs.js';
 import type { DivergedModels, Plan } from '../types.js';
 
 /** Of the models of a group that trained. */

@@ -1,11 +1,11 @@
 /** Evaluation of a plan as tasks: the choice of tuned settings, KLOM of every method on every forget set, the LDS curve. */
-import { comparedModels, firstTuningOriginal } from '../store/planCounts.js';
+import { comparedModels, firstTuningOriginal } from '../jobs/planCounts.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
-import { decodeJson, encodeJson } from '../store/json.js';
-import { layout } from '../store/layout.js';
-import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
-import { readOutputColumns } from '../store/outputColumns.js';
-import { readOutputs } from '../store/outputs.js';
+import { decodeJson, encodeJson } from '../store/disk/json.js';
+import { layout } from '../store/folders/layout.js';
+import { decodeFloats, decodeIndices } from '../store/contents/npyArtefact.js';
+import { readOutputColumns } from '../store/folders/outputColumns.js';
+import { readOutputs } from '../store/contents/outputs.js';
 import type {
   ForgetSetScores,
   KlomFloor,

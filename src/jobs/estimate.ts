@@ -1,5 +1,5 @@
 /** What a plan will take: models, files, bytes and cost per stage. */
-import type { RunFolder } from '../store/run.js';
+import type { RunFolder } from '../store/folders/run.js';
 import type { Stage } from './task.js';
 
 export interface StageEstimate {

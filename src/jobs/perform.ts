@@ -1,6 +1,6 @@
 /** One task, in whatever process it runs. */
 import { ExitCode, LetheError } from '../errors.js';
-import { requireSpace } from '../store/publish.js';
+import { requireSpace } from '../store/disk/publish.js';
 import type { Task, TaskContext } from './task.js';
 
 /** True when every artefact the task announces is there and whole. */

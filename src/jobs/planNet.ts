@@ -1,7 +1,7 @@
 /** The network file of a plan that names one (`net: { file: model.onnx }`). */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
-import { readWhole, sha256 } from '../store/files.js';
+import { readWhole, sha256 } from '../store/disk/files.js';
 import type { Plan } from '../types.js';
 
 /**

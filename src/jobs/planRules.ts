@@ -1,6 +1,6 @@
 /** Rules between the values of a plan, and the values that follow from others. */
-import { isName, reservedForgetSetNames } from '../store/layout.js';
-import { ldsSplit } from '../store/ldsSplit.js';
+import { isName, reservedForgetSetNames } from '../store/folders/layout.js';
+import { ldsSplit } from './ldsSplit.js';
 import {
   defaultFolds,
   type FitOptions,

@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import { choiceCriteria, fitSelections, klomVariants, methodNames, mostModels, tuningCriteria } from '../types.js';
-import { isName } from '../store/layout.js';
-import { firstTuningOriginal } from '../store/planCounts.js';
+import { isName } from '../store/folders/layout.js';
+import { firstTuningOriginal } from './planCounts.js';
 import { planDefaults as defaults } from './planDefaults.js';
 
 type Check = (value: number) => boolean;

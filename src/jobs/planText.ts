@@ -3,9 +3,9 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { ExitCode, LetheError } from '../errors.js';
-import { openForReading, readWhole } from '../store/files.js';
-import { DuplicateKeyError, parseJson } from '../store/jsonText.js';
-import { layout } from '../store/layout.js';
+import { openForReading, readWhole } from '../store/disk/files.js';
+import { DuplicateKeyError, parseJson } from '../store/disk/jsonText.js';
+import { layout } from '../store/folders/layout.js';
 
 const maxBytes = 1 << 20;
 const maxDepth = 20;

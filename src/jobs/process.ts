@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { ExitCode, LetheError } from '../errors.js';
 import type { ExecuteOptions, Executor, TaskEvents } from './executor.js';
-import { warn } from '../store/warnings.js';
+import { warn } from '../store/disk/warnings.js';
 import { isStopSignal } from './signals.js';
 import type { Task } from './task.js';
 import type { WorkerAnswer, WorkerOrder } from './worker.js';

@@ -1,7 +1,7 @@
 /** What two plans have in common: artefacts of an earlier run that a run of another plan need not make. */
-import { sha256 } from '../store/files.js';
-import { formatJson } from '../store/json.js';
-import type { RunFolder } from '../store/run.js';
+import { sha256 } from '../store/disk/files.js';
+import { formatJson } from '../store/disk/json.js';
+import type { RunFolder } from '../store/folders/run.js';
 import { interrupted } from './execute.js';
 import type { Stage, Task } from './task.js';
 

@@ -1,7 +1,7 @@
 /** Units of work: a plan expands to stages of tasks, a task produces artefacts, an artefact is done when its manifest verifies. */
 import type { Dataset, Engine, NetSpec, Plan, RunOptions } from '../types.js';
-import type { Artefact } from '../store/artefacts.js';
-import type { RunFolder } from '../store/run.js';
+import type { Artefact } from '../store/folders/artefacts.js';
+import type { RunFolder } from '../store/folders/run.js';
 
 export type { Artefact };
 

@@ -1,4 +1,4 @@
-/** Philox 4x32-10, the same generator and keying as native/core/random.cpp: a draw depends only on (seed, purpose, model, counter). */
+/** Philox 4x32-10, the same generator and keying as native/core/base/random.cpp: a draw depends only on (seed, purpose, model, counter). */
 export const Purpose = {
   initialise: 1,
   shuffle: 2,
@@ -8,7 +8,7 @@ export const Purpose = {
   forgetSet: 6,
   synthetic: 7,
   bootstrap: 8,
-  linearData: 9,
+  ridgeData: 9,
   minibatch: 10,
   augment: 11,
 } as const;

@@ -270,8 +270,8 @@ export interface NativeLayerRate {
 
 export type NativeProgress = (done: number, total: number) => void;
 
-/** A ridge problem in rotated coordinates, see LinearProblem in native/include/lethe/linear.h: retain rows first. */
-export interface NativeLinearProblem {
+/** A ridge problem in rotated coordinates, see RidgeProblem in native/include/lethe/ridge/study.h: retain rows first. */
+export interface NativeRidgeProblem {
   numTrain: number;
   numForget: number;
   dim: number;
@@ -285,9 +285,9 @@ export interface NativeLinearProblem {
 }
 
 /** One method on one problem at all S steps; the addon fills the arrays. */
-export interface NativeLinearRun {
+export interface NativeRidgeRun {
   problem: number;
-  /** Position in linearMethodNames. */
+  /** Position in ridgeMethodNames. */
   method: number;
   ascentWeight: number;
   /** 0: full batch. */
@@ -300,9 +300,9 @@ export interface NativeLinearRun {
   iterates?: Float64Array; // (S, L, dim)
 }
 
-export interface NativeLinearRequest {
-  problems: NativeLinearProblem[];
-  runs: NativeLinearRun[];
+export interface NativeRidgeRequest {
+  problems: NativeRidgeProblem[];
+  runs: NativeRidgeRun[];
   steps: Float64Array; // (S)
   loggedAt: Int32Array; // (L)
   seed: number;
@@ -326,7 +326,7 @@ export interface NativeAddon {
   openDesign(request: NativeDesignRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeDesign>;
   scorePaths(request: NativeScoreRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
-  linearStudy(request: NativeLinearRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  ridgeStudy(request: NativeRidgeRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   measurePeaks(isa: IsaName | ''): Promise<NativePeaks>;
   lassoKernelRates(isa: IsaName | ''): Promise<NativeKernelRate[]>;
   trainLayerRates(

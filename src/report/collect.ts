@@ -1,8 +1,8 @@
 /** Gathers what the report shows from the scores of a run folder. */
-import { decodeJson } from '../store/json.js';
-import { layout } from '../store/layout.js';
-import { leastTuningModels } from '../store/planCounts.js';
-import type { RunFolder } from '../store/run.js';
+import { decodeJson } from '../store/disk/json.js';
+import { layout } from '../store/folders/layout.js';
+import { leastTuningModels } from '../jobs/planCounts.js';
+import type { RunFolder } from '../store/folders/run.js';
 import {
   type DatasetFacts,
   defaultCriterion,

@@ -1,6 +1,6 @@
 /** The report of a plan as a task. */
 import type { Stage } from '../jobs/task.js';
-import { layout } from '../store/layout.js';
+import { layout } from '../store/folders/layout.js';
 import { collectReport } from './collect.js';
 import { buildReport, reportPage } from './index.js';
 

@@ -2,12 +2,12 @@
 import { maskIndices } from '../data/masks.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
-import { layout } from '../store/layout.js';
-import { readMasks } from '../store/masksFile.js';
-import { decodeIndices } from '../store/npyArtefact.js';
-import { encodeOutputs } from '../store/outputs.js';
-import { firstTuningOriginal } from '../store/planCounts.js';
-import { forgetSetInputs, trainingInputs } from '../store/planInputs.js';
+import { layout } from '../store/folders/layout.js';
+import { readMasks } from '../store/contents/masksFile.js';
+import { decodeIndices } from '../store/contents/npyArtefact.js';
+import { encodeOutputs } from '../store/contents/outputs.js';
+import { firstTuningOriginal } from '../jobs/planCounts.js';
+import { forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
 import type { Plan, TrainJob, TrainRecipe } from '../types.js';
 import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
 

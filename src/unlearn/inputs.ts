@@ -1,11 +1,11 @@
 /** What a run folder holds for unlearning: originals, datamodel shifts, matched oracles. */
 import { ExitCode, LetheError } from '../errors.js';
 import type { TaskContext } from '../jobs/task.js';
-import { readDatamodels } from '../store/datamodels.js';
-import { layout } from '../store/layout.js';
-import { isTrained, readOutputs, type StoredOutputs } from '../store/outputs.js';
-import { firstTuningOriginal } from '../store/planCounts.js';
-import type { RunFolder } from '../store/run.js';
+import { readDatamodels } from '../store/contents/datamodels.js';
+import { layout } from '../store/folders/layout.js';
+import { isTrained, readOutputs, type StoredOutputs } from '../store/contents/outputs.js';
+import { firstTuningOriginal } from '../jobs/planCounts.js';
+import type { RunFolder } from '../store/folders/run.js';
 import { forgetShift } from './dmDirect.js';
 import type { ForgetShift, UnlearnInput } from './method.js';
 

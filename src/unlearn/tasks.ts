@@ -5,13 +5,13 @@
  */
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
-import { decodeJson } from '../store/json.js';
-import { layout } from '../store/layout.js';
-import { encodeNpy } from '../store/npy.js';
-import { decodeFloats, decodeIndices } from '../store/npyArtefact.js';
-import { encodeOutputs } from '../store/outputs.js';
-import { firstTuningOriginal } from '../store/planCounts.js';
-import { datamodelInputs, forgetSetInputs, trainingInputs } from '../store/planInputs.js';
+import { decodeJson } from '../store/disk/json.js';
+import { layout } from '../store/folders/layout.js';
+import { encodeNpy } from '../store/formats/npy.js';
+import { decodeFloats, decodeIndices } from '../store/contents/npyArtefact.js';
+import { encodeOutputs } from '../store/contents/outputs.js';
+import { firstTuningOriginal } from '../jobs/planCounts.js';
+import { datamodelInputs, forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
 import type { JobStatus, MethodPlan, Plan } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';

@@ -4,7 +4,7 @@ import { checkedTargets, type LassoCase, makeCase, pathWalk, peerWalks, solution
 import { knownPeers, peerEnvironment, probePeer, writePeerFiles } from '../../src/bench/peers.js';
 import { syntheticProblem } from '../../src/bench/problem.js';
 import { fitDatamodels } from '../../src/datamodels/fit.js';
-import { readNpy } from '../../src/store/npy.js';
+import { readNpy } from '../../src/store/formats/npy.js';
 import type { Datamodels } from '../../src/types.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 

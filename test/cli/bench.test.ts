@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { BudgetReport } from '../../src/bench/budget.js';
 import { syntheticProblem } from '../../src/bench/problem.js';
 import { unpackMasks } from '../../src/data/masks.js';
-import { writeNpy } from '../../src/store/npy.js';
+import { writeNpy } from '../../src/store/formats/npy.js';
 import { compiledHelper } from '../helpers/compiled.js';
 import { lethe } from '../helpers/lethe.js';
 import { temporaryFolder } from '../helpers/temporary.js';

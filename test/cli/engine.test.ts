@@ -5,9 +5,9 @@ import { syntheticDataset } from '../../src/data/synthetic.js';
 import { NativeEngine } from '../../src/engines/native.js';
 import { buildNet } from '../../src/models/index.js';
 import { exportOnnx } from '../../src/models/onnx.js';
-import { readCheckpoint } from '../../src/store/checkpoint.js';
-import { readSafetensors } from '../../src/store/safetensors.js';
-import { readNpy } from '../../src/store/npy.js';
+import { readCheckpoint } from '../../src/store/contents/checkpoint.js';
+import { readSafetensors } from '../../src/store/formats/safetensors.js';
+import { readNpy } from '../../src/store/formats/npy.js';
 import { lethe } from '../helpers/lethe.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 

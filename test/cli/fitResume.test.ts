@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { registerFit } from '../../src/cli/fit.js';
-import { encodeNpy, readNpy, writeNpy } from '../../src/store/npy.js';
+import { encodeNpy, readNpy, writeNpy } from '../../src/store/formats/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
 import { lethe, startLethe } from '../helpers/lethe.js';
 import { temporaryFolder } from '../helpers/temporary.js';

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { syntheticDataset } from '../../src/data/synthetic.js';
-import { writeNpy } from '../../src/store/npy.js';
+import { writeNpy } from '../../src/store/formats/npy.js';
 import { lethe } from '../helpers/lethe.js';
 import { tinyPlan } from '../helpers/plan.js';
 import { temporaryFolder } from '../helpers/temporary.js';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { extremes, resolveForgetSet } from '../../src/data/forgetSets.js';
 import { principalProjection, symmetricEigen } from '../../src/data/principalComponents.js';
 import { Purpose, Random } from '../../src/native/random.js';
-import { readNpy, writeNpy } from '../../src/store/npy.js';
+import { readNpy, writeNpy } from '../../src/store/formats/npy.js';
 
 const published = path.resolve(import.meta.dirname, '../../../shared/data/forget-sets');
 const itWithSets = fs.existsSync(published)

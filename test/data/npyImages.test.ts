@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { inspectDirectory } from '../../src/data/inspect.js';
 import { loadDataset } from '../../src/data/registry.js';
-import { type NpyData, writeNpy } from '../../src/store/npy.js';
+import { type NpyData, writeNpy } from '../../src/store/formats/npy.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 
 const folder = temporaryFolder();

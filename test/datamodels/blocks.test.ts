@@ -4,7 +4,7 @@ import { penaltiesOf } from '../../src/datamodels/choice.js';
 import { openDesign } from '../../src/datamodels/design.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
 
-import { joinTargets } from '../../src/store/datamodelRows.js';
+import { joinTargets } from '../../src/store/contents/datamodelRows.js';
 import type { PenaltyChoice } from '../../src/types.js';
 import { randomProblem, type Problem } from './problem.js';
 

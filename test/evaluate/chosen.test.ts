@@ -1,6 +1,6 @@
 import { chosenSetting, sameSetting } from '../../src/evaluate/chosen.js';
-import { encodeJson } from '../../src/store/json.js';
-import { layout } from '../../src/store/layout.js';
+import { encodeJson } from '../../src/store/disk/json.js';
+import { layout } from '../../src/store/folders/layout.js';
 
 /** A run folder with these JSON artefacts. */
 function runWith(artefacts: Record<string, unknown>) {

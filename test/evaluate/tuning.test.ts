@@ -1,7 +1,7 @@
 /** The score of tuning by simulation: does a perfect method win? And the rule that guards accuracy. */
 import { klomFloor } from '../../src/evaluate/floor.js';
 import { allowedAccuracyLoss, type Candidate, chooseSettings, tuningScore } from '../../src/evaluate/tuning.js';
-import { leastTuningModels } from '../../src/store/planCounts.js';
+import { leastTuningModels } from '../../src/jobs/planCounts.js';
 import { planDefaults } from '../../src/jobs/planDefaults.js';
 import { Purpose, Random } from '../../src/native/random.js';
 

@@ -6,7 +6,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { packMasks } from '../../src/data/masks.js';
 import { defaultFitOptions, denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
-import { readNpy, toFloat32 } from '../../src/store/npy.js';
+import { readNpy, toFloat32 } from '../../src/store/formats/npy.js';
 
 interface PeerArguments {
   folder: string;

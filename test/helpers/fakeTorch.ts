@@ -7,7 +7,7 @@ import path from 'node:path';
 import { checkEngine } from '../../src/bench/train/check.js';
 import { stepCase } from '../../src/bench/train/suite.js';
 import { NativeEngine } from '../../src/engines/native.js';
-import { readNpy, toFloat32, writeNpy } from '../../src/store/npy.js';
+import { readNpy, toFloat32, writeNpy } from '../../src/store/formats/npy.js';
 import type { Dataset } from '../../src/types.js';
 
 interface TorchRequest {

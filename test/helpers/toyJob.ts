@@ -11,8 +11,8 @@ import { runStages } from '../../src/jobs/execute.js';
 import type { ExecutorName } from '../../src/jobs/executor.js';
 import type { Artefact, Stage, Task, TaskContext } from '../../src/jobs/task.js';
 import { serveWorker } from '../../src/jobs/worker.js';
-import { layout } from '../../src/store/layout.js';
-import { openRun } from '../../src/store/run.js';
+import { layout } from '../../src/store/folders/layout.js';
+import { openRun } from '../../src/store/folders/run.js';
 import { samplePlan } from './plan.js';
 
 /** "throw:<task>", "die:<task>" (each time) or "die-once:<task>". */

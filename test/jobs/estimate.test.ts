@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { estimateStages, statusOf } from '../../src/jobs/estimate.js';
 import { runStages } from '../../src/jobs/execute.js';
-import { layout } from '../../src/store/layout.js';
+import { layout } from '../../src/store/folders/layout.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 import { toyContext, toyStages } from '../helpers/toyJob.js';
 

@@ -2,8 +2,8 @@ import path from 'node:path';
 import { runStages } from '../../src/jobs/execute.js';
 import { performTask } from '../../src/jobs/perform.js';
 import type { Task, TaskContext } from '../../src/jobs/task.js';
-import { layout } from '../../src/store/layout.js';
-import { openRun } from '../../src/store/run.js';
+import { layout } from '../../src/store/folders/layout.js';
+import { openRun } from '../../src/store/folders/run.js';
 import { samplePlan } from '../helpers/plan.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 

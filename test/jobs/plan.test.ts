@@ -3,8 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { LetheError } from '../../src/errors.js';
 import { loadPlan } from '../../src/jobs/plan.js';
-import { formatJson } from '../../src/store/json.js';
-import { planDifference, planHash } from '../../src/store/planIdentity.js';
+import { formatJson } from '../../src/store/disk/json.js';
+import { planDifference, planHash } from '../../src/store/folders/planIdentity.js';
 import { methodNames } from '../../src/types.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 

@@ -179,7 +179,7 @@ export async function requests(addon) {
         correlation: floats(5 * scale * 20, () => 0),
       },
     ],
-    linearStudy: () => [linear()],
+    ridgeStudy: () => [linear()],
     trainMany: (scale = 1) => [{ ...training(), jobs: [job(numParameters, 2 * scale)], evalPoints: ints(4), evalEpochs: [1, 2] }],
     forwardMany: () => [{ ...training(), parameters: [floats(numParameters)], points: ints(4), logits: floats(8, () => 0) }],
     describeNet: () => [net(), '', 'fp32', 4],
@@ -198,7 +198,7 @@ export const filledBy = {
   spearman: ['correlation'],
   bootstrapMeans: ['means'],
   predict: ['predicted'],
-  linearStudy: ['inSpan', 'orthogonal', 'endings', 'iterates'],
+  ridgeStudy: ['inSpan', 'orthogonal', 'endings', 'iterates'],
   trainMany: ['logits', 'parameters'],
   forwardMany: ['logits'],
 };

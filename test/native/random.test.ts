@@ -8,7 +8,7 @@ describe('Random', () => {
     expect([1, 2, 3, 4].map(() => random.next().toString(16))).toEqual(['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']);
   });
 
-  it('draws what native/core/random.cpp draws (the same table is in random_test.cpp)', () => {
+  it('draws what native/core/base/random.cpp draws (the same table is in random_test.cpp)', () => {
     const random = new Random(2 ** 40 + 12345, Purpose.mask, 2 ** 33 + 7, 3);
     const draws = [random.next(), random.next(), random.below(10), random.below(1000003), random.next(), random.next()];
     expect(draws).toEqual([3425157222, 1895195052, 4, 416233, 1426799673, 1215849737]);

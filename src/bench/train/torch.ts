@@ -2,7 +2,7 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { readNpy, toFloat32, writeNpy } from '../../store/npy.js';
+import { readNpy, toFloat32, writeNpy } from '../../store/formats/npy.js';
 import type { Dataset, ParameterTensor } from '../../types.js';
 import { peerEnvironment, type Rival } from '../peers.js';
 import { runChild } from '../process.js';

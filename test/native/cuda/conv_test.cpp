@@ -2,7 +2,7 @@
 // than one tile in every direction, with several parts of the weight gradient's sum. Two runs must agree in every byte.
 #include "cuda/host_memory.h"
 
-#include "bf16_check.h"
+#include "train/bf16_check.h"
 
 #define LETHE_JOIN_TEST_NAMES(name, isa) name##_##isa
 #define LETHE_JOIN_TEST(name, isa) LETHE_JOIN_TEST_NAMES(name, isa)
@@ -23,15 +23,11 @@ namespace {
 std::vector<ConvCase> largeCases() {
   return {
       {{72, 136, 3, 1, 1}, 3, 9, 8, false},   // over one tile of pixels, channels and rows of the weights
-      {{136, 72, 3, 1, 1}, 3, 8, 9, true},
-      {{144, 130, 1, 1, 0}, 2, 12, 11, false},  // pairs of results, no whole vectors
-      {{130, 144, 1, 2, 0}, 2, 23, 21, false},
-      {{72, 136, 3, 2, 1}, 3, 17, 19, false},  // phases of different sizes
-      {{40, 72, 5, 2, 2}, 3, 16, 17, false},
-      {{136, 136, 1, 2, 0}, 3, 17, 16, true},  // phases without taps
+      {{136, 72, 3, 1, 1}, 3, 8, 9, true},     {{144, 130, 1, 1, 0}, 2, 12, 11, false},  // pairs of results, no whole vectors
+      {{130, 144, 1, 2, 0}, 2, 23, 21, false}, {{72, 136, 3, 2, 1}, 3, 17, 19, false},  // phases of different sizes
+      {{40, 72, 5, 2, 2}, 3, 16, 17, false},   {{136, 136, 1, 2, 0}, 3, 17, 16, true},  // phases without taps
       {{8, 8, 3, 1, 1}, 40, 12, 12, false},    // many parts
-      {{16, 24, 3, 3, 1}, 5, 20, 19, false},
-      {{3, 64, 3, 1, 1}, 4, 32, 32, false},    // the first layer of ResNet-9
+      {{16, 24, 3, 3, 1}, 5, 20, 19, false},   {{3, 64, 3, 1, 1}, 4, 32, 32, false},    // the first layer of ResNet-9
   };
 }
 
@@ -76,8 +72,7 @@ void check(const ImageKernels<Value>& kernels, const ConvCase& one, const ConvEx
   test::near(values(dWeight[0]), e.dWeight, e.dWeightScale, 2e-6, name + " weight gradient");
   expect(y[0].intact() && dx[0].intact() && dWeight[0].guardsIntact(), name + " wrote outside");
   expect(x.intact() && dy.intact() && weight.guardsIntact(), name + " changed its inputs");
-  expect(sameBytes(y[0], y[1]) && sameBytes(dx[0], dx[1]) &&
-             std::memcmp(dWeight[0].data(), dWeight[1].data(), static_cast<size_t>(weight.size()) * 4) == 0,
+  expect(sameBytes(y[0], y[1]) && sameBytes(dx[0], dx[1]) && std::memcmp(dWeight[0].data(), dWeight[1].data(), static_cast<size_t>(weight.size()) * 4) == 0,
          name + " is not reproducible");
 }
 

@@ -5,11 +5,11 @@
 #include <limits>
 #include <random>
 
-#include "check.h"
-#include "gpu_table.h"
-#include "reference/evaluate_reference.h"
+#include "base/check.h"
+#include "cuda/gpu_table.h"
+#include "reference/evaluate/reference.h"
 #ifdef LETHE_EMULATE_CUDA
-#include "cuda/gpu.h"
+#include "cuda/base/compiler.h"
 #endif
 
 using namespace lethe;
@@ -90,12 +90,17 @@ struct KlomCase {
   int64_t oracles, unlearned, points, bins;
   Draw draw;
 };
-const KlomCase kKlomCases[] = {{"gaussian", 100, 90, 67, 20, gaussian},     {"one model a side", 1, 1, 33, 20, gaussian},
-                               {"one point", 7, 3, 1, 20, gaussian},        {"two bins", 40, 41, 32, 2, gaussian},
-                               {"bins of several sweeps", 50, 40, 40, 300, gaussian}, {"integers on edges", 20, 21, 95, 20, integer},
+const KlomCase kKlomCases[] = {{"gaussian", 100, 90, 67, 20, gaussian},
+                               {"one model a side", 1, 1, 33, 20, gaussian},
+                               {"one point", 7, 3, 1, 20, gaussian},
+                               {"two bins", 40, 41, 32, 2, gaussian},
+                               {"bins of several sweeps", 50, 40, 40, 300, gaussian},
+                               {"integers on edges", 20, 21, 95, 20, integer},
                                {"quotients below an edge", 40, 40, 64, 26, quarters},
-                               {"extreme values", 9, 8, 129, 20, extreme},  {"non-finite values", 30, 30, 70, 20, broken},
-                               {"narrow range far from zero", 60, 60, 31, 20, narrow}, {"a side without finite values", 3, 3, 5, 20, never},
+                               {"extreme values", 9, 8, 129, 20, extreme},
+                               {"non-finite values", 30, 30, 70, 20, broken},
+                               {"narrow range far from zero", 60, 60, 31, 20, narrow},
+                               {"a side without finite values", 3, 3, 5, 20, never},
                                {"no points", 5, 5, 0, 20, gaussian}};
 
 void klomCase(const KlomCase& c, KlomVariant variant) {
@@ -118,9 +123,8 @@ void klomCase(const KlomCase& c, KlomVariant variant) {
   expect(cpu.ok() && gpu.ok() && wrong == 0, what + ": " + std::to_string(wrong) + " scores differ. " + gpu.message);
   expect(sameBytes(bad, badOnCpu), what + ": the number of non-finite margins");
   expect(scores.guardsIntact() && bad.guardsIntact() && oracle.guardsIntact() && unlearned.guardsIntact(), what + ": guard words");
-  expectSameInAnyOrder<double, int32_t>(what, scores, bad, [&](double* s, int32_t* b, const GpuOptions& gpuOptions) {
-    return ops().klom(margins, options, gpuOptions, s, b, {});
-  });
+  expectSameInAnyOrder<double, int32_t>(
+      what, scores, bad, [&](double* s, int32_t* b, const GpuOptions& gpuOptions) { return ops().klom(margins, options, gpuOptions, s, b, {}); });
 }
 
 struct RankCase {
@@ -129,10 +133,14 @@ struct RankCase {
   Draw draw;
   double tolerance;
 };
-const RankCase kRankCases[] = {{"gaussian", 37, 65, 70, gaussian, 1e-12},  {"ties and constants", 3, 70, 70, integer, 1e-12},
-                               {"one model", 1, 5, 5, gaussian, 1e-12},    {"power of two", 64, 3, 3, gaussian, 1e-12},
-                               {"extremes, both zeros", 150, 9, 11, extreme, 1e-12}, {"non-finite values", 6, 90, 90, broken, 1e-12},
-                               {"beyond shared memory", 8193, 1, 2, integer, 1e-12}, {"no points", 5, 0, 0, gaussian, 1e-12},
+const RankCase kRankCases[] = {{"gaussian", 37, 65, 70, gaussian, 1e-12},
+                               {"ties and constants", 3, 70, 70, integer, 1e-12},
+                               {"one model", 1, 5, 5, gaussian, 1e-12},
+                               {"power of two", 64, 3, 3, gaussian, 1e-12},
+                               {"extremes, both zeros", 150, 9, 11, extreme, 1e-12},
+                               {"non-finite values", 6, 90, 90, broken, 1e-12},
+                               {"beyond shared memory", 8193, 1, 2, integer, 1e-12},
+                               {"no points", 5, 0, 0, gaussian, 1e-12},
                                {"no models", 0, 3, 3, gaussian, 1e-12}};
 
 void rankCase(const RankCase& c) {
@@ -143,8 +151,7 @@ void rankCase(const RankCase& c) {
   Guarded<double> onCpu(c.points), correlation(c.points);
   int64_t constant[2] = {-1, -1}, bad[2] = {-1, -1};
   const Status cpu = spearman(predicted.data(), actual.data(), c.models, c.points, c.stride, 1, onCpu.data(), constant[0], bad[0], {});
-  const Status gpu =
-      ops().spearman(predicted.data(), actual.data(), c.models, c.points, c.stride, {}, correlation.data(), constant[1], bad[1], {});
+  const Status gpu = ops().spearman(predicted.data(), actual.data(), c.models, c.points, c.stride, {}, correlation.data(), constant[1], bad[1], {});
   const std::string what = std::string("spearman ") + c.name;
   int64_t wrong = 0, defined = 0;
   for (int64_t p = 0; p < c.points; ++p) {

@@ -2,10 +2,10 @@
 // its checks refuse what is wrong.
 #include "bench/bench.h"
 
-#include "check.h"
-#include "gpu_table.h"
-#include "lethe/cuda.h"
-#include "reference/lasso_reference.h"
+#include "base/check.h"
+#include "cuda/gpu_table.h"
+#include "lethe/base/cuda_report.h"
+#include "reference/lasso/reference.h"
 
 using namespace lethe;
 using namespace lethe::bench;
@@ -96,12 +96,13 @@ void evaluation() {
     return Status::success();
   };
   expect(klomRow(broken, 9, 70).problem.find("point 0") != std::string::npos, "wrong scores fail the check");
-  const Row fit = lassoRow(syntheticProblem(60, 33, 3, 0), 3, 2, 1,
-                           [](const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
-                             return fitOnGpu(testGpu(), masks, targets, options, run);
-                           });
+  const Row fit =
+      lassoRow(syntheticProblem(60, 33, 3, 0), 3, 2, 1, [](const MaskView& masks, const TargetView& targets, const FitOptions& options, FitRun& run) {
+        return fitOnGpu(testGpu(), masks, targets, options, run);
+      });
   expect(fit.problem.empty(), "fits on the GPU are certified. " + fit.problem);
-  expect(numberOf(fit, "trials") == 2 && numberOf(fit, "shareOfPeak") > 0 && numberOf(fit, "leastSeconds") <= numberOf(fit, "seconds"), "their times and share of the peak");
+  expect(numberOf(fit, "trials") == 2 && numberOf(fit, "shareOfPeak") > 0 && numberOf(fit, "leastSeconds") <= numberOf(fit, "seconds"),
+         "their times and share of the peak");
   GpuPeaks peaks;
   const Status status = testGpu().measurePeaks(0, 3, 1 << 16, peaks);
   expect(status.ok() && peaks.bf16Tflops > 0 && peaks.int8Tops > 0 && peaks.memoryGbytes > 0, "peaks, whose sums are exact. " + status.message);
@@ -119,8 +120,7 @@ void training() {
   const Row row = trainRow(stand, resnet9(16), Precision::fp32, size, 1);
   expect(row.problem.empty(), "training that is right passes. " + row.problem);
   TrainKernels kernels = *backend.fp32;
-  kernels.sgdStep = [](int64_t count, float rate, float momentum, float decay, const float* gradient, float* velocity, float* parameter,
-                       const int32_t* stop) {
+  kernels.sgdStep = [](int64_t count, float rate, float momentum, float decay, const float* gradient, float* velocity, float* parameter, const int32_t* stop) {
     trainKernels(Isa::portable).sgdStep(count, 1.1f * rate, momentum, decay, gradient, velocity, parameter, stop);
   };
   backend.fp32 = &kernels;

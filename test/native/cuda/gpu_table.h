@@ -1,7 +1,7 @@
 // The GPU that a test runs on: the emulated one, or a real one (of which withoutGpu() has said that it is there).
 #pragma once
-#include "lethe/gpu.h"
-#include "lethe/train_backend.h"
+#include "lethe/gpu_ops.h"
+#include "lethe/train/backend.h"
 
 namespace lethe {
 

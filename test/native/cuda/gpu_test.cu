@@ -1,4 +1,4 @@
-// The building blocks of native/cuda/gpu.h against their definitions: operand layouts of the matrix instructions, transposed loads,
+// The building blocks of native/cuda/base/compiler.h against their definitions: operand layouts of the matrix instructions, transposed loads,
 // asynchronous copies, warp operations. On the emulated GPU also its own rules.
 #ifdef __SANITIZE_THREAD__
 #include <sys/wait.h>
@@ -8,9 +8,9 @@
 #include <random>
 #include <vector>
 
-#include "check.h"
-#include "cuda/gpu.h"
-#include "lethe/bf16.h"
+#include "base/check.h"
+#include "cuda/base/compiler.h"
+#include "lethe/base/bf16.h"
 
 using namespace lethe;
 using namespace lethe::test;
@@ -114,8 +114,8 @@ void checkWarpOperations() {
   std::vector<uint16_t> x(2 * 32 * 8);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint16_t>(i * 7);
   const DeviceMemory dx = onDevice(x), dy = DeviceMemory(256 * 4), dSums = DeviceMemory(64 * 4), dBallots = DeviceMemory(64 * 4);
-  launch(1, 64, 2 * 32 * 8 * 2, transposeTiles, static_cast<const uint16_t*>(dx.data()), static_cast<uint32_t*>(dy.data()),
-         static_cast<int32_t*>(dSums.data()), static_cast<uint32_t*>(dBallots.data()));
+  launch(1, 64, 2 * 32 * 8 * 2, transposeTiles, static_cast<const uint16_t*>(dx.data()), static_cast<uint32_t*>(dy.data()), static_cast<int32_t*>(dSums.data()),
+         static_cast<uint32_t*>(dBallots.data()));
   const std::vector<uint32_t> y = fromDevice<uint32_t>(dy), ballots = fromDevice<uint32_t>(dBallots);
   const std::vector<int32_t> sums = fromDevice<int32_t>(dSums);
   bool transposed = true, shuffled = true;
@@ -210,9 +210,7 @@ void checkRecording() {
   const Stream stream;  // before the uploads, which go into it
   const std::vector<int32_t> values(32, 5);
   const DeviceMemory from = onDevice(values), to = onDevice(values), copy = DeviceMemory(128);
-  const auto launchAdd = [&](int32_t step) {
-    launch(1, 32, 0, addTo, static_cast<const int32_t*>(from.data()), static_cast<int32_t*>(to.data()), step);
-  };
+  const auto launchAdd = [&](int32_t step) { launch(1, 32, 0, addTo, static_cast<const int32_t*>(from.data()), static_cast<int32_t*>(to.data()), step); };
   launchAdd(0);
   const Recording recording([&] {
     launchAdd(1);

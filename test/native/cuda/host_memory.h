@@ -13,10 +13,10 @@
 #include <mutex>
 #include <new>
 
-#include "check.h"
+#include "base/check.h"
 
 #ifdef LETHE_EMULATE_CUDA
-#include "cuda/gpu.h"
+#include "cuda/base/compiler.h"
 #else
 #include <cuda_runtime_api.h>
 #endif

@@ -3,10 +3,10 @@
 #include <atomic>
 #include <thread>
 
-#include "cuda/gpu.h"
-#include "cuda/lasso_memory.h"
-#include "lasso_fixture.h"
-#include "lethe/gpu.h"
+#include "cuda/base/compiler.h"
+#include "cuda/lasso/memory.h"
+#include "lasso/lasso_fixture.h"
+#include "lethe/gpu_ops.h"
 
 namespace lethe {
 Status LETHE_PER_ISA(openFitOnGpu)(std::shared_ptr<const LassoDesign>, const FitOptions&, const GpuOptions&, int64_t, const TaskControl&,
@@ -186,7 +186,8 @@ void checkRowWeights() {
       std::vector<uint8_t> counts;
       for (int64_t i = 0; i < problem.models; ++i) counts.push_back(weights[static_cast<size_t>(i * 2 + t / 2)]);
       expect(a.status == FitStatus::converged && !a.indices.empty(), which + " converges");
-      expect(std::fabs(a.lambda - b.lambda) <= 1e-6 * b.lambda || asGood(problem, options, t, a.lambda, b.lambda, counts), which + ": lambda is as good as the processor's");
+      expect(std::fabs(a.lambda - b.lambda) <= 1e-6 * b.lambda || asGood(problem, options, t, a.lambda, b.lambda, counts),
+             which + ": lambda is as good as the processor's");
       const double gap = Naive(problem, t, counts, options.standardise).relativeGap(a.lambda, dense(a, problem.examples));
       expect(gap <= options.gapTolerance + 2e-6 && std::fabs(gap - a.gap) <= 2e-6, which + ": gap " + std::to_string(gap));
     }
@@ -312,7 +313,8 @@ void checkMemory() {
     const int64_t before = emulator::allocatedBytes();
     std::vector<TargetFit> some;
     const Status status = fitOn(problem, problem.targetView(), options, some, gpu);
-    expect(emulator::peakBytes() - before <= bytes, "no more memory than allowed: " + std::to_string(emulator::peakBytes() - before) + " of " + std::to_string(bytes));
+    expect(emulator::peakBytes() - before <= bytes,
+           "no more memory than allowed: " + std::to_string(emulator::peakBytes() - before) + " of " + std::to_string(bytes));
     expect(emulator::allocatedBytes() == before, "all of it is given back");
     if (status.ok()) {
       ++fitted;
@@ -367,7 +369,8 @@ void checkPooled() {
   targets.lambdaRatio = ratios.data();
   targets.relaxation = relaxations.data();
   std::vector<TargetFit> ours, again;
-  expect(fitOn(problem, targets, options, ours).ok() && fitOn(problem, targets, options, again).ok() && allSame(ours, again), "pooled fits succeed, the same again");
+  expect(fitOn(problem, targets, options, ours).ok() && fitOn(problem, targets, options, again).ok() && allSame(ours, again),
+         "pooled fits succeed, the same again");
   const std::vector<TargetFit> theirs = fit(*open(problem, options, 6), targets, options);
   for (size_t t = 0; t < 6 && ours.size() == 6; ++t) {
     const std::vector<double> left = dense(ours[t], 70), right = dense(theirs[t], 70);

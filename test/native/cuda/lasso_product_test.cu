@@ -3,9 +3,9 @@
 #include <random>
 #include <vector>
 
-#include "check.h"
-#include "cuda/lasso_gpu.h"
-#include "cuda/lasso_memory.h"
+#include "base/check.h"
+#include "cuda/lasso/gpu.h"
+#include "cuda/lasso/memory.h"
 
 using namespace lethe;
 using namespace lethe::test;
@@ -83,7 +83,8 @@ std::vector<double> checkCorrelations(int64_t m, int64_t n, int64_t targets, int
     }
   }
   for (int64_t k = 0; k < kGuard; ++k) guards = guards && result[static_cast<size_t>(k)] == -5.5 && result[result.size() - 1 - static_cast<size_t>(k)] == -5.5;
-  const std::string shape = std::to_string(m) + " models, " + std::to_string(n) + " columns, " + std::to_string(targets) + " targets, " + std::to_string(limbs) + " limbs";
+  const std::string shape =
+      std::to_string(m) + " models, " + std::to_string(n) + " columns, " + std::to_string(targets) + " targets, " + std::to_string(limbs) + " limbs";
   expect(exact, "correlations are those of whole numbers: " + shape);
   expect(guards, "nothing is written beside the correlations: " + shape);
   return result;

@@ -2,11 +2,11 @@
 // show: workers, devices, order of threads. What must: too little memory, a failed launch, a model that diverges, an abort.
 #include <atomic>
 
-#include "gpu_table.h"
-#include "net_check.h"
-#include "train_fixture.h"
+#include "cuda/gpu_table.h"
+#include "train/net_check.h"
+#include "train/train_fixture.h"
 #ifdef LETHE_EMULATE_CUDA
-#include "cuda/gpu.h"
+#include "cuda/base/compiler.h"
 #endif
 
 using namespace lethe;
@@ -19,9 +19,15 @@ NetSpec plainNet() {
   NetSpec net{"plain", 7, 6, 3, 3, {}};
   LayerSpec scale = layer(LayerOp::scale, "logits", {"head"});
   scale.factor = 0.5f;
-  net.layers = {layer(LayerOp::batchNorm, "n0", {"image"}), layer(LayerOp::relu, "r0", {"n0"}), pool("p1", "r0", 3, 2, 1),
-                layer(LayerOp::batchNorm, "n1", {"p1"}), layer(LayerOp::add, "s1", {"n1", "p1"}), layer(LayerOp::relu, "r1", {"s1"}),
-                layer(LayerOp::globalAveragePool, "pool", {"r1"}), head("head", "pool", true), scale};
+  net.layers = {layer(LayerOp::batchNorm, "n0", {"image"}),
+                layer(LayerOp::relu, "r0", {"n0"}),
+                pool("p1", "r0", 3, 2, 1),
+                layer(LayerOp::batchNorm, "n1", {"p1"}),
+                layer(LayerOp::add, "s1", {"n1", "p1"}),
+                layer(LayerOp::relu, "r1", {"s1"}),
+                layer(LayerOp::globalAveragePool, "pool", {"r1"}),
+                head("head", "pool", true),
+                scale};
   return net;
 }
 
@@ -138,7 +144,8 @@ void checkRecordings(const Case& test) {
   };
   const Trained replayed = train(request, test);
   backend.record = nullptr;
-  expect(train(request, test).sameBytes(replayed) && replays > 20, test.net.name + ": " + std::to_string(replays) + " replayed parts of steps do what their kernels do");
+  expect(train(request, test).sameBytes(replayed) && replays > 20,
+         test.net.name + ": " + std::to_string(replays) + " replayed parts of steps do what their kernels do");
 }
 
 void checkForward(const Case& test) {
@@ -163,7 +170,8 @@ void checkForward(const Case& test) {
   request.points += 2;  // other points in the batch
   request.numPoints = 1;
   request.logits = one.data();
-  expect(forwardMany(request, TaskControl{}).ok() && std::memcmp(one.data(), logits.data() + 2 * test.net.numClasses, static_cast<size_t>(test.net.numClasses) * 4) == 0,
+  expect(forwardMany(request, TaskControl{}).ok() &&
+             std::memcmp(one.data(), logits.data() + 2 * test.net.numClasses, static_cast<size_t>(test.net.numClasses) * 4) == 0,
          test.net.name + ": logits of a point do not depend on its batch");
 }
 

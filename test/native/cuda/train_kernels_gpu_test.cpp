@@ -1,8 +1,8 @@
 // Every training kernel of the GPU but the convolutions, under the checks of the CPU's; the order of threads must not show.
-#include "gpu_table.h"
-#include "host_memory.h"
-#include "train_bf16_check.h"
-#include "train_kernels_check.h"
+#include "cuda/gpu_table.h"
+#include "cuda/host_memory.h"
+#include "train/train_bf16_check.h"
+#include "train/train_kernels_check.h"
 
 using namespace lethe;
 using namespace lethe::test;

@@ -1,0 +1,128 @@
+// The marginal estimator: with X^T X / m replaced by its diagonal the Lasso has the closed form
+// w_j = soft(x_j^T (y - mean) / m, lambda) / var(x_j), so that a target costs one correlation and a search for lambda.
+#include <algorithm>
+#include <cmath>
+
+#include "core/lasso/target.h"
+
+namespace lethe {
+
+namespace {
+
+constexpr int64_t kPatience = 20;  // the search ends when the best held-out error is this many lambdas back
+
+class MarginalSolver final : public TargetSolver {
+ public:
+  using TargetSolver::TargetSolver;
+
+  Pass advance(double largest, const TaskControl& control) override {
+    if (final_) {
+      if (lambdaRatio_ > 0) lambda_ = lambdaRatio_ * largest / count() * scale_;
+      else if (lambda_ == HUGE_VAL) lambda_ = largest / count() * scale_;
+      return finishAt(lambda_ / scale_);
+    }
+    search(largest / count(), control);
+    return nextFold();
+  }
+
+ protected:
+  Pass start() override {
+    precise_ = true;
+    final_ = false;
+    fold_ = -1;
+    lambdas_.clear();
+    return nextFold();
+  }
+
+ private:
+  Pass nextFold() {
+    while (selecting() && ++fold_ < design_.numFolds()) {
+      if (!useRows(rows(fold_))) continue;
+      setResidual(SparseWeights{});
+      return Pass::exact;
+    }
+    if (scoring()) return Pass::none;
+    if (!selecting()) {
+      lambda_ = options_.lambda;
+    } else if (lambdas_.empty()) {
+      lambda_ = HUGE_VAL;  // spread only among the held-out models: zero at lambda_max of all
+    } else {
+      lambda_ = lambdas_[std::min_element(errors_.begin(), errors_.begin() + reached_) - errors_.begin()];
+      if (!options_.refit) return finishAt(lambda_ / scale_);
+    }
+    final_ = true;
+    useRows(rows(-1));
+    setResidual(SparseWeights{});
+    return Pass::exact;
+  }
+
+  Pass finishAt(double lambda) {
+    threshold(lambda);
+    finish(FitStatus::converged, lambda, 0, solution_);
+    return Pass::none;
+  }
+
+  void threshold(double lambda) {
+    solution_.clear();
+    const std::vector<double>& c = correlation();
+    for (size_t j = 0; j < c.size(); ++j) {
+      const int32_t column = static_cast<int32_t>(j);
+      const double beyond = std::fabs(c[j]) / count() - lambda * (factor() ? static_cast<double>(factor()[j]) : 1.0);
+      if (!(beyond > 0) || subset().constant(column)) continue;
+      const double share = static_cast<double>(subset().seen[j]) / count();
+      solution_.push(column, std::copysign(beyond / (share * (1 - share)), c[j]));
+    }
+  }
+
+  // Adds the held-out errors of this fold's path.
+  void search(double largest, const TaskControl& control) {
+    if (lambdas_.empty()) {
+      for (double lambda : lambdaGrid(largest)) lambdas_.push_back(lambda * scale_);
+      errors_.assign(lambdas_.size(), 0.0);
+      reached_ = static_cast<int64_t>(lambdas_.size());
+    }
+    if (scoring()) return scorePath(control);
+    double bestError = HUGE_VAL;
+    int64_t best = 0, k = 0;
+    while (k < reached_ && !control.aborted()) {
+      threshold(lambdas_[k] / scale_);
+      heldOutErrors(solution_, heldOut_);
+      double error = 0;
+      for (float value : heldOut_) error += static_cast<double>(value) * static_cast<double>(value);
+      errors_[k] += error * scale_ * scale_;
+      if (error < bestError) {
+        bestError = error;
+        best = k;
+      }
+      ++k;
+      if (k - 1 - best >= kPatience) break;
+    }
+    reached_ = std::min(reached_, std::max<int64_t>(k, 1));
+  }
+
+  // There is no support to fit again on: all relaxations are the same.
+  void scorePath(const TaskControl& control) {
+    beginScores(static_cast<int64_t>(lambdas_.size()));
+    for (size_t k = 0; k < lambdas_.size() && !control.aborted(); ++k) {
+      threshold(lambdas_[k] / scale_);
+      heldOutErrors(solution_, heldOut_);
+      scorer_.add(heldOut_, heldOut_);
+      scorer_.record(static_cast<int64_t>(k), 0);
+    }
+  }
+
+  bool final_ = false;
+  int64_t fold_ = -1, reached_ = 0;
+  double lambda_ = 0;  // in the unit of the target
+  std::vector<double> lambdas_, errors_;
+  std::vector<float> heldOut_;
+  SparseWeights solution_;
+};
+
+}  // namespace
+
+std::unique_ptr<TargetSolver> makeMarginalSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) {
+  return std::make_unique<MarginalSolver>(design, options, scored);
+}
+
+}  // namespace lethe

@@ -1,0 +1,221 @@
+#include "core/lasso/target.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace lethe {
+
+TargetInput inputOf(const TargetView& targets, const FitOptions& options, int64_t t, const float* column) {
+  TargetInput input;
+  input.column = column;
+  input.weightStride = (targets.numTargets + targets.targetsPerWeight - 1) / targets.targetsPerWeight;
+  if (targets.rowWeights) input.rowWeights = targets.rowWeights + t / targets.targetsPerWeight;
+  if (targets.lambdaRatio) input.lambdaRatio = targets.lambdaRatio[t];
+  input.relaxation = targets.relaxation ? targets.relaxation[t] : options.relaxation;
+  return input;
+}
+
+std::unique_ptr<TargetSolver> makeSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) {
+  return options.estimator == Estimator::lasso ? makeLassoSolver(design, options, scored) : makeMarginalSolver(design, options, scored);
+}
+
+TargetSolver::TargetSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored)
+    : design_(design), kernels_(design.kernels()), options_(options), scored_(scored), correlation_(design.columns().columns) {
+  for (std::vector<double>* values : {&raw_, &target_, &rest_, &residual_}) values->resize(design.columns().rows);
+  for (std::vector<float>* values : {&targetFloat_, &restFloat_}) values->resize(design.columns().rows);
+}
+
+Pass TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { return Pass::none; }
+
+Pass TargetSolver::begin(const TargetInput& input) {
+  fit_ = TargetFit{};
+  scorer_.score() = PathScore{};
+  lambdaRatio_ = input.lambdaRatio;
+  relaxation_ = input.relaxation;
+  own_.clear();
+  if (input.rowWeights) {
+    own_.push_back(design_.weighted(design_.all(), input.rowWeights, input.weightStride));
+    for (int64_t k = 0; k < design_.numFolds() && (selecting() || scoring()); ++k) {
+      own_.push_back(design_.weighted(design_.withoutFold(k), input.rowWeights, input.weightStride));
+    }
+  }
+  const std::vector<int32_t>& models = design_.modelOfRow();
+  const std::vector<float>& weights = rows(-1).rowWeight;
+  bool finite = true, constant = true, any = false;
+  float first = std::numeric_limits<float>::quiet_NaN();
+  for (size_t row = 0; row < models.size(); ++row) {
+    raw_[row] = 0;
+    if (weights[row] == 0) continue;
+    const float value = input.column[models[row]];
+    if (!any) first = value;
+    any = true;
+    raw_[row] = static_cast<double>(value);
+    finite = finite && std::isfinite(value);
+    constant = constant && value == first;
+  }
+  if (!finite || !any) {  // no model is left: nothing is known of the target
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    fit_.status = FitStatus::nonfinite;
+    fit_.bias = nan;
+    fit_.lambda = fit_.gap = std::numeric_limits<double>::quiet_NaN();
+    return Pass::none;
+  }
+  if (constant) {
+    fit_.status = FitStatus::constant;
+    fit_.bias = first;
+    fit_.lambda = options_.fold.empty() && lambdaRatio_ == 0 ? options_.lambda : 0;
+    return Pass::none;
+  }
+  return start();
+}
+
+const RowSubset& TargetSolver::rows(int64_t fold) {
+  if (!own_.empty()) return own_[fold + 1];
+  return fold < 0 ? design_.all() : design_.withoutFold(fold);
+}
+
+void TargetSolver::takeRows(const float* values) {
+  for (size_t row = 0; row < raw_.size(); ++row) raw_[row] = static_cast<double>(values[row]);
+}
+
+double TargetSolver::weightedMean(const std::vector<double>& values) const {
+  double sum = 0;
+  for (size_t i = 0; i < values.size(); ++i) sum += static_cast<double>(subset_->rowWeight[i]) * values[i];
+  return sum / count();
+}
+
+bool TargetSolver::useRows(const RowSubset& subset) {
+  subset_ = &subset;
+  if (subset.count == 0) return false;
+  mean_ = weightedMean(raw_);
+  double squares = 0, largest = 0;
+  const std::vector<float>& weights = rows(-1).rowWeight;
+  for (size_t i = 0; i < raw_.size(); ++i) {
+    target_[i] = weights[i] == 0 ? 0.0 : raw_[i] - mean_;
+    if (subset.rowWeight[i] == 0) continue;
+    squares += static_cast<double>(subset.rowWeight[i]) * target_[i] * target_[i];
+    largest = std::max(largest, std::fabs(raw_[i]));
+  }
+  scale_ = std::sqrt(squares / count());
+  // below this the spread is rounding noise of the mean
+  if (!(scale_ > 1e-14 * largest)) return false;
+  for (size_t i = 0; i < target_.size(); ++i) {
+    target_[i] /= scale_;
+    targetFloat_[i] = static_cast<float>(target_[i]);
+  }
+  if (options_.standardise) {
+    factor_.resize(subset.diagonal.size());
+    for (size_t j = 0; j < factor_.size(); ++j) {
+      factor_[j] = subset.constant(static_cast<int32_t>(j)) ? 1.0f : std::sqrt(subset.diagonal[j] / static_cast<float>(subset.count));
+    }
+  }
+  return true;
+}
+
+// residual = (what the solution leaves - its mean) * row weight. Four partial sums, so that the additions overlap.
+template <typename Real>
+void TargetSolver::weighResidual(const std::vector<Real>& unweighted) {
+  const float* weight = subset_->rowWeight.data();
+  const int64_t extent = subset_->extent;
+  double sums[4] = {0, 0, 0, 0};
+  for (int64_t i = 0; i < extent; i += 4) {
+    for (int64_t k = 0; k < 4; ++k) sums[k] += static_cast<double>(weight[i + k]) * static_cast<double>(unweighted[i + k]);
+  }
+  const double mean = ((sums[0] + sums[1]) + (sums[2] + sums[3])) / count();
+  for (int64_t i = 0; i < extent; ++i) residual_[i] = (static_cast<double>(unweighted[i]) - mean) * static_cast<double>(weight[i]);
+  std::fill(residual_.begin() + extent, residual_.end(), 0.0);
+}
+
+void TargetSolver::setResidual(const SparseWeights& solution) {
+  kernels_.residual(design_.columns(), 0, subset_->extent, target_.data(), solution.size(), solution.columns.data(), solution.weights.data(), rest_.data());
+  weighResidual(rest_);
+}
+
+void TargetSolver::setScreenResidual(const SparseWeights& solution, double floor, double bound) {
+  weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
+  kernels_.residualFloat(design_.columns(), 0, subset_->extent, targetFloat_.data(), solution.size(), solution.columns.data(), weightsFloat_.data(),
+                         restFloat_.data());
+  weighResidual(restFloat_);
+  screenFloor_ = floor;
+  screenBound_ = bound;
+}
+
+void TargetSolver::beginScores(int64_t lambdas) {
+  std::vector<float> rootWeight, errors;
+  for (int64_t i = subset_->heldFrom; i < subset_->heldTo; ++i) rootWeight.push_back(std::sqrt(rows(-1).rowWeight[i]));
+  heldOutErrors(SparseWeights{}, errors);
+  scorer_.begin(lambdas, *scored_, rootWeight, errors);
+}
+
+void TargetSolver::heldOutErrors(const SparseWeights& solution, std::vector<float>& errors) {
+  const int64_t from = subset_->heldFrom, to = subset_->heldTo;
+  weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
+  kernels_.residualFloat(design_.columns(), from, to, targetFloat_.data(), solution.size(), solution.columns.data(), weightsFloat_.data(), restFloat_.data());
+  double shift = 0;  // the intercept: target and columns are centred on the fitted models
+  for (int64_t k = 0; k < solution.size(); ++k) shift += solution.weights[k] * subset_->seen[solution.columns[k]];
+  shift /= count();
+  const std::vector<float>& weights = rows(-1).rowWeight;
+  errors.resize(to - from);
+  for (int64_t i = from; i < to; ++i) errors[i - from] = (restFloat_[i] + static_cast<float>(shift)) * std::sqrt(weights[i]);
+}
+
+double TargetSolver::relativeGap(double largest, double lambda, double penalised) const {
+  double squares = 0, product = 0;
+  for (size_t i = 0; i < residual_.size(); ++i) {
+    if (residual_[i] == 0) continue;
+    squares += residual_[i] * residual_[i] / static_cast<double>(subset_->rowWeight[i]);
+    product += residual_[i] * target_[i];
+  }
+  squares /= count();
+  product /= count();
+  largest /= count();
+  if (squares == 0) return 2 * lambda * penalised;  // a perfect fit: the dual point is 0
+  // the best dual feasible multiple of the residual: |x_j^T s r| / m <= lambda factor_j
+  double s = product / squares;
+  if (largest > 0) s = std::min(s, lambda / largest);
+  const double primal = squares / 2 + lambda * penalised;
+  const double dual = s * product - s * s * squares / 2;
+  return std::max(0.0, 2 * (primal - dual));  // y has mean square 1
+}
+
+double TargetSolver::penalised(const SparseWeights& solution) const {
+  double sum = 0;
+  for (int64_t k = 0; k < solution.size(); ++k) {
+    sum += std::fabs(solution.weights[k]) * (factor_.empty() ? 1.0 : static_cast<double>(factor_[solution.columns[k]]));
+  }
+  return sum;
+}
+
+void TargetSolver::finish(FitStatus status, double lambda, double gap, const SparseWeights& solution) {
+  fit_.status = status;
+  fit_.lambda = lambda * scale_;
+  fit_.gap = gap;
+  std::vector<size_t> order(solution.columns.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return solution.columns[a] < solution.columns[b]; });
+  double bias = mean_;
+  for (size_t k : order) {
+    const float weight = static_cast<float>(solution.weights[k] * scale_);
+    if (weight == 0) continue;
+    const int32_t column = solution.columns[k];
+    fit_.indices.push_back(column);
+    fit_.weights.push_back(weight);
+    bias -= static_cast<double>(weight) * subset_->seen[column] / count();
+  }
+  fit_.bias = static_cast<float>(bias);
+}
+
+std::vector<double> TargetSolver::lambdaGrid(double largest) const {
+  std::vector<double> grid;
+  if (!options_.lambdas.empty()) {
+    for (double lambda : options_.lambdas) grid.push_back(lambda / scale_);
+    return grid;
+  }
+  const double steps = static_cast<double>(std::max<int64_t>(options_.pathLength - 1, 1));
+  for (int64_t k = 0; k < options_.pathLength; ++k) grid.push_back(largest * std::pow(options_.lambdaMinRatio, static_cast<double>(k) / steps));
+  return grid;
+}
+
+}  // namespace lethe

@@ -1,0 +1,158 @@
+/** The only file that knows where things lie in a run folder. All paths are relative to it, with forward slashes. */
+import { LetheError } from '../../errors.js';
+
+/** Names of runs, forget sets, outputs: safe as file names everywhere and never seen by a shell. */
+const namePattern = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+export function isName(text: string): boolean {
+  return namePattern.test(text);
+}
+
+/** @throws LETHE_NAME_INVALID (exit code 2) */
+export function requireName(text: string, what: string): string {
+  if (isName(text)) return text;
+  throw new LetheError('LETHE_NAME_INVALID', `the ${what} is no name`, {
+    expected: 'lower-case letters, digits, ".", "_" and "-", beginning with a letter or digit, at most 64',
+    received: JSON.stringify(text.slice(0, 80)),
+  });
+}
+
+/** Shards lie in folders of a thousand: 17 -> "00/shard-00017.arrow". */
+function shardFile(shard: number): string {
+  return `shard-${number5(shard)}.arrow`;
+}
+
+function number5(index: number): string {
+  return String(index).padStart(5, '0');
+}
+
+function methodFolder(forgetSet: string, method: string): string {
+  return `unlearned/${forgetSetName(forgetSet)}/${requireName(method, 'method')}`;
+}
+
+function forgetSetName(name: string): string {
+  return requireName(name, 'forget set');
+}
+
+export const layout = {
+  plan: 'plan.json',
+  identity: 'identity.json',
+  /** What the data set and the engine were, for verbs that only read. */
+  facts: 'facts.json',
+  /** The ONNX file of a plan that names one. */
+  net: 'net.onnx',
+  provenance: 'provenance.json',
+  failed: 'failed.jsonl',
+  masks: 'masks.arrow',
+  ldsScores: 'scores/lds.json',
+  subsetOutputs: (shard: number): string => `outputs/${String(Math.floor(shard / 1000)).padStart(2, '0')}/${shardFile(shard)}`,
+  originals: (shard: number): string => `originals/${shardFile(shard)}`,
+  /** Originals beyond the scored ones. */
+  tuningOriginals: (shard: number): string => `originals/tuning/${shardFile(shard)}`,
+  oracles: (forgetSet: string, role: 'scored' | 'matched', shard: number): string =>
+    `oracles/${forgetSetName(forgetSet)}/${role}/${shardFile(shard)}`,
+  /** Retrained on the retain set with the recipe compressed to `epochs`. */
+  compressed: (forgetSet: string, epochs: number, shard: number): string =>
+    `oracles/${forgetSetName(forgetSet)}/compressed-${number5(epochs)}/${shardFile(shard)}`,
+  /** What was chosen for the targets of all blocks together. */
+  penalties: (targets: 'logits' | 'margins'): string => `datamodels/penalties-${targets}.json`,
+  /** Datamodels of a block of logit targets. */
+  logitDatamodels: (block: number): string => `datamodels/logits-${number5(block)}.arrow`,
+  /** Datamodels of the margins of all train points. */
+  marginDatamodels: 'datamodels/margins.arrow',
+  /** Predictions for the held-out masks of a fit on `numModels` models. */
+  ldsPredictions: (estimator: string, numModels: number): string =>
+    `datamodels/lds-${requireName(estimator, 'estimator')}-${numModels}.npy`,
+  /** What a forget set changes in every logit. */
+  forgetShift: (name: string): string => `datamodels/shift-${forgetSetName(name)}.npy`,
+  forgetSet: (name: string): string => `forget-sets/${forgetSetName(name)}.npy`,
+  /** One run of a tuned grid on the tuning originals, and which run was chosen. */
+  tuningRun: (forgetSet: string, method: string, run: number): string =>
+    `${methodFolder(forgetSet, method)}/tuning/run-${number5(run)}.arrow`,
+  tuningChoice: (forgetSet: string, method: string): string => `${methodFolder(forgetSet, method)}/tuning.json`,
+  /** Final outputs: of the chosen run of a tuned grid, or of each run by number. */
+  unlearned: (forgetSet: string, method: string, run: number | 'chosen', shard: number): string =>
+    `${methodFolder(forgetSet, method)}/${run === 'chosen' ? run : `run-${number5(run)}`}/${shardFile(shard)}`,
+  scores: (forgetSet: string): string => `scores/${forgetSetName(forgetSet)}.json`,
+  report: (file: string): string =>
+    `report/${file
+      .split('/')
+      .map((part) => requireName(part, 'report file'))
+      .join('/')}`,
+} as const;
+
+const blockPattern = /^targets-(\d{9,})-(\d{9,})\.arrow$/;
+
+/** The folder of `lethe fit`; command.json and the blocks lie in `blocks`. */
+export const fitLayout = {
+  datamodels: 'datamodels.arrow',
+  record: 'fit.json',
+  /** What tells held-out masks from the fit's own; also beside dense datamodels that are exported. */
+  maskRows: 'mask-rows.npy',
+  blocks: 'blocks',
+  command: 'command.json',
+  /** Datamodels of targets [first, end), inside the folder of the blocks; names sort by `first`. */
+  block: (first: number, end: number): string => `targets-${String(first).padStart(9, '0')}-${String(end).padStart(9, '0')}.arrow`,
+  blockSpan: (name: string): { first: number; end: number } | undefined => {
+    const [, first, end] = blockPattern.exec(name) ?? [];
+    return first === undefined ? undefined : { first: Number(first), end: Number(end) };
+  },
+} as const;
+
+const checkpointPattern = /^model-(\d{5,})\.safetensors$/;
+
+/** The folder of `lethe train` and `lethe unlearn`. */
+export const modelLayout = {
+  logits: 'logits.npy',
+  checkpoint: (model: number): string => `model-${number5(model)}.safetensors`,
+  /** The model of a checkpoint's name. */
+  modelOf: (name: string): number | undefined => {
+    const [, model] = checkpointPattern.exec(name) ?? [];
+    return model === undefined ? undefined : Number(model);
+  },
+} as const;
+
+/** Forget sets cannot have these names: their scores would share a file with something else. */
+export const reservedForgetSetNames: readonly string[] = ['lds'];
+
+/** True for the files of the report: one task makes them together, and its page stands for all. */
+export function isReportPath(file: string): boolean {
+  return file.startsWith('report/');
+}
+
+const manifestFolder = 'manifest/';
+
+/** Where the manifest of an artefact lies. */
+export function manifestPath(artefact: string): string {
+  return `${manifestFolder}${artefact}.json`;
+}
+
+/** The artefact a manifest file belongs to; undefined for paths that are no manifests. */
+export function manifestedArtefact(file: string): string | undefined {
+  return file.startsWith(manifestFolder) && file.endsWith('.json') ? file.slice(manifestFolder.length, -'.json'.length) : undefined;
+}
+
+const shardPattern = 'shard-\\d{5,}\\.arrow';
+const segment = '[a-z0-9][a-z0-9._-]{0,63}';
+const artefactPattern = new RegExp(
+  `^(${[
+    'plan\\.json',
+    'identity\\.json',
+    'facts\\.json',
+    'net\\.onnx',
+    'masks\\.arrow',
+    `outputs/\\d{2,}/${shardPattern}`,
+    `originals/(tuning/)?${shardPattern}`,
+    `oracles/${segment}/(scored|matched|compressed-\\d{5,})/${shardPattern}`,
+    `datamodels/${segment}\\.(arrow|npy|json)`,
+    `forget-sets/${segment}\\.npy`,
+    `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,
+    `scores/${segment}\\.json`,
+    `report/(${segment}/)*${segment}`,
+  ].join('|')})$`,
+);
+
+/** True for paths this file gives to artefacts: what is checked by manifests. */
+export function isArtefactPath(file: string): boolean {
+  return artefactPattern.test(file);
+}
