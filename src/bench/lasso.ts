@@ -9,7 +9,7 @@ import { Budget } from './budget.js';
 import { checkOurs, compareObjectives, judge, judgePeer, maxReportedGap, tunePeer, type TunedPeer } from './check.js';
 import type { FitAnswer } from './fitProcess.js';
 import { type FitPlace, runFit } from './fits.js';
-import { checkedTargets, type LassoCase, makeCase, peerWalks, solutionOf, targetOf } from './lassoCase.js';
+import { checkedTargets, type LassoCase, makeCase, optionsAgain, peerWalks, solutionOf, targetOf } from './lassoCase.js';
 import { describeMachine, kernelRates } from './machine.js';
 import { type Peer, type PeerFiles, type PeerRun, probePeers, runPeer, writePeerFiles } from './peers.js';
 import { allowedCores } from './process.js';
@@ -205,7 +205,7 @@ async function prepareRival(
   const few = targets.slice(0, tightTargets);
   const request = { grid: found.grid, tolerances: [peer.tightTolerance], numTargets: few.length, precision: 'tight' } as const;
   const exact = await runPeer(peer, files, request, { cores, signal });
-  const { fitted: tight } = await runFit(of.files, few.at(-1)! + 1, { ...of.options, gapTolerance: tightGap }, places[0]!, signal);
+  const { fitted: tight } = await runFit(of.files, few.at(-1)! + 1, optionsAgain(of, fitted, tightGap), places[0]!, signal);
   // at the same lambda: that of our first fit, which a tighter fit may not choose
   const ours = few.map((target) => ({ ...solutionOf(tight, target), lambda: fitted.lambda[target]! }));
   const theirs = judgePeer(of, targets, fitted.lambda, exact.runs[0]!);

@@ -34,13 +34,33 @@ export async function makeCase(mode: BenchMode, problem: BenchProblem, folder: s
   await fs.mkdir(own, { recursive: true });
   const scaled = mode === 'saturated' ? scaleToLambdaMax(problem) : problem;
   const files = await writeFitFiles(own, scaled);
-  const options: FitOptions =
-    mode === 'path'
-      ? { ...defaultFitOptions, select: 'holdout', pathLength, lambdaMinRatio, gapTolerance, refit: false }
-      : { ...defaultFitOptions, gapTolerance, select: 'none', lambda: mode === 'single' ? lambda : lambdaMinRatio };
-  const heldOut = new Set(holdoutModels(problem.masks.numModels, options));
+  const options = optionsOf(mode, lambda);
+  const heldOut = new Set(mode === 'path' ? holdoutModels(problem.masks.numModels, options) : []);
   const rows = Int32Array.from({ length: problem.masks.numModels }, (_, row) => row).filter((row) => !heldOut.has(row));
   return { mode, problem: scaled, files, options, rows, rowMasks: selectRows(problem.masks, rows) };
+}
+
+function optionsOf(mode: BenchMode, lambda: number): FitOptions {
+  // the certificate is that of the Lasso
+  const common: FitOptions = { ...defaultFitOptions, pathLength, lambdaMinRatio, gapTolerance, relaxation: 0 };
+  switch (mode) {
+    case 'pooled':
+      return common;
+    case 'path':
+      return { ...common, select: 'holdout', refit: false };
+    case 'single':
+      return { ...common, select: 'none', lambda };
+    case 'saturated':
+      return { ...common, select: 'none', lambda: lambdaMinRatio };
+  }
+}
+
+/** Of a fit of few targets to another gap at the lambdas of `fitted`: what is chosen for many together depends on which they are. */
+export function optionsAgain(of: LassoCase, fitted: Datamodels, gapTolerance: number): FitOptions {
+  const options = { ...of.options, gapTolerance };
+  if (of.mode !== 'pooled') return options;
+  const target = checkedTargets(fitted, 1)[0]!;
+  return { ...options, select: 'none', lambdaRatio: fitted.lambda[target]! / lambdaMax(of.rowMasks, targetOf(of, target)) };
 }
 
 /** Divides every target by its lambda_max, so that one lambda is the same share of it for all; the Lasso scales with its target. */
@@ -84,7 +104,7 @@ export function sparseSolution(lambda: number, weights: Float32Array): SparseSol
 export function peerWalks(of: LassoCase, fitted: Datamodels, targets: readonly number[]): Map<string, Walk[]> {
   const each = (walk: (lambda: number, largest: number) => Walk): Walk[] =>
     targets.map((target) => walk(fitted.lambda[target]!, lambdaMax(of.rowMasks, targetOf(of, target))));
-  if (of.mode === 'single') {
+  if (of.mode === 'single' || of.mode === 'pooled') {
     return new Map([
       ['cold', each((lambda) => ({ lambdas: [lambda], selected: 0 }))],
       ['warm', each(warmWalk)],

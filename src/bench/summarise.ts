@@ -1,4 +1,5 @@
 /** From samples to the rows of the report. */
+import { sampleSize } from '../datamodels/choice.js';
 import type { Datamodels } from '../types.js';
 import { type TunedPeer, withinGap } from './check.js';
 import type { FitAnswer } from './fitProcess.js';
@@ -37,8 +38,12 @@ export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseS
       const each = sample.full.map((answer) => counted(answer) / numTargets);
       const secondsPerTarget = median(each);
       // one target alone has no second count to compare with
+      // fewer targets than a choice is made on: its cost is not that of the set-up
+      const unlike = of.mode === 'pooled' && fewer < sampleSize;
       const marginal =
-        numTargets === fewer ? NaN : (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
+        numTargets === fewer || unlike
+          ? NaN
+          : (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
       return {
         m: masks.numModels,
         n: masks.numTrain,

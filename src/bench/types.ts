@@ -4,10 +4,11 @@ import type { Masks } from '../types.js';
 import type { BudgetReport } from './budget.js';
 
 /**
- * path: lambda by held-out error from a path, certified; single: one known lambda on all models; saturated: the last of 100 lambdas down to
+ * pooled: the default of a fit without its relaxation, one lambda / lambda_max for all targets, the choice of it included; path: lambda of
+ * each target by held-out error from a path, certified; single: one known lambda on all models; saturated: the last of 100 lambdas down to
  * 0.01 lambda_max.
  */
-export const benchModes = ['path', 'single', 'saturated'] as const;
+export const benchModes = ['pooled', 'path', 'single', 'saturated'] as const;
 export type BenchMode = (typeof benchModes)[number];
 
 export interface BenchProblem {
@@ -62,7 +63,7 @@ export interface BenchResult {
   cpuSecondsPerTarget: number;
   wallSecondsPerTarget: number;
   /** From a second run with fewer targets, by difference. */
-  marginalSecondsPerTarget: number;
+  marginalSecondsPerTarget: number; // NaN where the targets are too few to tell
   setupSeconds: number;
   marginalTargets: number;
   /** Over all targets as the fit reports it, and over the checked ones from their float32 weights. */

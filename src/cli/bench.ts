@@ -48,7 +48,7 @@ export function registerBench(program: Command): void {
       ),
     )
     .option('--targets <count>', 'targets of each problem (default: 256, 192, 128 by size; all of --outputs, up to 256)', integerAtLeast(1))
-    .addOption(optionWithDefault('--modes <list>', `of ${benchModes.join(', ')}`, split, 'path,single'))
+    .addOption(optionWithDefault('--modes <list>', `of ${benchModes.join(', ')}`, split, 'pooled,path,single'))
     .option('--peers', 'also time scikit-learn and glmnet, as far as they are installed')
     .option('--rscript <path>', 'the interpreter that has glmnet', defaultInterpreters.rscript)
     .option('--isa <list>', 'instruction sets to use (default: the best)', split)
