@@ -40,10 +40,7 @@ export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseS
       // one target alone has no second count to compare with
       // fewer targets than a choice is made on: its cost is not that of the set-up
       const unlike = of.mode === 'pooled' && fewer < sampleSize;
-      const marginal =
-        numTargets === fewer || unlike
-          ? NaN
-          : (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
+      const marginal = (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
       return {
         m: masks.numModels,
         n: masks.numTrain,
@@ -57,8 +54,9 @@ export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseS
         repeats: each.length,
         cpuSecondsPerTarget: median(sample.full.map(({ cpuSeconds }) => cpuSeconds / numTargets)),
         wallSecondsPerTarget: median(sample.full.map(({ wallSeconds }) => wallSeconds / numTargets)),
-        marginalSecondsPerTarget: marginal,
-        setupSeconds: median(sample.full.map(counted)) - marginal * numTargets,
+        ...(numTargets === fewer || unlike
+          ? {}
+          : { marginalSecondsPerTarget: marginal, setupSeconds: median(sample.full.map(counted)) - marginal * numTargets }),
         marginalTargets: fewer,
         maxRelativeGap: facts.gaps.get(isa) ?? NaN,
         checkedTargets: facts.checkedTargets,

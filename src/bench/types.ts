@@ -62,9 +62,9 @@ export interface BenchResult {
   repeats: number;
   cpuSecondsPerTarget: number;
   wallSecondsPerTarget: number;
-  /** From a second run with fewer targets, by difference. */
-  marginalSecondsPerTarget: number; // NaN where the targets are too few to tell
-  setupSeconds: number;
+  /** From a second run with fewer targets, by difference; left out where the targets are too few to tell. */
+  marginalSecondsPerTarget?: number;
+  setupSeconds?: number;
   marginalTargets: number;
   /** Over all targets as the fit reports it, and over the checked ones from their float32 weights. */
   maxRelativeGap: number;
