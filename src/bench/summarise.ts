@@ -37,9 +37,8 @@ export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseS
       const counted = (answer: FitAnswer): number => (threads === 1 ? answer.cpuSeconds : answer.wallSeconds);
       const each = sample.full.map((answer) => counted(answer) / numTargets);
       const secondsPerTarget = median(each);
-      // one target alone has no second count to compare with
-      // fewer targets than a choice is made on: its cost is not that of the set-up
-      const unlike = of.mode === 'pooled' && fewer < sampleSize;
+      // one target alone has no second count to compare with; fewer targets than a choice is made on have no share that more would not have
+      const tells = numTargets > fewer && !(of.mode === 'pooled' && fewer < sampleSize);
       const marginal = (median(sample.full.map(counted)) - median(sample.fewer.map(counted))) / (numTargets - fewer);
       return {
         m: masks.numModels,
@@ -54,9 +53,7 @@ export function assemble(of: LassoCase, facts: CaseFacts, { ours, peers }: CaseS
         repeats: each.length,
         cpuSecondsPerTarget: median(sample.full.map(({ cpuSeconds }) => cpuSeconds / numTargets)),
         wallSecondsPerTarget: median(sample.full.map(({ wallSeconds }) => wallSeconds / numTargets)),
-        ...(numTargets === fewer || unlike
-          ? {}
-          : { marginalSecondsPerTarget: marginal, setupSeconds: median(sample.full.map(counted)) - marginal * numTargets }),
+        ...(tells ? { marginalSecondsPerTarget: marginal, setupSeconds: median(sample.full.map(counted)) - marginal * numTargets } : {}),
         marginalTargets: fewer,
         maxRelativeGap: facts.gaps.get(isa) ?? NaN,
         checkedTargets: facts.checkedTargets,
