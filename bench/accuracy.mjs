@@ -12,7 +12,7 @@ import { runChild } from '../dist/bench/process.js';
 import { loadDataset } from '../dist/data/registry.js';
 import { NativeEngine } from '../dist/engines/native.js';
 import { buildNet } from '../dist/models/index.js';
-import { writeNpy } from '../dist/store/npy.js';
+import { writeNpy } from '../dist/store/formats/npy.js';
 import { range, trainingJob } from '../dist/train/jobs.js';
 
 const { values } = parseArgs({

@@ -10,8 +10,8 @@ import { openDesign } from '../dist/datamodels/design.js';
 import { defaultFitOptions, fitDatamodels } from '../dist/datamodels/fit.js';
 import { predict } from '../dist/datamodels/predict.js';
 import { lds } from '../dist/evaluate/lds.js';
-import { readMasks } from '../dist/store/masksFile.js';
-import { readOutputs } from '../dist/store/outputs.js';
+import { readMasks } from '../dist/store/contents/masksFile.js';
+import { readOutputs } from '../dist/store/contents/outputs.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

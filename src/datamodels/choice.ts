@@ -75,7 +75,7 @@ export async function choosePenalties(
     const pooled = scores && poolScores(scores, members, options.pathLength, candidates.length);
     // nothing to learn from: all weights are zero
     if (!pooled) return { group, lambdaRatio: 1, relaxation: 0, criterion, numSampled: 0, correlation: 0, error: 1 };
-    const best = bestOf(pooled, criterion);
+    const best = bestOf(pooled, criterion, candidates.length);
     const step = Math.floor(best / candidates.length) / Math.max(options.pathLength - 1, 1);
     return {
       group,
@@ -118,18 +118,25 @@ function poolScores(scores: PathScores, members: number[], pathLength: number, n
   return { numSampled: paths.length, correlation: mean(scores.correlation), error: mean(scores.error) };
 }
 
-/** Scores this close to the best are as good: among them the squared error decides, which sees the scale of the predictions. */
-const asGood = 0.98;
+/**
+ * Scores with this share of the highest correlation, and among them of the most explained variance, are as good. Of these the largest
+ * relaxation, as a method adds up many weights of a forget set: noise averages out in the sum, shrinkage stays.
+ */
+const asGood = 0.97;
 
 /** Of equals the first: the largest lambda. */
-function bestOf(pooled: Pooled, criterion: ChoiceCriterion): number {
+function bestOf({ correlation, error }: Pooled, criterion: ChoiceCriterion, numRelaxations: number): number {
   const least = (positions: number[]): number =>
-    positions.reduce((best, position) => (pooled.error[position]! < pooled.error[best]! ? position : best), positions[0]!);
-  const positions = [...pooled.error.keys()];
+    positions.reduce((best, position) => (error[position]! < error[best]! ? position : best), positions[0]!);
+  const positions = [...error.keys()];
   if (criterion === 'error') return least(positions);
-  const scores = pooled[criterion];
-  const most = scores.reduce((largest, score) => Math.max(largest, score), 0);
-  return least(positions.filter((position) => scores[position]! >= asGood * most));
+  const most = correlation.reduce((largest, score) => Math.max(largest, score), 0);
+  const correlated = positions.filter((position) => correlation[position]! >= asGood * most);
+  const first = least(correlated);
+  const explained = Math.max(0, asGood * (1 - error[first]!));
+  const good = [first, ...correlated.filter((position) => 1 - error[position]! >= explained)];
+  const relaxation = good.reduce((largest, position) => Math.max(largest, position % numRelaxations), 0);
+  return least(good.filter((position) => position % numRelaxations === relaxation));
 }
 
 /** Of targets [first, end). */

@@ -9,7 +9,7 @@ import { layout } from './layout.js';
  * an artefact other bytes or another meaning: the order of sums in a kernel, a stream of random numbers, a rule of a method, a column of a
  * file. Runs made before are then still read, but neither resumed nor reused. Speed, messages and the looks of the report do not count.
  */
-export const meaningOfArtefacts = 2;
+export const meaningOfArtefacts = 3;
 
 /** Of versions that did not write the number down. */
 const firstMeaning = 1;
