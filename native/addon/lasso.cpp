@@ -78,6 +78,7 @@ FitOptions readOptions(const Napi::Object& from) {
   options.standardise = booleanProperty(from, "standardise");
   options.gapTolerance = numberProperty(from, "gapTolerance");
   options.gramBytes = countProperty(from, "gramBytes");
+  options.setBytes = countProperty(from, "setBytes");
   options.threads = threadsProperty(from);
   options.isa = stringProperty(from, "isa");
   return options;

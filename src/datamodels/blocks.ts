@@ -194,5 +194,5 @@ export function planMemory(sizes: MemorySizes, limitBytes: number, targetsPerBlo
 }
 
 /** Node with its libraries, and a record batch on its way from the blocks into the result. */
-const processBytes = 80 * 2 ** 20;
+const processBytes = 90 * 2 ** 20;
 const mostAssemblyBytes = 2 ** 28;

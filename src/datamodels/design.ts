@@ -74,6 +74,9 @@ export function openDesign(
   const fold = foldsOf(numModels, options);
   const subsets = fold.reduce((most, k) => Math.max(most, k), -1) + 2;
   const pooled = options.select === 'pooled';
+  const weightsPerTarget = weightsToExpect(masks, options);
+  const workers = threads || nativeAddon().systemInfo().threads;
+  const inFlight = Math.min(workers * targetsOfWorker, numTargets);
   let opened: Promise<NativeDesign> | undefined;
   let gram: NativeDesign['gram'] | undefined;
   const open = (signal: AbortSignal | undefined): Promise<NativeDesign> =>
@@ -99,6 +102,7 @@ export function openDesign(
         relaxation: options.relaxation ?? 0,
         gapTolerance: options.gapTolerance,
         gramBytes: Math.floor(gramBytes),
+        setBytes: setBytes(masks, { inFlight, weightsPerTarget }),
       },
       undefined,
       abortFlag(signal),
@@ -109,9 +113,6 @@ export function openDesign(
     gram = design.gram;
     return design;
   };
-  const weightsPerTarget = weightsToExpect(masks, options);
-  const workers = threads || nativeAddon().systemInfo().threads;
-  const inFlight = Math.min(workers * targetsOfWorker, numTargets);
   return {
     numModels,
     numTrain,
@@ -119,7 +120,7 @@ export function openDesign(
     pooled,
     numHeldOut: heldOutModels(fold).length,
     memoryBytes:
-      device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, { subsets, gramBytes, workers, inFlight, weightsPerTarget }),
+      device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, { subsets, gramBytes, inFlight, weightsPerTarget }),
     weightsPerTarget,
     // a GPU keeps thousands of targets in flight, and is not busy while the last of a call end
     mostTargets: device === 'cuda' ? 16384 : 4096,
@@ -166,22 +167,28 @@ function bitsBytes(numModels: number, numTrain: number, subsets: number): number
 interface SolverSizes {
   subsets: number;
   gramBytes: number;
-  workers: number;
   /** Targets of all workers at once. */
   inFlight: number;
   weightsPerTarget: number;
 }
 
+/** Gram counts of the working sets of targets in flight. The solver keeps to it: where sets grow beyond, fewer targets advance. */
+function setBytes(
+  { numModels, numTrain }: Masks,
+  { inFlight, weightsPerTarget }: Pick<SolverSizes, 'inFlight' | 'weightsPerTarget'>,
+): number {
+  return Math.ceil(inFlight * entryBytes(numModels, numTrain) * 8 * weightsPerTarget ** 2);
+}
+
 /**
- * Bits, Gram tables of each set of models, and what is kept of each target in flight: vectors, and the Gram matrix of a working set, which
- * holds the more columns beside those with a weight the more of them there are to a model. The factors are measured (test/datamodels/memory.test.ts).
+ * Bits, Gram tables of each set of models, and what is kept of each target in flight: vectors, and the Gram matrix of a working set. The
+ * factors are measured (test/datamodels/memory.test.ts).
  */
-function solverBytes({ numModels, numTrain }: Masks, { subsets, gramBytes, workers, inFlight, weightsPerTarget }: SolverSizes): number {
-  const entry = entryBytes(numModels, numTrain);
-  const tables = Math.min(entry * numTrain * numTrain * subsets, gramBytes);
-  const columns = Math.min(numTrain, weightsPerTarget * (1.8 + (0.233 * numTrain) / numModels));
-  const target = 38 * numModels + 12 * numTrain + entry * (1.5 * columns) ** 2;
-  return bitsBytes(numModels, numTrain, subsets) + tables + workers * 160 * (numModels + numTrain) + inFlight * target;
+function solverBytes(masks: Masks, sizes: SolverSizes): number {
+  const { numModels, numTrain } = masks;
+  const { subsets, gramBytes, inFlight } = sizes;
+  const tables = Math.min(entryBytes(numModels, numTrain) * numTrain * numTrain * subsets, gramBytes);
+  return bitsBytes(numModels, numTrain, subsets) + tables + inFlight * (150 * numModels + 18 * numTrain) + setBytes(masks, sizes);
 }
 
 /** Counts of pairs are kept as differences from what chance gives; of random halves the largest of all decides whether a byte holds them. */

@@ -185,6 +185,8 @@ export interface NativeDesignRequest {
   gapTolerance: number;
   /** Memory for tables of Gram counts. */
   gramBytes: number;
+  /** Bytes of Gram counts of the targets in flight, 0: no limit. */
+  setBytes: number;
 }
 
 export interface NativeDesign {

@@ -57,6 +57,7 @@ const design = (changes: Partial<NativeDesignRequest>): NativeDesignRequest => (
   standardise: false,
   gapTolerance: 1e-4,
   gramBytes: 0,
+  setBytes: 0,
   ...changes,
 });
 

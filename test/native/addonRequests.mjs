@@ -58,6 +58,7 @@ const design = (numModels, numTrain, numTargets) => ({
   standardise: false,
   gapTolerance: 1e-3,
   gramBytes: 1e6,
+  setBytes: 1e6,
 });
 
 const linear = () => ({

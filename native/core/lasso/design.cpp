@@ -161,9 +161,7 @@ RowSubset LassoDesign::weighted(const RowSubset& subset, const uint8_t* weights,
 void LassoDesign::fillTables(int64_t bytes, int threads, const TaskControl& control) {
   const int64_t n = columns_.columns;
   std::vector<RowSubset*> wanted;
-  // the paths of a few targets do not pay for a table of theirs
-  for (RowSubset& subset : folds_)
-    if (!pooled_) wanted.push_back(&subset);
+  for (RowSubset& subset : folds_) wanted.push_back(&subset);
   if (refit_) wanted.push_back(&all_);
   for (RowSubset* subset : wanted) {
     if (n * n > bytes || control.aborted()) return;

@@ -27,6 +27,7 @@ struct Shared {
   std::vector<TargetFit>* fits;              // or
   const std::vector<double>* relaxations;    // of the scores
   std::vector<PathScore>* scores;
+  int64_t setBytes = 0;  // of a worker's working sets; 0: no limit
   std::atomic<int64_t> nextChunk{0}, numDone{0};
 };
 
@@ -42,6 +43,8 @@ class Worker {
 
   void run() {
     while (!shared_.control.aborted() && refill()) {
+      // most of its memory a set takes at the end of its path: under want of it the first go on alone, and give it back
+      advancing_ = full() ? std::clamp<int64_t>(shared_.setBytes / 2 / largestSet(), 1, live_) : live_;
       const int64_t exactLanes = choose(Pass::exact, kExactLanes), screenLanes = choose(Pass::screen, kScreenLanes);
       // the fuller pass, by share of its lanes
       if (exactLanes * kScreenLanes > screenLanes * kExactLanes) exactPass();
@@ -52,13 +55,11 @@ class Worker {
  private:
   // Starts targets in free slots. False: nothing is in flight.
   bool refill() {
-    while (live_ < kInFlight && takeColumn()) {
-      if (live_ == static_cast<int64_t>(slots_.size())) {
-        slots_.emplace_back();
-        slots_.back().solver = makeSolver(shared_.design, shared_.options, shared_.relaxations);
-      }
+    while (live_ < kInFlight && (live_ == 0 || !full()) && takeColumn()) {
+      if (live_ == static_cast<int64_t>(slots_.size())) slots_.emplace_back();
       Slot* slot = &slots_[0];
       while (slot->target >= 0) ++slot;
+      if (!slot->solver) slot->solver = makeSolver(shared_.design, shared_.options, shared_.relaxations);
       slot->target = column_;
       ++live_;
       const float* values = values_.data() + (column_ - chunkFrom_) * shared_.design.numModels();
@@ -92,16 +93,33 @@ class Worker {
     else (*shared_.scores)[slot.target] = std::move(slot.solver->score());
     slot.target = -1;
     --live_;
+    if (full()) slot.solver.reset();
     shared_.control.report(static_cast<double>(shared_.numDone.fetch_add(1) + 1), static_cast<double>(shared_.targets.numTargets));
+  }
+
+  // Gram counts of a set that holds twice as many columns as there are models, or all.
+  int64_t largestSet() const {
+    const BitColumns& columns = shared_.design.columns();
+    const int64_t size = std::min(columns.columns, 2 * columns.rows) * 3 / 2;
+    return size * size * (shared_.design.all().table.entryBytes == 1 ? 1 : 2);
+  }
+
+  // The working sets have used up half of their memory: the other half is for those that advance.
+  bool full() const {
+    int64_t bytes = 0;
+    for (const Slot& slot : slots_) bytes += slot.solver ? slot.solver->setBytes() : 0;
+    return shared_.setBytes > 0 && 2 * bytes >= shared_.setBytes;
   }
 
   // Lists the slots for a pass, in order of their slots; returns the lanes they take.
   int64_t choose(Pass pass, int64_t room) {
     std::vector<Slot*>& chosen = pass == Pass::exact ? exact_ : screen_;
     chosen.clear();
-    int64_t lanes = 0;
+    int64_t lanes = 0, seen = 0;
     for (Slot& slot : slots_) {
-      if (slot.target < 0 || slot.wants != pass) continue;
+      if (slot.target < 0) continue;
+      if (++seen > advancing_) break;
+      if (slot.wants != pass) continue;
       const int64_t needed = pass == Pass::exact && slot.solver->precise() ? 2 : 1;
       if (lanes + needed > room) break;
       lanes += needed;
@@ -131,7 +149,7 @@ class Worker {
   Shared& shared_;
   PassRunner runner_;
   std::vector<Slot> slots_;
-  int64_t live_ = 0;
+  int64_t live_ = 0, advancing_ = 0;  // targets in flight, and the first of them that passes serve
   std::vector<Slot*> exact_, screen_;  // of the next pass
   std::vector<double> largest_;
   std::vector<std::vector<int32_t>> found_;
@@ -220,6 +238,7 @@ namespace {
 Status run(Shared& shared) {
   const int64_t chunks = (shared.targets.numTargets + kChunk - 1) / kChunk;
   const int64_t threads = std::min<int64_t>(shared.options.threads > 0 ? shared.options.threads : allowedThreads(), chunks);
+  if (shared.options.setBytes > 0) shared.setBytes = std::max<int64_t>(1, shared.options.setBytes / std::max<int64_t>(threads, 1));
   parallelFor(threads, static_cast<int>(threads), [&](int64_t, int) { Worker(shared).run(); });
   return shared.control.aborted() ? Status::error("LETHE_TASK_ABORTED", "the fit was stopped before it was complete.") : Status::success();
 }

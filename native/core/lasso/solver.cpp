@@ -29,6 +29,8 @@ class LassoSolver final : public TargetSolver {
  public:
   LassoSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) : TargetSolver(design, options, scored), set_(design) {}
 
+  int64_t setBytes() const override { return set_.bytes(); }
+
   Pass advance(double largest, const TaskControl& control) override {
     if (phase_ == Phase::final) return certify(largest, control);
     return beginPath(largest / count(), control);

@@ -73,6 +73,7 @@ class TargetSolver {
   const float* factor() const { return factor_.empty() ? nullptr : factor_.data(); }  // (columns) penalty of a column, or null: 1
   TargetFit& fit() { return fit_; }
   PathScore& score() { return scorer_.score(); }
+  virtual int64_t setBytes() const { return 0; }  // of Gram counts that are kept from target to target
 
  protected:
   virtual Pass start() = 0;

@@ -47,6 +47,7 @@ class WorkingSet {
   int32_t positionOf(int32_t column) const { return position_[column]; }
   float gradient(int64_t position) const { return gradient_[position]; }
 
+  int64_t bytes() const { return static_cast<int64_t>(gram_.size() * sizeof(int16_t)); }  // of the Gram counts
   int64_t size() const { return static_cast<int64_t>(columns_.size()); }
   const std::vector<int32_t>& columns() const { return columns_; }  // (size) in order of entry
   double weight(int64_t position) const { return weight_[position]; }

@@ -180,7 +180,7 @@ void testOddTargetsAndColumns() {
   }
 }
 
-// Together, one by one, in blocks, backwards, with one or two threads, with or without tables: the same bits.
+// Together, one by one, in blocks, backwards, with one or two threads, with or without tables, under want of memory: the same bits.
 void testIndependence() {
   Problem narrow(180, 70, 90, 15), wide(800, 40, 70, 16);
   wide.copyColumn(2, 3);  // its Gram entry needs 16 bits
@@ -194,6 +194,12 @@ void testIndependence() {
       bool threads = true, alone = true, blocks = true, backwards = true, counted = true;
       const std::vector<TargetFit> twice = fit(*design, problem->targetView(), options);
       for (int64_t t = 0; t < problem->targets; ++t) threads = threads && same(twice[t], together[t]);
+      options.setBytes = 1;
+      const std::vector<TargetFit> narrowly = fit(*design, problem->targetView(), options);
+      options.setBytes = 0;
+      bool memory = true;
+      for (int64_t t = 0; t < problem->targets; ++t) memory = memory && same(narrowly[t], together[t]);
+      expect(memory, "with memory for one working set at a time");
       for (int64_t t = 0; t < problem->targets; ++t) alone = alone && same(fit(*design, problem->targetsFrom(t, 1), options)[0], together[t]);
       for (int64_t from = 0; from < problem->targets; from += 23) {
         const std::vector<TargetFit> block = fit(*design, problem->targetsFrom(from, std::min<int64_t>(23, problem->targets - from)), options);

@@ -53,6 +53,8 @@ struct FitOptions {
   bool standardise = false;  // penalise |w_j| in proportion to the standard deviation of column j
   double gapTolerance = 1e-4;  // relative duality gap: gap / (||y - mean||^2 / 2m)
   int64_t gramBytes = int64_t{1} << 30;  // memory for tables of Gram counts; what does not fit is counted from the bits
+  // Memory for the Gram counts of the targets in flight, of all threads; 0: no limit. A target that alone needs more is solved all the same.
+  int64_t setBytes = 0;
   int threads = 0;
   std::string isa;  // "" or "auto": the best
 };
