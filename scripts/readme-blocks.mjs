@@ -1,4 +1,4 @@
-// What the README says is run: its commands, the outputs it shows, its TypeScript. Prints them as JSON for the test;
+// What the README, docs/getting-started.md and docs/results.md say is run: its commands, the outputs it shows, its TypeScript. Prints them as JSON for the test;
 // --write runs every command whose output is shown (a text block after a sh block) and puts what it prints in place of the old.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -13,7 +13,12 @@ const setUp = 'npm ci && ';
 
 const file = path.join(root, 'README.md');
 const readme = fs.readFileSync(file, 'utf8');
-const blocks = (language) => [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(([, text]) => text);
+/** What else holds commands and TypeScript for readers. */
+const pages = [
+  readme,
+  ...['getting-started', 'results'].map((name) => fs.readFileSync(path.join(root, 'docs', `${name}.md`), 'utf8')),
+].join('\n');
+const blocks = (language) => [...pages.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(([, text]) => text);
 const shown = /(^```sh\n(.*)\n```\n\n```text\n)([\s\S]*?)(^```)/gm;
 
 /** The whole standard output of the command, run in a folder of its own. */

@@ -1,4 +1,4 @@
-/** What the README says is run as written: commands in a shell, its TypeScript, and the outputs it shows are compared whole. */
+/** What the README and the pages of docs with commands say is run as written: commands in a shell, its TypeScript, and the outputs it shows are compared whole. */
 import { transformSync } from '@swc/core';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -9,7 +9,8 @@ import { tinyPlan } from './helpers/plan.js';
 import { temporaryFolder } from './helpers/temporary.js';
 
 const root = path.resolve(import.meta.dirname, '..');
-const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
+const pages = ['README.md', ...fs.readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`), 'bench/README.md', 'CHANGELOG.md'];
+const read = (page: string): string => fs.readFileSync(path.join(root, page), 'utf8');
 
 interface Blocks {
   /** The instruction set of the outputs. */
@@ -118,8 +119,18 @@ describe('the TypeScript example', () => {
   }, 900_000);
 });
 
+it('is short enough to be read', () => {
+  expect(read('README.md').split('\n').length).toBeLessThanOrEqual(121);
+});
+
+it.each(pages)('%s: links lead somewhere', (page) => {
+  const links = [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map((match) => match[1]!);
+  for (const link of links) expect([link, fs.existsSync(path.join(root, path.dirname(page), link))]).toEqual([link, true]);
+});
+
 it('names only verbs that exist', () => {
-  const named = new Set([...readme.matchAll(/\blethe ([a-z]+)/g)].map((match) => match[1]!));
+  const text = ['README.md', 'docs/getting-started.md', 'docs/own-data.md', 'docs/results.md'].map(read).join('\n');
+  const named = new Set([...text.matchAll(/\blethe ([a-z]+)/g)].map((match) => match[1]!));
   const help = spawnSync(process.execPath, [path.join(compiled(), 'cli', 'main.js'), '--help'], { encoding: 'utf8' }).stdout;
   for (const verb of named) expect(help).toMatch(new RegExp(`^  ${verb}\\b`, 'm'));
 });
