@@ -93,6 +93,8 @@ if (args[0] === '--sanitize') {
   if (args.length === 0) {
     check('lint', process.execPath, [path.join(root, 'node_modules', 'eslint', 'bin', 'eslint.js'), '.']);
     check('types', process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit']);
+    check('format', process.execPath, [path.join(root, 'node_modules', 'prettier', 'bin', 'prettier.cjs'), '--check', '.']);
+    check('format of C++', process.execPath, [path.join(root, 'scripts', 'format-native.mjs')]);
     native(path.join(root, 'build-tests'), ['-DLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO')], {});
   }
   jest(args);
