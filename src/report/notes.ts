@@ -15,6 +15,7 @@ export function sharedNotes(data: ReportData): string[] {
   if (data.forgetSets.length === 0) return [];
   const [floor] = data.floors;
   const copies = floor?.copies;
+  const lost = data.diverged?.some(({ group }) => group.startsWith('matched oracles'));
   const matching = data.scores.some((score) => score.method === 'oracle-matching');
   return [
     `${describeModels(data)}. KLOM in nats, 0 is perfect; the average is that of the three splits' numbers; compute as a fraction of one full retraining.`,
@@ -22,7 +23,9 @@ export function sharedNotes(data: ReportData): string[] {
       ? 'No floor was measured.'
       : `Floor: ${floor.numOracles} oracle models against ${floor.numHeldOut} held-out ones; two samples of one normal distribution with so many models score ` +
         `${fixed(floor.tabulatedMean, 2)} (p95 ${fixed(floor.tabulatedP95, 2)}). A score at the floor cannot be told from retraining.` +
-        (matching ? ' Oracle matching has the same: each original is matched to a held-out oracle of its own.' : ''),
+        (matching
+          ? ` Oracle matching has the same: each original is matched to a held-out oracle of its own${lost ? '; where oracles diverged, the others serve several' : ''}.`
+          : ''),
     ...(copies === undefined
       ? []
       : [

@@ -57,9 +57,9 @@ export function rowNames(data: ReportData): string[] {
   return sorted.map(rowName);
 }
 
-/** These are trained on the retain set alone, or to match models that were: unlearning is to spare that. */
-export function needsRetraining({ method }: Pick<MethodScore, 'method'>): boolean {
-  return method === 'full-retrain' || method === 'partial-retrain' || method === 'oracle-matching';
+/** Not those that are trained on the retain set alone, or to match models that were: unlearning is to spare that; nor the original. */
+export function competes({ method }: Pick<MethodScore, 'method'>): boolean {
+  return !['do-nothing', 'full-retrain', 'partial-retrain', 'oracle-matching'].includes(method);
 }
 
 export function floorOf(data: ReportData, forgetSet: string): KlomFloor | undefined {
