@@ -96,7 +96,22 @@ describe('architecture', () => {
   it('keeps core and kernels free of each other’s backends', () => {
     const violations = filesUnder('native/core', ['.h', '.cpp'])
       .concat(filesUnder('native/cpu', ['.h', '.cpp']))
-      .filter((file) => /#include\s*"(addon|reference)\//.test(read(file)));
+      .filter((file) => /#include\s*"(addon|reference|cuda)\//.test(read(file)));
+    expect(violations).toEqual([]);
+  });
+
+  it('keeps the rooms of the native code apart: each knows itself and base', () => {
+    const rooms = ['base', 'train', 'lasso', 'evaluate', 'ridge'];
+    const violations: string[] = [];
+    for (const file of ['core', 'cpu', 'cuda', 'reference', 'include/lethe'].flatMap((part) =>
+      filesUnder(`native/${part}`, ['.h', '.cpp', '.cu']),
+    )) {
+      const own = rooms.find((room) => file.includes(`/${room}/`));
+      if (own === undefined) continue;
+      for (const [, target] of read(file).matchAll(/#include "(?:lethe|core|cpu|cuda|reference)\/(\w+)\//g)) {
+        if (rooms.includes(target!) && target !== own && target !== 'base') violations.push(`${file} -> ${target}`);
+      }
+    }
     expect(violations).toEqual([]);
   });
 
@@ -113,6 +128,18 @@ describe('architecture', () => {
       return text.split('\n').length > 401 && !/^(\/\/|\/\*\*?|#).*\blong\b.*because/i.test(text);
     });
     expect(long).toEqual([]);
+  });
+
+  it('gives a type of the native code one name and a name one type', () => {
+    const homes = new Map<string, string[]>();
+    // the same types for two compilers; names of their own
+    const apart = (file: string): boolean => /^native\/(reference|cuda\/base\/(nvcc\.h|emulated))/.test(file);
+    for (const file of filesUnder('native', ['.h']).filter((header) => !apart(header))) {
+      const names = new Set([...read(file).matchAll(/^(?:struct|class|enum class) (\w+)[^;{]*\{/gm)].map((match) => match[1]!));
+      for (const name of names) homes.set(name, [...(homes.get(name) ?? []), file]);
+    }
+    expect(homes.size).toBeGreaterThan(50);
+    expect([...homes].filter(([, files]) => files.length > 1)).toEqual([]);
   });
 
   it('knows run-folder paths only in store/folders/layout.ts', () => {

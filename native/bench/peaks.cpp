@@ -5,28 +5,25 @@
 #include <vector>
 
 #include "bench/stopwatch.h"
+#include "core/base/isa_table.h"
 #include "lethe/bench/amx_peak.h"
 
 namespace lethe {
 
-// Defined in native/cpu, once per instruction set.
-PeakKernels peakKernels_portable();
+LETHE_DECLARE_LEVELS(PeakKernels, peakKernels)
 #if defined(__x86_64__)
-PeakKernels peakKernels_avx2();
-PeakKernels peakKernels_avx512();
 PeakKernels peakKernels_avx512bf16();
+#define LETHE_LEVELS_ABOVE \
+  , { Isa::avx512bf16, peakKernels_avx512bf16 }
+#else
+#define LETHE_LEVELS_ABOVE
 #endif
 
 namespace {
 
-PeakKernels kernelsOf(Isa isa) {
-#if defined(__x86_64__)
-  if (isa >= Isa::avx512bf16) return peakKernels_avx512bf16();
-  if (isa == Isa::avx512) return peakKernels_avx512();
-  if (isa == Isa::avx2) return peakKernels_avx2();
-#endif
-  static_cast<void>(isa);
-  return peakKernels_portable();
+const PeakKernels& kernelsOf(Isa isa) {
+  static IsaTables<PeakKernels> tables({LETHE_LEVELS_OF(peakKernels) LETHE_LEVELS_ABOVE});
+  return tables.of(isa);
 }
 
 double fastest(const std::function<void()>& work) { return sampleSeconds(work).front(); }

@@ -5,30 +5,13 @@
 #include <limits>
 #include <vector>
 
+#include "core/base/isa_table.h"
 #include "lethe/base/parallel.h"
 #include "lethe/evaluate/evaluate.h"
 
 namespace lethe {
 
-HistogramKernels histogramKernels_portable();
-HistogramKernels histogramKernels_avx2();
-HistogramKernels histogramKernels_avx512();
-
-const HistogramKernels& histogramKernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa >= Isa::avx512) {
-    static const HistogramKernels table = histogramKernels_avx512();
-    return table;
-  }
-  if (isa == Isa::avx2) {
-    static const HistogramKernels table = histogramKernels_avx2();
-    return table;
-  }
-#endif
-  static_cast<void>(isa);
-  static const HistogramKernels table = histogramKernels_portable();
-  return table;
-}
+LETHE_ISA_TABLE(HistogramKernels, histogramKernels)
 
 Status klomVariantFromName(const std::string& name, KlomVariant& variant) {
   const std::pair<const char*, KlomVariant> known[] = {{"default", KlomVariant::standard},

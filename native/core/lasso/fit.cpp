@@ -34,7 +34,7 @@ struct Shared {
 struct Slot {
   std::unique_ptr<TargetSolver> solver;
   int64_t target = -1;  // -1: free
-  Pass wants = Pass::none;
+  Wanted wants = Wanted::none;
 };
 
 class Worker {
@@ -45,7 +45,7 @@ class Worker {
     while (!shared_.control.aborted() && refill()) {
       // most of its memory a set takes at the end of its path: under want of it the first go on alone, and give it back
       advancing_ = full() ? std::clamp<int64_t>(shared_.setBytes / 2 / largestSet(), 1, live_) : live_;
-      const int64_t exactLanes = choose(Pass::exact, kExactLanes), screenLanes = choose(Pass::screen, kScreenLanes);
+      const int64_t exactLanes = choose(Wanted::exact, kExactLanes), screenLanes = choose(Wanted::screen, kScreenLanes);
       // the fuller pass, by share of its lanes
       if (exactLanes * kScreenLanes > screenLanes * kExactLanes) exactPass();
       else screenPass();
@@ -86,9 +86,9 @@ class Worker {
     return true;
   }
 
-  void proceed(Slot& slot, Pass wants) {
+  void proceed(Slot& slot, Wanted wants) {
     slot.wants = wants;
-    if (wants != Pass::none) return;
+    if (wants != Wanted::none) return;
     if (shared_.fits) (*shared_.fits)[slot.target] = std::move(slot.solver->fit());
     else (*shared_.scores)[slot.target] = std::move(slot.solver->score());
     slot.target = -1;
@@ -112,15 +112,15 @@ class Worker {
   }
 
   // Lists the slots for a pass, in order of their slots; returns the lanes they take.
-  int64_t choose(Pass pass, int64_t room) {
-    std::vector<Slot*>& chosen = pass == Pass::exact ? exact_ : screen_;
+  int64_t choose(Wanted pass, int64_t room) {
+    std::vector<Slot*>& chosen = pass == Wanted::exact ? exact_ : screen_;
     chosen.clear();
     int64_t lanes = 0, seen = 0;
     for (Slot& slot : slots_) {
       if (slot.target < 0) continue;
       if (++seen > advancing_) break;
       if (slot.wants != pass) continue;
-      const int64_t needed = pass == Pass::exact && slot.solver->precise() ? 2 : 1;
+      const int64_t needed = pass == Wanted::exact && slot.solver->precise() ? 2 : 1;
       if (lanes + needed > room) break;
       lanes += needed;
       chosen.push_back(&slot);

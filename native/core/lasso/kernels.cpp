@@ -1,42 +1,37 @@
 #include "lethe/lasso/kernels.h"
 
+#include "core/base/isa_table.h"
+
 namespace lethe {
 
-// Defined in native/cpu, once per instruction set.
-LassoKernels lassoKernels_portable();
+LETHE_DECLARE_LEVELS(LassoKernels, lassoKernels)
+
 #if defined(__x86_64__)
-LassoKernels lassoKernels_avx2();
-LassoKernels lassoKernels_avx512();
 // Replaces the kernels over rows: this level counts bits eight words at a time.
 void addLassoRows_avx512bf16(LassoKernels& table);
 // Replaces the sums of a pass.
 void addLassoSums_amx(LassoKernels& table);
+
+static LassoKernels lassoKernels_avx512bf16() {
+  LassoKernels table = lassoKernels_avx512();
+  addLassoRows_avx512bf16(table);
+  return table;
+}
+
+static LassoKernels lassoKernels_amx() {
+  LassoKernels table = lassoKernels_avx512bf16();
+  addLassoSums_amx(table);
+  return table;
+}
+#define LETHE_LEVELS_ABOVE \
+  , {Isa::avx512bf16, lassoKernels_avx512bf16}, { Isa::amx, lassoKernels_amx }
+#else
+#define LETHE_LEVELS_ABOVE
 #endif
 
 const LassoKernels& lassoKernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa >= Isa::avx512bf16) {
-    const auto build = [](bool tiles) {
-      LassoKernels kernels = lassoKernels_avx512();
-      addLassoRows_avx512bf16(kernels);
-      if (tiles) addLassoSums_amx(kernels);
-      return kernels;
-    };
-    static const LassoKernels words = build(false), tiles = build(true);
-    return isa == Isa::amx ? tiles : words;
-  }
-  if (isa == Isa::avx512) {
-    static const LassoKernels table = lassoKernels_avx512();
-    return table;
-  }
-  if (isa == Isa::avx2) {
-    static const LassoKernels table = lassoKernels_avx2();
-    return table;
-  }
-#endif
-  static_cast<void>(isa);
-  static const LassoKernels table = lassoKernels_portable();
-  return table;
+  static IsaTables<LassoKernels> tables({LETHE_LEVELS_OF(lassoKernels) LETHE_LEVELS_ABOVE});
+  return tables.of(isa);
 }
 
 }  // namespace lethe

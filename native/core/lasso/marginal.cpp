@@ -15,7 +15,7 @@ class MarginalSolver final : public TargetSolver {
  public:
   using TargetSolver::TargetSolver;
 
-  Pass advance(double largest, const TaskControl& control) override {
+  Wanted advance(double largest, const TaskControl& control) override {
     if (final_) {
       if (lambdaRatio_ > 0) lambda_ = lambdaRatio_ * largest / count() * scale_;
       else if (lambda_ == HUGE_VAL) lambda_ = largest / count() * scale_;
@@ -26,7 +26,7 @@ class MarginalSolver final : public TargetSolver {
   }
 
  protected:
-  Pass start() override {
+  Wanted start() override {
     precise_ = true;
     final_ = false;
     fold_ = -1;
@@ -35,13 +35,13 @@ class MarginalSolver final : public TargetSolver {
   }
 
  private:
-  Pass nextFold() {
+  Wanted nextFold() {
     while (selecting() && ++fold_ < design_.numFolds()) {
       if (!useRows(rows(fold_))) continue;
       setResidual(SparseWeights{});
-      return Pass::exact;
+      return Wanted::exact;
     }
-    if (scoring()) return Pass::none;
+    if (scoring()) return Wanted::none;
     if (!selecting()) {
       lambda_ = options_.lambda;
     } else if (lambdas_.empty()) {
@@ -53,13 +53,13 @@ class MarginalSolver final : public TargetSolver {
     final_ = true;
     useRows(rows(-1));
     setResidual(SparseWeights{});
-    return Pass::exact;
+    return Wanted::exact;
   }
 
-  Pass finishAt(double lambda) {
+  Wanted finishAt(double lambda) {
     threshold(lambda);
     finish(FitStatus::converged, lambda, 0, solution_);
-    return Pass::none;
+    return Wanted::none;
   }
 
   void threshold(double lambda) {

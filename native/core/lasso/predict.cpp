@@ -6,32 +6,12 @@
 #include <cstring>
 #include <vector>
 
+#include "core/base/isa_table.h"
 #include "lethe/base/parallel.h"
 
 namespace lethe {
 
-// Defined in native/cpu, once per instruction set.
-PredictKernels predictKernels_portable();
-#if defined(__x86_64__)
-PredictKernels predictKernels_avx2();
-PredictKernels predictKernels_avx512();
-#endif
-
-const PredictKernels& predictKernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa >= Isa::avx512) {
-    static const PredictKernels table = predictKernels_avx512();
-    return table;
-  }
-  if (isa == Isa::avx2) {
-    static const PredictKernels table = predictKernels_avx2();
-    return table;
-  }
-#endif
-  static_cast<void>(isa);
-  static const PredictKernels table = predictKernels_portable();
-  return table;
-}
+LETHE_ISA_TABLE(PredictKernels, predictKernels)
 
 namespace {
 

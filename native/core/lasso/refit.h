@@ -19,10 +19,10 @@ class SolvedElsewhere final : public TargetSolver {
   TargetFit conclude(const float* values, double relaxation, const RowSubset& models, const LassoResult& lasso);
 
   using TargetSolver::advance;
-  Pass advance(double, const TaskControl&) override { return Pass::none; }
+  Wanted advance(double, const TaskControl&) override { return Wanted::none; }
 
  private:
-  Pass start() override { return Pass::none; }
+  Wanted start() override { return Wanted::none; }
 
   WorkingSet set_;
 };

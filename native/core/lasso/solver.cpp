@@ -31,12 +31,12 @@ class LassoSolver final : public TargetSolver {
 
   int64_t setBytes() const override { return set_.bytes(); }
 
-  Pass advance(double largest, const TaskControl& control) override {
+  Wanted advance(double largest, const TaskControl& control) override {
     if (phase_ == Phase::final) return certify(largest, control);
     return beginPath(largest / count(), control);
   }
 
-  Pass advance(const std::vector<int32_t>& found, const TaskControl& control) override {
+  Wanted advance(const std::vector<int32_t>& found, const TaskControl& control) override {
     set_.shrink(entry() * next_ * count());
     const int64_t before = set_.size();
     for (int32_t column : found) admit(column);
@@ -46,7 +46,7 @@ class LassoSolver final : public TargetSolver {
   }
 
  protected:
-  Pass start() override {
+  Wanted start() override {
     lambdas_.clear();
     errors_.clear();
     fold_ = -1;
@@ -57,7 +57,7 @@ class LassoSolver final : public TargetSolver {
   enum class Phase { path, final };
 
   // The path without the next fold, or the end of all paths.
-  Pass nextFold() {
+  Wanted nextFold() {
     phase_ = Phase::path;
     precise_ = false;
     solution_.clear();
@@ -65,18 +65,18 @@ class LassoSolver final : public TargetSolver {
       if (!useRows(rows(fold_))) continue;
       set_.reset(subset(), false);
       setResidual(solution_);
-      return Pass::exact;
+      return Wanted::exact;
     }
-    if (scoring()) return Pass::none;
+    if (scoring()) return Wanted::none;
     if (selecting()) return endPaths();
     useRows(rows(-1));
     set_.reset(subset(), false);
     setResidual(solution_);
-    return Pass::exact;
+    return Wanted::exact;
   }
 
   // From all weights zero at the largest correlation, in the unit of the target on these models.
-  Pass beginPath(double largest, const TaskControl& control) {
+  Wanted beginPath(double largest, const TaskControl& control) {
     grid_.clear();
     if (!selecting()) {
       grid_.push_back(lambdaRatio_ > 0 ? lambdaRatio_ * largest : options_.lambda / scale_);
@@ -127,7 +127,7 @@ class LassoSolver final : public TargetSolver {
   }
 
   // Solves at next_; the working set holds what a pass found for it, and the gradient of the present weights.
-  Pass step(const TaskControl& control) {
+  Wanted step(const TaskControl& control) {
     set_.extrapolate(before_ > 0 ? (at_ - next_) / (before_ - at_) : 0.0, correlation().data());
     set_.solve(next_ * count(), factor(), stepTolerance(kPathGap, next_), kPathSweeps, control);
     before_ = at_;
@@ -145,7 +145,7 @@ class LassoSolver final : public TargetSolver {
     }
     chooseNext();
     setScreenResidual(solution_, entry() * next_ * count() * smallestFactor(), at_ * count() * largestFactor());
-    return Pass::screen;
+    return Wanted::screen;
   }
 
   double entry() const { return selecting() || next_ > grid_.back() ? kPathEntry : kEntry; }
@@ -212,12 +212,12 @@ class LassoSolver final : public TargetSolver {
 
   bool risen() const { return covered_ - 1 - best_ >= kPatience; }
 
-  Pass endPath(int64_t covered) {
+  Wanted endPath(int64_t covered) {
     reached_ = std::min(reached_, covered);
     return nextFold();
   }
 
-  Pass endPaths() {
+  Wanted endPaths() {
     if (lambdas_.empty()) {
       // spread only among the held-out models: nothing to choose lambda by, so everything is zero at lambda_max of all
       useRows(rows(-1));
@@ -230,7 +230,7 @@ class LassoSolver final : public TargetSolver {
   }
 
   // From a warm start on the rows in use.
-  Pass beginFinal(double lambda, const SparseWeights& from) {
+  Wanted beginFinal(double lambda, const SparseWeights& from) {
     phase_ = Phase::final;
     precise_ = options_.gapTolerance < kPreciseGap;
     lambda_ = lambda;
@@ -249,10 +249,10 @@ class LassoSolver final : public TargetSolver {
     collect();
     if (solvable) return solveFinal(true);
     setResidual(solution_);
-    return Pass::exact;
+    return Wanted::exact;
   }
 
-  Pass solveFinal(bool derive) {
+  Wanted solveFinal(bool derive) {
     set_.complete();
     if (derive) set_.deriveGradient(0, correlation().data());
     else set_.setGradient(correlation().data());
@@ -261,17 +261,17 @@ class LassoSolver final : public TargetSolver {
     set_.solve(lambda_ * count(), factor(), tighten_ * stepTolerance(options_.gapTolerance, lambda_), kFinalSweeps, unstoppable);
     collect();
     setResidual(solution_);
-    return Pass::exact;
+    return Wanted::exact;
   }
 
-  Pass certify(double largest, const TaskControl& control) {
+  Wanted certify(double largest, const TaskControl& control) {
     if (lambda_ == HUGE_VAL) lambda_ = largest / count();
     const double gap = relativeGap(largest, lambda_, penalised(solution_));
     // a warm start that happens to pass is still solved once, so that zeros are exact
     const bool solved = round_ > 0 || largest * kAtMaximum <= lambda_ * count();
     if ((gap <= options_.gapTolerance && solved) || round_ == kFinalRounds || control.aborted()) {
       conclude(gap <= options_.gapTolerance ? FitStatus::converged : FitStatus::unconverged, lambda_, gap, solution_, set_);
-      return Pass::none;
+      return Wanted::none;
     }
     const int64_t before = set_.size();
     const std::vector<double>& c = correlation();

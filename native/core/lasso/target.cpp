@@ -27,9 +27,9 @@ TargetSolver::TargetSolver(const LassoDesign& design, const FitOptions& options,
   for (std::vector<float>* values : {&targetFloat_, &restFloat_}) values->resize(design.columns().rows);
 }
 
-Pass TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { return Pass::none; }
+Wanted TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { return Wanted::none; }
 
-Pass TargetSolver::begin(const TargetInput& input) {
+Wanted TargetSolver::begin(const TargetInput& input) {
   fit_ = TargetFit{};
   scorer_.score() = PathScore{};
   lambdaRatio_ = input.lambdaRatio;
@@ -60,13 +60,13 @@ Pass TargetSolver::begin(const TargetInput& input) {
     fit_.status = FitStatus::nonfinite;
     fit_.bias = nan;
     fit_.lambda = fit_.gap = std::numeric_limits<double>::quiet_NaN();
-    return Pass::none;
+    return Wanted::none;
   }
   if (constant) {
     fit_.status = FitStatus::constant;
     fit_.bias = first;
     fit_.lambda = options_.fold.empty() && lambdaRatio_ == 0 ? options_.lambda : 0;
-    return Pass::none;
+    return Wanted::none;
   }
   return start();
 }

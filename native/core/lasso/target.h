@@ -14,7 +14,7 @@
 
 namespace lethe {
 
-enum class Pass {
+enum class Wanted {
   none,    // done, fit() is complete
   exact,   // all correlations, for certificates and starts
   screen,  // only the columns whose correlation reaches screenFloor(), approximately: for the path
@@ -57,12 +57,12 @@ class TargetSolver {
   TargetSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored);
   virtual ~TargetSolver() = default;
 
-  // Pass::none: nothing to fit (constant or non-finite target).
-  Pass begin(const TargetInput& input);
+  // Wanted::none: nothing to fit (constant or non-finite target).
+  Wanted begin(const TargetInput& input);
   // After an exact pass; largest: max over columns of |correlation| / factor.
-  virtual Pass advance(double largest, const TaskControl& control) = 0;
+  virtual Wanted advance(double largest, const TaskControl& control) = 0;
   // After a screening pass, with the columns it found.
-  virtual Pass advance(const std::vector<int32_t>& found, const TaskControl& control);
+  virtual Wanted advance(const std::vector<int32_t>& found, const TaskControl& control);
 
   const RowSubset& subset() const { return *subset_; }
   const std::vector<double>& residual() const { return residual_; }  // (rows) times row weight: zero outside the subset
@@ -76,7 +76,7 @@ class TargetSolver {
   virtual int64_t setBytes() const { return 0; }  // of Gram counts that are kept from target to target
 
  protected:
-  virtual Pass start() = 0;
+  virtual Wanted start() = 0;
 
   bool selecting() const { return !options_.fold.empty() && lambdaRatio_ == 0; }
   bool scoring() const { return scored_ != nullptr; }

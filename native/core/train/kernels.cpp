@@ -1,5 +1,7 @@
 #include "lethe/train/kernels.h"
 
+#include "core/base/isa_table.h"
+
 // One function per op family and instruction set, defined in native/cpu; each fills its entries of the table.
 #define LETHE_TRAIN_TABLES(isa)                             \
   void addConvKernels_##isa(ImageKernels<float>&);          \
@@ -41,10 +43,9 @@
 
 namespace lethe {
 
-LETHE_TRAIN_TABLES(portable)
+LETHE_EVERY_LEVEL(LETHE_TRAIN_TABLES)
+
 #if defined(__x86_64__)
-LETHE_TRAIN_TABLES(avx2)
-LETHE_TRAIN_TABLES(avx512)
 void addConvBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
 void addConvWeightBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
 void addBatchNormBf16Kernels_avx512bf16(ImageKernels<Bf16>&);
@@ -69,46 +70,20 @@ static ImageKernels<Bf16> bf16Table_amx() {
   addConvWeightBf16Kernels_amx(table);
   return table;
 }
+#define LETHE_LEVELS_ABOVE \
+  , {Isa::avx512bf16, bf16Table_avx512bf16}, { Isa::amx, bf16Table_amx }
+#else
+#define LETHE_LEVELS_ABOVE
 #endif
 
 const TrainKernels& trainKernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa >= Isa::avx512) {
-    static const TrainKernels table = table_avx512();
-    return table;
-  }
-  if (isa == Isa::avx2) {
-    static const TrainKernels table = table_avx2();
-    return table;
-  }
-#endif
-  static_cast<void>(isa);
-  static const TrainKernels table = table_portable();
-  return table;
+  static IsaTables<TrainKernels> tables({LETHE_LEVELS_OF(table)});
+  return tables.of(isa);
 }
 
 const ImageKernels<Bf16>& bf16Kernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::amx) {
-    static const ImageKernels<Bf16> table = bf16Table_amx();
-    return table;
-  }
-  if (isa == Isa::avx512bf16) {
-    static const ImageKernels<Bf16> table = bf16Table_avx512bf16();
-    return table;
-  }
-  if (isa == Isa::avx512) {
-    static const ImageKernels<Bf16> table = bf16Table_avx512();
-    return table;
-  }
-  if (isa == Isa::avx2) {
-    static const ImageKernels<Bf16> table = bf16Table_avx2();
-    return table;
-  }
-#endif
-  static_cast<void>(isa);
-  static const ImageKernels<Bf16> table = bf16Table_portable();
-  return table;
+  static IsaTables<ImageKernels<Bf16>> tables({LETHE_LEVELS_OF(bf16Table) LETHE_LEVELS_ABOVE});
+  return tables.of(isa);
 }
 
 }  // namespace lethe

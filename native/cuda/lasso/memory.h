@@ -12,9 +12,9 @@
 namespace lethe {
 
 // Pieces of one block of memory; first fit, freed neighbours merge. Offsets are multiples of 256.
-class Arena {
+class Pieces {
  public:
-  explicit Arena(int64_t bytes) {
+  explicit Pieces(int64_t bytes) {
     if (bytes > 0) free_[0] = bytes / 256 * 256;
   }
   // -1: no room.
@@ -100,7 +100,7 @@ class Common {
   int64_t arenaBytes_;
   std::mutex mutex_;
   std::condition_variable given_;
-  Arena arena_;
+  Pieces arena_;
   int64_t numGiven_ = 0;
   std::deque<Waiting> waiting_;
 };

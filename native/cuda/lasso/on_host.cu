@@ -19,7 +19,7 @@ constexpr int64_t kMostLanes = 256;  // targets of a round
 struct Flight {
   std::unique_ptr<TargetSolver> solver;
   int64_t target = -1;  // -1: free
-  Pass wants = Pass::none;
+  Wanted wants = Wanted::none;
 };
 
 class Fit final : public DeviceFit {
@@ -77,9 +77,9 @@ class Fit final : public DeviceFit {
     proceed(flight, flight.solver->begin(inputOf(shared_.targets, shared_.options, target, values)));
   }
 
-  void proceed(Flight& flight, Pass wants) {
+  void proceed(Flight& flight, Wanted wants) {
     flight.wants = wants;
-    if (wants != Pass::none) return;
+    if (wants != Wanted::none) return;
     shared_.fits[static_cast<size_t>(flight.target)] = std::move(flight.solver->fit());
     flight.target = -1;
     shared_.finishedOne();
@@ -107,11 +107,11 @@ class Fit final : public DeviceFit {
       for (int64_t j = 0; j < columns; ++j) {
         if (subset.constant(static_cast<int32_t>(j))) c[j] = 0;  // rounding noise only
       }
-      proceed(flight, flight.wants == Pass::screen ? screened(*flight.solver, c) : correlated(*flight.solver, c));
+      proceed(flight, flight.wants == Wanted::screen ? screened(*flight.solver, c) : correlated(*flight.solver, c));
     });
   }
 
-  Pass correlated(TargetSolver& solver, const double* c) {
+  Wanted correlated(TargetSolver& solver, const double* c) {
     const float* factor = solver.factor();
     double largest = 0;
     for (int64_t j = 0; j < design_.view().columns; ++j) largest = std::max(largest, std::fabs(c[j]) / (factor ? static_cast<double>(factor[j]) : 1.0));
@@ -119,7 +119,7 @@ class Fit final : public DeviceFit {
     return solver.advance(largest, shared_.control);
   }
 
-  Pass screened(TargetSolver& solver, const double* c) {
+  Wanted screened(TargetSolver& solver, const double* c) {
     std::vector<int32_t> found;
     for (int64_t j = 0; j < design_.view().columns; ++j) {
       if (std::fabs(c[j]) >= solver.screenFloor()) found.push_back(static_cast<int32_t>(j));
