@@ -1,4 +1,5 @@
 // Runs every test runner in turn and sums their counts into the last line: "N passed, N failed, N skipped".
+// --native NAME...: only these native tests (lasso_test, conv_test_emulated), built first; none: all of them.
 // --sanitize [LIST] (address,undefined or thread): only the native tests, in a build of their own with g++'s -fsanitize=LIST.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -27,10 +28,10 @@ function check(label, command, args) {
   else total.failed += 1;
 }
 
-function native(build, options, env) {
+function native(build, options, env, only = []) {
   for (const args of [
-    ['-S', root, '-B', build, '-DLETHE_NATIVE_TESTS=ON', ...options],
-    ['--build', build, '--parallel', String(os.availableParallelism())],
+    ['-S', root, '-B', build, '-DLETHE_NATIVE_TESTS=ON', '-DCMAKE_EXPORT_COMPILE_COMMANDS=ON', ...options],
+    ['--build', build, '--parallel', String(os.availableParallelism()), ...(only.length > 0 ? ['--target', ...only] : [])],
   ]) {
     const result = run(`cmake ${args[0]}`, 'cmake', args);
     if (result.status !== 0) {
@@ -41,7 +42,7 @@ function native(build, options, env) {
   }
   for (const name of fs
     .readdirSync(build)
-    .filter((file) => /_test(_emulated)?$/.test(file))
+    .filter((file) => (only.length > 0 ? only.includes(file) : /_test(_emulated)?$/.test(file)))
     .sort()) {
     const result = run(name, path.join(build, name), [], env);
     process.stdout.write(result.stdout ?? '');
@@ -86,16 +87,19 @@ function sanitized(list) {
   });
 }
 
+const cuda = `-DLETHE_CUDA=${process.env.LETHE_CUDA ?? 'AUTO'}`;
 const args = process.argv.slice(2);
 if (args[0] === '--sanitize') {
   sanitized(args[1] ?? 'address,undefined');
+} else if (args[0] === '--native') {
+  native(path.join(root, 'build-tests'), [cuda], {}, args.slice(1));
 } else {
   if (args.length === 0) {
     check('lint', process.execPath, [path.join(root, 'node_modules', 'eslint', 'bin', 'eslint.js'), '.']);
     check('types', process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit']);
     check('format', process.execPath, [path.join(root, 'node_modules', 'prettier', 'bin', 'prettier.cjs'), '--check', '.']);
     check('format of C++', process.execPath, [path.join(root, 'scripts', 'format-native.mjs')]);
-    native(path.join(root, 'build-tests'), ['-DLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO')], {});
+    native(path.join(root, 'build-tests'), [cuda], {});
   }
   jest(args);
 }
