@@ -9,7 +9,13 @@ import { tinyPlan } from './helpers/plan.js';
 import { temporaryFolder } from './helpers/temporary.js';
 
 const root = path.resolve(import.meta.dirname, '..');
-const pages = ['README.md', ...fs.readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`), 'bench/README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'];
+const pages = [
+  'README.md',
+  ...fs.readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`),
+  'bench/README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+];
 const read = (page: string): string => fs.readFileSync(path.join(root, page), 'utf8');
 
 interface Blocks {
