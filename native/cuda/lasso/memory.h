@@ -60,9 +60,9 @@ struct Waiting {
 // stays until it finds none, so that none is forgotten.
 class Common {
  public:
-  explicit Common(int64_t arenaBytes) : arenaBytes_(arenaBytes), arena_(arenaBytes) {}
+  explicit Common(int64_t piecesBytes) : arenaBytes_(piecesBytes), arena_(piecesBytes) {}
 
-  int64_t arenaBytes() const { return arenaBytes_; }
+  int64_t piecesBytes() const { return arenaBytes_; }
   // -1: no room.
   int64_t take(int64_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -114,7 +114,7 @@ inline int64_t capacityFor(int64_t size, int64_t columns) {
 }
 
 struct MemoryPlan {
-  int64_t slots = 0, arenaBytes = 0;
+  int64_t slots = 0, piecesBytes = 0;
   int64_t neededBytes = 0;  // for one target; more than the budget: nothing fits
 };
 
@@ -126,7 +126,7 @@ inline MemoryPlan planMemory(int64_t budget, int64_t designBytes, int64_t slotBy
   const int64_t left = budget - designBytes, wanted = targets < mostSlots ? targets : mostSlots;
   const int64_t third = std::min(left / 3 / slotBytes, (left - setBytes) / slotBytes);
   plan.slots = third < 1 ? 1 : third < wanted ? third : wanted;
-  plan.arenaBytes = (left - plan.slots * slotBytes) / 256 * 256;
+  plan.piecesBytes = (left - plan.slots * slotBytes) / 256 * 256;
   return plan;
 }
 

@@ -223,10 +223,10 @@ class Worker {
   bool grow(size_t slot, int64_t size) {
     Flight& flight = flights_[slot];
     const int64_t capacity = capacityFor(size, design_.view().columns);
-    if (setBytes(capacity) > common_.arenaBytes()) {
+    if (setBytes(capacity) > common_.piecesBytes()) {
       throw GpuError("LETHE_GPU_MEMORY_EXHAUSTED", "target " + std::to_string(flight.target) + " needs a working set of " + std::to_string(size) +
                                                        " examples: expected " + std::to_string(setBytes(capacity)) + " bytes of GPU memory for it; there are " +
-                                                       std::to_string(common_.arenaBytes()) + ". Fit on the CPU, or give the fit more memory.");
+                                                       std::to_string(common_.piecesBytes()) + ". Fit on the CPU, or give the fit more memory.");
     }
     int64_t offset;
     while ((offset = common_.take(setBytes(capacity))) < 0) {
@@ -320,7 +320,7 @@ class Fit final : public DeviceFit {
     slotsEach_ = plan.slots / workers_;
     // no more than if every working set held all columns
     const int64_t most = plan.slots * (setBytes(capacityFor(design.view().columns, design.view().columns)) + 256) * 2;
-    arena_ = DeviceMemory(std::min(plan.arenaBytes, most));
+    arena_ = DeviceMemory(std::min(plan.piecesBytes, most));
     common_ = std::make_unique<Common>(arena_.bytes());
   }
 

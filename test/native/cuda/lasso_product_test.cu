@@ -127,26 +127,26 @@ void checkPairs(int64_t m, int64_t n, uint32_t density) {
 }
 
 void checkMemory() {
-  Arena arena(1024);
-  const int64_t a = arena.take(200), b = arena.take(256), c = arena.take(512);
-  expect(a == 0 && b == 256 && c == 512 && arena.take(1) == -1, "pieces follow each other until the arena is full");
-  arena.give(a, 200);
-  arena.give(c, 512);
-  expect(arena.take(600) == -1, "pieces that are apart do not merge");
-  arena.give(b, 256);
-  expect(arena.take(1024) == 0, "free neighbours merge");
+  Pieces pieces(1024);
+  const int64_t a = pieces.take(200), b = pieces.take(256), c = pieces.take(512);
+  expect(a == 0 && b == 256 && c == 512 && pieces.take(1) == -1, "pieces follow each other until the memory is full");
+  pieces.give(a, 200);
+  pieces.give(c, 512);
+  expect(pieces.take(600) == -1, "pieces that are apart do not merge");
+  pieces.give(b, 256);
+  expect(pieces.take(1024) == 0, "free neighbours merge");
   expect(capacityFor(65, 1000) == 128 && capacityFor(900, 1000) == 1008 && capacityFor(1, 10) == 16, "capacities are powers of two up to all columns");
   bool roomForOne = true;
   for (int64_t budget = 100; budget < 4000; budget += 7) {
     const MemoryPlan plan = planMemory(budget, 90, 3, 1100, 5, 4);
     const bool enough = budget >= 90 + 3 + 1100;
-    const bool room = plan.slots >= 1 && plan.slots <= 4 && 90 + plan.slots * 3 + plan.arenaBytes <= budget && plan.arenaBytes >= 1024;
+    const bool room = plan.slots >= 1 && plan.slots <= 4 && 90 + plan.slots * 3 + plan.piecesBytes <= budget && plan.piecesBytes >= 1024;
     roomForOne = roomForOne && (enough ? room : plan.slots == 0);
   }
   expect(roomForOne, "a plan has room for one target at least, or says that there is none");
   const MemoryPlan small = planMemory(1000, 500, 300, 300, 10, 4), large = planMemory(100000, 500, 300, 300, 10, 4);
   expect(small.slots == 0 && small.neededBytes == 1100, "too little memory says how much is needed");
-  expect(large.slots == 4 && large.arenaBytes + 4 * 300 + 500 <= 100000, "slots and arena stay within the budget");
+  expect(large.slots == 4 && large.piecesBytes + 4 * 300 + 500 <= 100000, "slots and pieces stay within the budget");
 }
 
 }  // namespace
