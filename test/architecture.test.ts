@@ -29,6 +29,8 @@ const folderOf = (file: string): string => file.split('/')[1]!;
 const stages = ['data', 'train', 'datamodels', 'unlearn', 'evaluate', 'ridge', 'report'];
 /** Open to stages: the contract of a task, and what a plan says of its stages. */
 const openJobs = ['task', 'planInputs', 'planCounts', 'ldsSplit'].map((name) => `src/jobs/${name}.ts`);
+/** Open to all above it: the methods, which plans, stages and the report look up. */
+const openRegistries = ['src/unlearn/registry.ts'];
 /** What each folder may import besides itself and the top-level types.ts and errors.ts. */
 const allowed: Record<string, string[]> = {
   native: [],
@@ -60,7 +62,7 @@ describe('architecture', () => {
         }
         const from = folderOf(file);
         const to = folderOf(target);
-        if (from === to || openJobs.includes(target)) continue;
+        if (from === to || [...openJobs, ...openRegistries].includes(target)) continue;
         if (from === 'cli' && target === 'src/pipeline.ts') continue;
         if (!(allowed[from] ?? []).includes(to)) violations.push(`${file} -> ${target}`);
       }

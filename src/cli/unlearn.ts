@@ -15,9 +15,10 @@ import { fillModelFolder, type ModelCommand } from '../store/folders/modelFolder
 import { decodeIndices, encodeIndices } from '../store/contents/npyArtefact.js';
 import { publishFile } from '../store/disk/publish.js';
 import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
-import { type MethodName, methodNames, type MethodSetting, type SplitName, type TrainJob } from '../types.js';
+import { type MethodSetting, type SplitName, type TrainJob } from '../types.js';
 import { lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
+import { makesModels, methods } from '../unlearn/registry.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
 import { action, type Command, dataHelp, emitJson, interruptSignal, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { deviceHelp, type EngineFlags, engineOf } from './engine.js';
@@ -39,17 +40,15 @@ interface UnlearnVerbOptions extends Partial<EngineFlags> {
   json?: boolean;
 }
 
-/** Methods that make models: the margins of partial-retrain are those of a run's oracles at fewer epochs. */
-const methodsHere = methodNames.filter((name) => name !== 'partial-retrain');
+const methodsHere = methods.filter(makesModels);
 
-function describeMethod(name: MethodName): string {
-  const { title, parameters, presets } = unlearnMethod(name);
+function describeMethod({ name, label, parameters, presets }: UnlearnMethod): string {
   const lines = Object.entries(parameters).map(
     ([key, { default: value, description, when = {} }]) =>
       `    ${key.padEnd(20)} ${[description, ...Object.entries(when).map(([other, needed]) => `only with ${other}=${needed}`)].join(', ')} (default: ${value})`,
   );
   const settings = Object.entries(presets).map(([preset, setting]) => `    --preset ${preset.padEnd(11)} ${JSON.stringify(setting)}`);
-  return `  ${name} (${title})\n${[...lines, ...settings].map((line) => `${line}\n`).join('')}`;
+  return `  ${name}${label === name ? '' : ` (${label})`}\n${[...lines, ...settings].map((line) => `${line}\n`).join('')}`;
 }
 
 export function registerUnlearn(program: Command): void {
@@ -61,7 +60,7 @@ export function registerUnlearn(program: Command): void {
     )
     .requiredOption('--run <dir>', 'run folder with the originals (and the datamodels, for dmm and dm-direct)')
     .requiredOption('--forget-set <set>', 'name of a forget set of the run, an index file (.npy or text), or random:SIZE:SEED')
-    .requiredOption('--method <name>', `unlearning method: ${methodsHere.join(', ')}`)
+    .requiredOption('--method <name>', `unlearning method: ${methodsHere.map(({ name }) => name).join(', ')}`)
     .option(
       '--preset <name>',
       "a setting from the list below; published: the paper's, every method has one (default: the setting that the run chose for the forget set)",
@@ -137,7 +136,7 @@ async function unlearnVerb(options: UnlearnVerbOptions): Promise<void> {
     `The usual cause is a learning rate that is too large: try a smaller --set learningRate=RATE, in another --out. What was made is in ${options.out}.`,
   );
   if (options.json) emitJson('unlearn', { ...document, seconds: (Date.now() - started) / 1000 });
-  else process.stdout.write(`${method.title}: ${describeModels(summaries)}, in ${options.out}\n`);
+  else process.stdout.write(`${method.label}: ${describeModels(summaries)}, in ${options.out}\n`);
 }
 
 /**
@@ -234,7 +233,7 @@ async function jobMaker(request: Request): Promise<((first: number, end: number)
     const read = await inputReader(request);
     return async (first, end) => (await read(first, end)).map((input) => unlearnJob(method, input, setting));
   }
-  if (method.name !== 'full-retrain') {
+  if (!makesModels(method)) {
     throw new LetheError('LETHE_METHOD_REFERENCE', `${method.name} has no models of its own`, {
       expected: 'a method that makes models',
       action: 'Its margins are those of the matched oracles at fewer epochs: put it into a plan and use lethe run.',

@@ -17,6 +17,7 @@ import type {
   SettingChoice,
   SplitName,
 } from '../types.js';
+import { dmDirect as dmDirectMethod, trainsOnOracles, unlearnMethod } from '../unlearn/registry.js';
 import { splitAccuracy } from './accuracy.js';
 import {
   choose,
@@ -109,7 +110,7 @@ async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: 
     const { rows, choice, margins } = await scoreMethod(comparison, forgetSet, method, scored);
     scores = scores.concat(rows);
     if (choice) choices.push(choice);
-    if (method.method === 'dm-direct') dmDirect = margins;
+    if (method.method === dmDirectMethod.name) dmDirect = margins;
   }
   const margins = dmDirect && { original: originals.margins, oracle: scored.margins, dmDirect };
   return {
@@ -266,7 +267,7 @@ async function floorOf(
 /** What oracle matching would score at best, were all models of the plan scored. */
 async function copiesFloor({ methods, originals, oracles, klom: options }: Plan): Promise<Pick<KlomFloor, 'copies'>> {
   const [numUnlearned, numDistinct] = [Math.min(originals.count, oracles.scored), oracles.matched];
-  if (numDistinct >= numUnlearned || !methods.some(({ method }) => method === 'oracle-matching')) return {};
+  if (numDistinct >= numUnlearned || !methods.some(({ method }) => trainsOnOracles(unlearnMethod(method)))) return {};
   const floor = await klomFloor({ numOracles: numUnlearned, numUnlearned, numDistinct }, options);
   return { copies: { numUnlearned, numDistinct, ...floor } };
 }

@@ -1,9 +1,8 @@
 /** Sentences below tables of KLOM: what holds for all forget sets, and what for one. */
-import { methodNames } from '../types.js';
 import type { MethodScore, ReportData, SettingChoice, TuningCriterion } from '../types.js';
+import { methodNames, trainsOnOracles, unlearnMethod } from '../unlearn/registry.js';
 import { fixed, listed } from './format.js';
 import { bestScores, describeModels, describeSetting, methodsIn, rowName } from './scores.js';
-import { methodStyles } from './style.js';
 
 export const criteria: Record<TuningCriterion, string> = {
   'average-p95': '95th percentile, average of the three splits',
@@ -15,7 +14,7 @@ export function sharedNotes(data: ReportData): string[] {
   if (data.forgetSets.length === 0) return [];
   const [floor] = data.floors;
   const copies = floor?.copies;
-  const matching = data.scores.some((score) => score.method === 'oracle-matching');
+  const matching = data.scores.some(({ method }) => trainsOnOracles(unlearnMethod(method)));
   return [
     `${describeModels(data)}. KLOM in nats, 0 is perfect; the average is that of the three splits' numbers; compute as a fraction of one full retraining.`,
     floor === undefined
@@ -47,7 +46,7 @@ function choiceNotes(data: ReportData): string[] {
   }
   const sentences = [...groups].map(([compared, own]) => {
     const methods = methodNames.filter((name) => own.some(({ method }) => method === name));
-    return `Settings of ${listed(methods.map((method) => methodStyles[method].label))}: chosen on ${compared}.`;
+    return `Settings of ${listed(methods.map((method) => unlearnMethod(method).label))}: chosen on ${compared}.`;
   });
   const points = (100 * all[0]!.allowedAccuracyLoss).toFixed(0);
   return [
@@ -91,6 +90,6 @@ export function ownNotes(data: ReportData, forgetSet: string, scores: readonly M
   const chosen = new Set(bestScores(data, forgetSet).map((score) => score.method));
   const unchosen = methodsIn(data, forgetSet).filter((method) => !chosen.has(method));
   if (unchosen.length > 0)
-    notes.push(`Scored, but no setting could be chosen: ${listed(unchosen.map((method) => methodStyles[method].label))}.`);
+    notes.push(`Scored, but no setting could be chosen: ${listed(unchosen.map((method) => unlearnMethod(method).label))}.`);
   return notes;
 }

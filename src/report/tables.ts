@@ -5,7 +5,7 @@ import { csv } from './csv.js';
 import { fixed, fraction, percent, plural } from './format.js';
 import { bestByRow, median } from './manySets.js';
 import { ownNotes } from './notes.js';
-import { bestScores, describeSetting, floorOf, needsRetraining, panelSplits, percentiles, rowName, rowNames } from './scores.js';
+import { bestScores, competes, describeSetting, floorOf, panelSplits, percentiles, rowName, rowNames } from './scores.js';
 
 export interface Column {
   /** Columns next to each other with one group share a heading above their own. */
@@ -16,7 +16,7 @@ export interface Column {
 
 export interface Cell {
   text: string;
-  /** The lowest in its column of the methods that need no retrained models. */
+  /** The lowest in its column of the methods that unlearn without retrained models. */
   best?: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface Table {
 }
 
 /** What a star or bold type says. */
-export const bestMeans = 'Lowest p95 of the methods that need no retrained models.';
+export const bestMeans = 'Lowest p95 of the methods that unlearn without retrained models.';
 
 const left = (label: string): Column => ({ label, align: 'left' });
 const right = (label: string, group?: string): Column => ({ label, align: 'right', ...(group === undefined ? {} : { group }) });
@@ -40,18 +40,18 @@ type Splits = Record<SplitName | 'average', SplitSummary>;
 export function klomTable(data: ReportData, forgetSet: { name: string; size: number }): Table {
   const scores = bestScores(data, forgetSet.name);
   const floor = floorOf(data, forgetSet.name);
-  const competing = scores.filter((score) => !needsRetraining(score));
+  const competing = scores.filter(competes);
   const lowest = new Map(panelSplits.map((split) => [split, lowestText(competing.map((score) => score.splits[split].p95))]));
-  const summaryCells = (splits: Splits, competes: boolean): Cell[] =>
+  const summaryCells = (splits: Splits, isCompeting: boolean): Cell[] =>
     panelSplits.flatMap((split) => {
       const { mean, p95 } = splits[split];
       const text = fixed(p95, 2);
-      return [{ text: fixed(mean, 2) }, { text, best: competes && text === lowest.get(split) }];
+      return [{ text: fixed(mean, 2) }, { text, best: isCompeting && text === lowest.get(split) }];
     });
   const rows = scores.map((score) => [
     { text: rowName(score) },
     { text: fraction(score.computeFraction) },
-    ...summaryCells(score.splits, !needsRetraining(score)),
+    ...summaryCells(score.splits, competes(score)),
   ]);
   if (floor !== undefined) rows.push([{ text: floorRow }, { text: '' }, ...summaryCells(floor.measured, false)]);
   return {
@@ -82,26 +82,26 @@ export function allSetsTable(data: ReportData): Table | undefined {
   if (data.forgetSets.length < 2) return undefined;
   const rows = [...bestByRow(data)].map(([name, own]) => ({
     name,
-    competes: !needsRetraining(own[0]!),
+    competing: competes(own[0]!),
     compute: fraction(median(own.map((score) => score.computeFraction))),
     splits: own.map((score) => score.splits),
   }));
   if (data.floors.length > 0)
-    rows.push({ name: floorRow, competes: false, compute: '', splits: data.floors.map((floor) => floor.measured) });
+    rows.push({ name: floorRow, competing: false, compute: '', splits: data.floors.map((floor) => floor.measured) });
   const measures = [median, (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), -Infinity)];
   const of = ({ splits }: (typeof rows)[number]): number[] =>
     panelSplits.flatMap((split) => measures.map((measure) => measure(splits.map((each) => each[split].p95))));
   const values = rows.map(of);
-  const competing = values.filter((_, row) => rows[row]!.competes);
+  const competing = values.filter((_, row) => rows[row]!.competing);
   const lowest = values[0]?.map((_, column) => lowestText(competing.map((own) => own[column]!))) ?? [];
   return {
     title: `KLOM over all ${data.forgetSets.length} forget sets (95th percentile over points)`,
     columns: [left('method'), right('sets'), right('compute'), ...splitColumns(['median', 'highest'])],
-    rows: rows.map(({ name, competes, compute, splits }, row) => [
+    rows: rows.map(({ name, competing: isCompeting, compute, splits }, row) => [
       { text: name },
       { text: String(splits.length) },
       { text: compute },
-      ...values[row]!.map((value, column) => ({ text: fixed(value, 2), best: competes && fixed(value, 2) === lowest[column] })),
+      ...values[row]!.map((value, column) => ({ text: fixed(value, 2), best: isCompeting && fixed(value, 2) === lowest[column] })),
     ]),
     notes: [],
   };

@@ -6,7 +6,7 @@ import { layout } from '../store/folders/layout.js';
 import { readMasks } from '../store/contents/masksFile.js';
 import { decodeIndices } from '../store/contents/npyArtefact.js';
 import { encodeOutputs } from '../store/contents/outputs.js';
-import { firstTuningOriginal } from '../jobs/planCounts.js';
+import { comparedModels, firstTuningOriginal } from '../jobs/planCounts.js';
 import { forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
 import type { Plan, TrainJob, TrainRecipe } from '../types.js';
 import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
@@ -94,13 +94,10 @@ export function originalStage(plan: Plan, sizes: PlanSizes, numTuning: number): 
   };
 }
 
-/** Partial retraining (D.4 I). */
+/** Partial retraining (D.4 I): matched oracles are also evaluated at `cut`; recipes of models of their own are the plan's, compressed. */
 export interface PartialLengths {
-  /** Matched oracles are also evaluated at these. */
   cut: number[];
-  /** Recipes of models of their own: the plan's, compressed; and how many of each. */
-  compressed: TrainRecipe[];
-  numCompressed: number;
+  own: TrainRecipe[];
 }
 
 /** Models retrained on the retain set, and shorter retrainings with the random numbers of the matched ones. */
@@ -110,9 +107,9 @@ export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[],
   const groups = [
     { name: 'scored', role: 'scored' as const, count: oracles.scored, recipe, evalEpochs: [recipe.epochs] },
     { name: 'matched', role: 'matched' as const, count: oracles.matched, recipe, evalEpochs: [...partial.cut, recipe.epochs] },
-    ...partial.compressed.map((compressed) => {
+    ...partial.own.map((compressed) => {
       const [name, evalEpochs] = [`compressed ${compressed.epochs}-epoch`, [compressed.epochs]];
-      return { name, role: 'matched' as const, count: partial.numCompressed, recipe: compressed, evalEpochs };
+      return { name, role: 'matched' as const, count: comparedModels(plan), recipe: compressed, evalEpochs };
     }),
   ];
   plan.forgetSets.forEach((forgetSet, forgetSetIndex) => {

@@ -58,7 +58,10 @@ export interface UnlearnSizes {
 
 interface MethodFacts {
   name: MethodName;
-  title: string;
+  /** In tables and figures, and when commands talk about it. */
+  label: string;
+  /** A colour and a vega symbol name or an SVG path, for figures: methods stay apart in grey print too. Colours: report/style.ts. */
+  mark: { color: string; shape: string };
   /** With the paper's section. */
   description: string;
   parameters: Record<string, MethodParameter>;
@@ -67,6 +70,10 @@ interface MethodFacts {
   /** Published settings by name. */
   presets: Record<string, MethodSetting>;
   needs: { matchedOracles: boolean; datamodels: boolean };
+  /** Shows what there is to gain or what can be reached: others are compared with it, it does not compete. */
+  isBound?: boolean;
+  /** Plans that list no methods run without it, as they did before it came. */
+  onlyListed?: boolean;
   /** In words, where the setting makes an ablation or another form of the method: it is chosen and shown apart. */
   variant?: (setting: MethodSetting) => string | undefined;
   /**
@@ -89,8 +96,8 @@ export interface JobMethod extends MethodFacts {
  */
 export interface ReferenceMethod extends MethodFacts {
   kind: 'reference';
-  /** True where `epochs` are no snapshots of one training: a run for each length. */
-  ownRunPerLength?: (setting: MethodSetting) => boolean;
+  /** Of models of its own, a run for each length. Undefined or absent: it is read from snapshots of the matched oracles. */
+  ownRecipe?: (recipe: TrainRecipe, setting: MethodSetting) => TrainRecipe | undefined;
 }
 
 /** Gives logits without training. */

@@ -30,20 +30,23 @@ const living17 = { epochs: 2, learningRate: 1e-4, batchSize: 512, retainMultipli
 
 export const oracleMatching: JobMethod = {
   name: 'oracle-matching',
-  title: 'Oracle matching',
+  label: 'oracle matching',
+  mark: { color: '#0072b2', shape: 'diamond' },
   description: 'Matches the logits of a retrained model on the forget set and a sample of the retain set (paper, C.1). An upper bound.',
   kind: 'job',
   parameters: { ...parameters, oracleTargets: choice(['one', 'mean'], 'match one matched oracle or the mean of all') },
   paperGrid: publishedGrid,
   presets: { published: sweepBest, 'u-lira': uLira, 'living17-om': living17 },
   needs: { matchedOracles: true, datamodels: false },
+  isBound: true,
   buildJob: (input, setting) => matchingJob(input, setting, oracleLogits(input, stringOf(setting, 'oracleTargets'))),
   computeFraction,
 };
 
 export const datamodelMatching: JobMethod = {
   name: 'dmm',
-  title: 'Datamodel matching',
+  label: 'DMM',
+  mark: { color: '#d55e00', shape: 'circle' },
   description: 'Matches the logits that DM-Direct predicts for the same original (paper, C.3). Datamodel estimation is not in its compute.',
   kind: 'job',
   parameters: { ...parameters, ...simulationParameters },

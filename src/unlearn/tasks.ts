@@ -12,7 +12,7 @@ import { decodeFloats, decodeIndices } from '../store/contents/npyArtefact.js';
 import { encodeOutputs } from '../store/contents/outputs.js';
 import { firstTuningOriginal } from '../jobs/planCounts.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
-import type { JobStatus, MethodPlan, Plan } from '../types.js';
+import type { JobStatus, MethodPlan, Plan, TrainRecipe } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';
 import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
@@ -43,6 +43,20 @@ export function methodRuns(plan: Plan): MethodRuns[] {
     const several = runs.length > 1 || runs[0]!.evalEpochs.length > 1;
     return { method, runs, tuned: method.kind === 'job' && several && plan.tuning.numModels > 0 };
   });
+}
+
+/** Shorter retrainings of the plan: epochs at which matched oracles are looked at on their way, and recipes of models of their own. */
+export function partialLengths(plan: Plan): { cut: number[]; own: TrainRecipe[] } {
+  const partial: { cut: number[]; own: TrainRecipe[] } = { cut: [], own: [] };
+  for (const { method, runs } of methodRuns(plan)) {
+    if (method.kind !== 'reference') continue;
+    for (const { setting, evalEpochs } of runs) {
+      const own = method.ownRecipe?.(plan.recipe, setting);
+      if (own) partial.own.push(own);
+      else partial.cut = partial.cut.concat(evalEpochs.filter((epochs) => epochs < plan.recipe.epochs));
+    }
+  }
+  return partial;
 }
 
 /** Originals beyond the scored ones that the plan tunes on. */

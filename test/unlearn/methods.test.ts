@@ -1,16 +1,16 @@
 import { errorCode } from '../../src/errors.js';
-import { methodNames } from '../../src/types.js';
 import type { MethodName, MethodPlan, MethodSetting, TrainJob, TrainRecipe } from '../../src/types.js';
 import {
   checkSetting,
-  compressRecipe,
   expandGrid,
+  methodNames,
   snapshotSettings,
   unlearnedLogits,
   unlearnJob,
   unlearnMethod,
 } from '../../src/unlearn/index.js';
 import type { UnlearnInput } from '../../src/unlearn/index.js';
+import { compressRecipe } from '../../src/unlearn/retraining.js';
 import { fixtureInput, recipe, sizes } from './fixture.js';
 
 function codeOf(run: () => unknown): string | undefined {
