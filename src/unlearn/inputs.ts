@@ -97,6 +97,7 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
       numClasses: dataset.numClasses,
       forget,
       retain,
+      labels: dataset.labels,
       ...(isTrained(originals!, row) ? {} : { originalDiverged: true }),
       originalParameters: originals!.parameters!.row(row),
       originalLogits: originals!.logits!.row(row),

@@ -1,5 +1,6 @@
 /** What an unlearning method is: facts, hyper-parameters, and a training job or logits. No method has kernels of its own. */
 import { LetheError } from '../errors.js';
+import { Purpose, Random } from '../native/random.js';
 import type { MethodName, MethodSetting, TrainJob, TrainRecipe } from '../types.js';
 
 export type ParameterValue = number | string | boolean;
@@ -33,6 +34,8 @@ export interface UnlearnInput {
   /** Train indices; disjoint from `retain`. */
   forget: Int32Array;
   retain: Int32Array;
+  /** (points) */
+  labels: Int32Array;
   /** The original diverged: there is nothing to unlearn, and the unlearned model counts as diverged. */
   originalDiverged?: boolean;
   /** (numParameters) */
@@ -146,4 +149,20 @@ export function gatherRows(matrix: Float32Array, numClasses: number, points: Int
     rows.set(matrix.subarray(point * numClasses, (point + 1) * numClasses), row * numClasses);
   });
   return rows;
+}
+
+/** The random stream of the retain sample, apart from the engine's own draws. */
+const retainStream = 0x4f4d;
+
+/** A uniform sample by a Fisher-Yates walk that stops early; depends on (seed, modelIndex) and the retain set only. */
+export function sampleRetain(input: UnlearnInput, count: number): Int32Array {
+  const random = new Random(input.seed, Purpose.subset, input.modelIndex, retainStream);
+  const pool = Int32Array.from(input.retain);
+  for (let i = 0; i < count; i++) {
+    const j = i + random.below(pool.length - i);
+    const chosen = pool[j]!;
+    pool[j] = pool[i]!;
+    pool[i] = chosen;
+  }
+  return pool.slice(0, count);
 }

@@ -43,6 +43,7 @@ beforeAll(async () => {
     numClasses,
     forget,
     retain,
+    labels,
     originalParameters: original!.parameters!,
     originalLogits,
     matchedOracleLogits: oracle!.logits,
