@@ -9,6 +9,7 @@ import { gradientAscent, gradientDescent } from './gradient.js';
 import type { UnlearnMethod } from './method.js';
 import { datamodelMatching, oracleMatching } from './oracleMatching.js';
 import { doNothing, fullRetrain, partialRetrain } from './retraining.js';
+import { randomLabels } from './randomLabels.js';
 import { scrub } from './scrub.js';
 
 export { dmDirect, doNothing, fullRetrain };
@@ -20,6 +21,7 @@ export const methods: readonly UnlearnMethod[] = [
   gradientAscent,
   gradientDescent,
   scrub,
+  randomLabels,
   oracleMatching,
   dmDirect,
   datamodelMatching,

@@ -119,6 +119,15 @@ describe('unlearning a small network', () => {
     expect(half).toBeCloseTo(distance(input.originalLogits, forget) / 4, 4);
   });
 
+  it('forgets the labels by random ones and keeps those of retain points that it sees', async () => {
+    const setting = { learningRate: 1e-2, epochs: 20 };
+    const { logits, gradientImages, expectedImages } = await unlearn('random-labels', { ...setting, retainMultiplier: 10 });
+    const alone = await unlearn('random-labels', { ...setting, retainMultiplier: 0 });
+    expect(crossEntropy(logits, forget)).toBeGreaterThan(3 * crossEntropy(input.originalLogits, forget));
+    expect(crossEntropy(logits, retain)).toBeLessThan(crossEntropy(alone.logits, retain));
+    expect(gradientImages).toBeCloseTo(expectedImages, 6);
+  });
+
   it('raises the forget loss by gradient ascent and by SCRUB', async () => {
     const ascent = await unlearn('gradient-ascent', { learningRate: 1e-2, epochs: 3 });
     const scrubbed = await unlearn('scrub', { learningRate: 1e-2, maximizationEpochs: 3, epochs: 5 });
