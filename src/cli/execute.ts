@@ -14,7 +14,7 @@ import { chooseDevice } from '../native/device.js';
 import { recordFailures } from '../store/folders/failures.js';
 import { planDefaults } from '../jobs/planDefaults.js';
 import { layout } from '../store/folders/layout.js';
-import { leastTuningModels } from '../jobs/planCounts.js';
+import { leastTuningModels, tunesOnFew } from '../jobs/planCounts.js';
 import { runningSession, startSession } from '../store/folders/provenance.js';
 import type { RunFolder } from '../store/folders/run.js';
 import type { Plan, ReportData } from '../types.js';
@@ -62,10 +62,9 @@ export async function executePlan(plan: Plan, options: ExecutePlanOptions, onnx?
   const context = await openSession(root, session);
   const { dataset, engine } = session;
   say(`${plan.name}: ${dataset.description}; run folder ${root}`);
-  const tuning = plan.tuning.numModels;
-  if (tuning > 0 && tuning < leastTuningModels && plan.methods.length > 0) {
+  if (tunesOnFew(plan)) {
     say(
-      `${plan.name}: tuning.numModels ${tuning}: fewer than ${leastTuningModels} originals rank settings by noise; ${planDefaults.tuning.numModels} are the default`,
+      `${plan.name}: tuning.numModels ${plan.tuning.numModels}: fewer than ${leastTuningModels} originals rank settings by noise; ${planDefaults.tuning.numModels} are the default`,
     );
   }
   const tasksReused = reuse ? await takeOverAll(plan.name, context.run, reuse, signal) : 0;

@@ -21,7 +21,7 @@ export function sharedNotes(data: ReportData): string[] {
       ? 'No floor was measured.'
       : `Floor: ${floor.numOracles} oracle models against ${floor.numHeldOut} held-out ones; two samples of one normal distribution with so many models score ` +
         `${fixed(floor.tabulatedMean, 2)} (p95 ${fixed(floor.tabulatedP95, 2)}). A score at the floor cannot be told from retraining.` +
-        (matching ? ' Oracle matching has the same: each original is matched to a held-out oracle of its own.' : ''),
+        (matching ? matchingFloor(data) : ''),
     ...(copies === undefined
       ? []
       : [
@@ -30,6 +30,18 @@ export function sharedNotes(data: ReportData): string[] {
         ]),
     ...choiceNotes(data),
   ];
+}
+
+/** Originals are matched to matched oracles in turn. */
+function matchingFloor({ forgetSets, diverged = [], scores }: ReportData): string {
+  const compared = scores.reduce((most, { numUnlearned, numDiverged = 0 }) => Math.max(most, numUnlearned + numDiverged), 0);
+  const shared = forgetSets.filter(({ name }) => {
+    const lost = diverged.find(({ group }) => group === `matched oracles of ${name}`);
+    return lost !== undefined && lost.count - lost.models.length < compared;
+  });
+  return shared.length === 0
+    ? ' Oracle matching has the same: each original is matched to a held-out oracle of its own.'
+    : ` Oracle matching has a higher one on ${listed(shared.map(({ name }) => name))}: some matched oracles diverged, and originals share those that are left.`;
 }
 
 /** Where a setting was chosen by other numbers than those beside it. */

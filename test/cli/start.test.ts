@@ -91,6 +91,13 @@ function stops(stderr: string): number {
   return stderr.match(/^stopping/gm)?.length ?? 0;
 }
 
+it('a run with few originals to tune on says that they rank settings by noise', async () => {
+  const { child, result, begun } = startRun();
+  await begun;
+  child.kill('SIGTERM');
+  expect((await result).stderr).toContain('tuning.numModels 1: fewer than 10 originals rank settings by noise; 24 are the default');
+});
+
 describe('signals', () => {
   it.each(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU'] as const)('%s, twice at once, stops a run', async (signal) => {
     const { child, result, root, begun } = startRun();
