@@ -241,7 +241,7 @@ async function readSubset(options: TrainVerbOptions, numTrain: number, numModels
  * Train indices in a .npy file, sorted, each once.
  * @throws LETHE_INDICES_INVALID and the errors of readNpy
  */
-export async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
+async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
   const refused = (received: string, action?: string): LetheError =>
     new LetheError('LETHE_INDICES_INVALID', `${file} holds no set of train indices`, {
       expected: `a vector of different whole numbers below ${numTrain}, at least one`,

@@ -7,7 +7,7 @@ import { checkSetting, snapshotSettings, type UnlearnMethod } from '../unlearn/i
 import { methodRuns } from '../unlearn/tasks.js';
 
 /** Of every method; where it names no setting of its own, its parameters' defaults. */
-export const publishedPreset = 'published';
+const publishedPreset = 'published';
 
 /** Where a setting comes from, before --set changes it. */
 export type SettingSource = { kind: 'run'; forgetSet: string; by: ChosenBy } | { kind: 'preset'; name: string };
