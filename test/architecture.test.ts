@@ -28,7 +28,7 @@ function importsOf(file: string): string[] {
 const folderOf = (file: string): string => file.split('/')[1]!;
 const stages = ['data', 'train', 'datamodels', 'unlearn', 'evaluate', 'ridge', 'report'];
 /** Open to stages: the contract of a task, and what a plan says of its stages. */
-const openJobs = ['task', 'planInputs', 'planCounts', 'ldsSplit'].map((name) => `src/jobs/${name}.ts`);
+const openJobs = ['task', 'planInputs', 'planCounts', 'ldsSplit', 'shards'].map((name) => `src/jobs/${name}.ts`);
 /** Open to all above it: the methods, which plans, stages and the report look up. */
 const openRegistries = ['src/unlearn/registry.ts'];
 /** What each folder may import besides itself and the top-level types.ts and errors.ts. */

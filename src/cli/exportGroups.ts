@@ -3,10 +3,10 @@ import { chosenSetting, sameSetting } from '../evaluate/chosen.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
 import { comparedModels } from '../jobs/planCounts.js';
-import { shardRanges } from '../train/jobs.js';
-import type { MethodSetting } from '../types.js';
+import { shardRanges } from '../jobs/shards.js';
+import type { MethodSetting, SettingChoice } from '../types.js';
 import { snapshotSettings } from '../unlearn/index.js';
-import { type MethodRuns, methodRuns, partialLengths, type TuningChoice } from '../unlearn/tasks.js';
+import { type MethodRuns, methodRuns, partialLengths } from '../unlearn/tasks.js';
 import type { RunView } from './session.js';
 
 export interface ModelGroup {
@@ -97,5 +97,5 @@ async function unlearnedGroups(
 
 async function tunedRun({ run }: RunView, forgetSet: string, method: string): Promise<number> {
   const choice = layout.tuningChoice(forgetSet, method);
-  return (decodeJson(await run.read(choice), choice) as TuningChoice).run;
+  return (decodeJson(await run.read(choice), choice) as SettingChoice).run;
 }

@@ -2,6 +2,7 @@
 import { createDataset } from '../data/dataset.js';
 import { NativeEngine } from '../engines/native.js';
 import { ExitCode, LetheError } from '../errors.js';
+import { placeInShards } from '../jobs/shards.js';
 import { relativeDifference, runOnnx } from '../models/onnxCheck.js';
 import { exportOnnx } from '../models/onnx.js';
 import { Purpose, Random } from '../native/random.js';
@@ -94,9 +95,9 @@ async function originalOf(options: RunModelOptions) {
   }
   const { choice, onnx } = await runEngine(run);
   const [engine, net] = [engineOf(choice), planNet(plan, dataset, onnx)];
-  const perShard = plan.subsetModels.modelsPerShard;
-  const outputs = readOutputs(await run.read(layout.originals(Math.floor(model / perShard))));
-  if (!isTrained(outputs, model % perShard)) {
+  const { shard, row } = placeInShards(model, plan.subsetModels.modelsPerShard);
+  const outputs = readOutputs(await run.read(layout.originals(shard)));
+  if (!isTrained(outputs, row)) {
     throw new LetheError('LETHE_MODELS_DIVERGED', `original ${model} of the run diverged`, {
       expected: 'an original that trained',
       received: 'NaN parameters',
@@ -104,7 +105,7 @@ async function originalOf(options: RunModelOptions) {
       exitCode: ExitCode.taskFailed,
     });
   }
-  return { net, dataset, engine, model, parameters: outputs.parameters!.row(model % perShard) };
+  return { net, dataset, engine, model, parameters: outputs.parameters!.row(row) };
 }
 
 /** Random images show every value of a pixel at every place; the engine is the yardstick. */

@@ -1,5 +1,6 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
+import { range } from '../data/indices.js';
 import { readMaskFile } from '../data/maskFile.js';
 import { maskIndices } from '../data/masks.js';
 import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
@@ -13,7 +14,7 @@ import { readWhole, sha256 } from '../store/disk/files.js';
 import { encodeJson } from '../store/disk/json.js';
 import { readWholeNumbers } from '../store/formats/npyIntegers.js';
 import { publishFile } from '../store/disk/publish.js';
-import { range, trainingJob } from '../train/jobs.js';
+import { trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
 import {
   action,

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Option } from 'commander';
+import { range, retainIndices, splitPoints } from '../data/indices.js';
 import { resolveForgetSet } from '../data/forgetSets.js';
 import { logitBlocks } from '../datamodels/tasks.js';
 import { deviceNames, engineIdentity, type EngineName, engineNames } from '../engines/index.js';
@@ -14,7 +15,7 @@ import { layout } from '../store/folders/layout.js';
 import { fillModelFolder, type ModelCommand } from '../store/folders/modelFolder.js';
 import { decodeIndices, encodeIndices } from '../store/contents/npyArtefact.js';
 import { publishFile } from '../store/disk/publish.js';
-import { modelKey, range, retainIndices, trainingJob } from '../train/jobs.js';
+import { modelKey, trainingJob } from '../train/jobs.js';
 import { type MethodSetting, type SplitName, type TrainJob } from '../types.js';
 import { lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
@@ -202,9 +203,8 @@ async function findForgetSet(context: TaskContext, text: string): Promise<{ forg
 async function unlearnModels(request: Request): Promise<ModelSummary[]> {
   const { context, method, setting, forget, models, out, signal } = request;
   const { dataset, engine, net } = context;
-  const { numTrain, numValidation } = dataset;
-  const splits: Partial<Record<SplitName, Int32Array>> = { forget, retain: retainIndices(numTrain, forget) };
-  if (numValidation > 0) splits.validation = range(numValidation).map((i) => numTrain + i);
+  const { validation, ...train } = splitPoints(dataset, forget);
+  const splits: Partial<Record<SplitName, Int32Array>> = validation.length > 0 ? { ...train, validation } : train;
   const jobs = await jobMaker(request);
   const command: ModelCommand = {
     planHash: context.run.planHash,

@@ -1,5 +1,7 @@
 /** Training stages of a plan as tasks: subset models, originals, oracles. One shard of models is one task. */
+import { range, retainIndices } from '../data/indices.js';
 import { maskIndices } from '../data/masks.js';
+import { type Shard, shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
 import { layout } from '../store/folders/layout.js';
@@ -9,7 +11,7 @@ import { encodeOutputs } from '../store/contents/outputs.js';
 import { comparedModels, firstTuningOriginal } from '../jobs/planCounts.js';
 import { forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
 import type { Plan, TrainJob, TrainRecipe } from '../types.js';
-import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
+import { modelKey, type ModelGroup, trainingJob } from './jobs.js';
 
 /** What the stages need to know about sizes before anything has run. */
 export interface PlanSizes {
@@ -19,16 +21,11 @@ export interface PlanSizes {
   numParameters: number;
 }
 
-interface Shard {
-  first: number;
-  end: number;
-}
-
 interface GroupTask {
   label: string;
   artefact: string;
   group: ModelGroup;
-  shard: Shard;
+  shard: Pick<Shard, 'first' | 'end'>;
   /** Absent: the plan's. */
   recipe?: TrainRecipe;
   /** Examples a model trains on, for the cost estimate. */
@@ -38,7 +35,7 @@ interface GroupTask {
   /** Of the plan, beside what every training needs: what decides `indices`. */
   subset: object;
   /** Train indices of each model of the shard. */
-  indices(context: TaskContext, shard: Shard): Promise<Int32Array[]>;
+  indices(context: TaskContext, shard: Pick<Shard, 'first' | 'end'>): Promise<Int32Array[]>;
 }
 
 /** m models on random subsets: logits and margins of every point (METHOD-NOTES: 10 regressions a point). */

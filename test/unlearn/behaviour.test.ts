@@ -1,8 +1,9 @@
 /** What the methods do to real models: a small network on the built-in images, forgetting its mislabelled examples. */
+import { range, retainIndices } from '../../src/data/indices.js';
 import { syntheticDataset } from '../../src/data/synthetic.js';
 import { NativeEngine } from '../../src/engines/native.js';
 import { buildNet } from '../../src/models/index.js';
-import { modelKey, range, retainIndices, trainingJob } from '../../src/train/jobs.js';
+import { modelKey, trainingJob } from '../../src/train/jobs.js';
 import type { MethodName, MethodSetting, TrainRecipe, TrainResult } from '../../src/types.js';
 import { checkSetting, forgetShift, unlearnedLogits, unlearnJob, unlearnMethod } from '../../src/unlearn/index.js';
 import type { UnlearnInput } from '../../src/unlearn/index.js';
