@@ -43,3 +43,10 @@ export type { Stage, Task, TaskContext } from './jobs/task.js';
 export { progressLines, type RunProgress } from './jobs/progress.js';
 export type { RunFolder } from './store/folders/run.js';
 export { openRun, planNet, planStages, type RunInputs } from './pipeline.js';
+
+// commands: what verbs do, without words and flags
+export { type FinishedRun, runPlan, type RunPlanOptions } from './commands/runPlan.js';
+export { type RunView, viewRun } from './commands/session.js';
+export { makeModels, type MakeModels, type ModelSummary } from './commands/models.js';
+export { unlearn, type Unlearned, type UnlearnOptions } from './commands/unlearn.js';
+export type { ProgressDisplay, Talk } from './commands/talk.js';

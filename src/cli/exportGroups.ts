@@ -7,7 +7,7 @@ import { shardRanges } from '../jobs/shards.js';
 import type { MethodSetting, SettingChoice } from '../types.js';
 import { snapshotSettings } from '../unlearn/index.js';
 import { type MethodRuns, methodRuns, partialLengths } from '../unlearn/tasks.js';
-import type { RunView } from './session.js';
+import type { RunView } from '../commands/session.js';
 
 export interface ModelGroup {
   /** Where it goes. */

@@ -13,8 +13,7 @@ import { layout } from '../store/folders/layout.js';
 import { isTrained, readOutputs } from '../store/contents/outputs.js';
 import type { Dataset, Engine } from '../types.js';
 import { emitJson, say } from './common.js';
-import { engineOf } from './engine.js';
-import { runEngine, viewRun } from './session.js';
+import { engineOf, runEngine, viewRun } from '../commands/session.js';
 
 interface RunModelOptions {
   run?: string;
@@ -86,7 +85,7 @@ async function originalOf(options: RunModelOptions) {
       received: root === undefined ? '--model alone' : '--run alone',
     });
   }
-  const { run, plan, dataset } = await viewRun(root, data);
+  const { run, plan, dataset } = await viewRun(root, { ...(data === undefined ? {} : { data }), note: say });
   if (model >= plan.originals.count) {
     throw new LetheError('LETHE_OPTION_INVALID', '--model is no original of the run', {
       expected: `0 to ${plan.originals.count - 1}`,
@@ -94,7 +93,7 @@ async function originalOf(options: RunModelOptions) {
     });
   }
   const { choice, onnx } = await runEngine(run);
-  const [engine, net] = [engineOf(choice), planNet(plan, dataset, onnx)];
+  const [engine, net] = [engineOf(choice, say), planNet(plan, dataset, onnx)];
   const { shard, row } = placeInShards(model, plan.subsetModels.modelsPerShard);
   const outputs = readOutputs(await run.read(layout.originals(shard)));
   if (!isTrained(outputs, row)) {

@@ -1,5 +1,7 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
+import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from '../commands/models.js';
+import { engineOf } from '../commands/session.js';
 import { range } from '../data/indices.js';
 import { readMaskFile } from '../data/maskFile.js';
 import { maskIndices } from '../data/masks.js';
@@ -23,14 +25,13 @@ import {
   emitJson,
   finiteNumber,
   integerAtLeast,
-  interruptSignal,
   jsonHelp,
   say,
+  talk,
   threadsHelp,
   processorCount,
 } from './common.js';
-import { type EngineFlags, engineOf, engineOptions } from './engine.js';
-import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from './models.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 
 interface TrainVerbOptions extends EngineFlags {
   dataset: string;
@@ -110,7 +111,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const { numTrain } = dataset;
   const net = await networkOf(options, dataset);
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = engineOf(options);
+  const engine = engineOf(options, say);
   const initial = await initialOf(options, net, engine);
   const jobOf = (model: number): TrainJob => ({
     ...trainingJob(recipe, options.seed, model, subset(model)),
@@ -136,7 +137,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     command: (model) => ({ ...command, subset: sha256(subset(model)) }),
     label: 'train',
     threads: options.threads,
-    signal: interruptSignal({ resumes: true }),
+    talk: talk(),
   });
   const document = {
     dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
