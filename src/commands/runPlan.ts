@@ -54,6 +54,13 @@ export interface FinishedRun {
 }
 
 /**
+ * Runs the stages of a plan in its run folder, or what is left of them, to the report.
+ *
+ * @example
+ * const plan = await loadPlan('plans/quickstart.json');
+ * const { report } = await runPlan(plan, { out: 'runs/from-code', note: console.error });
+ * console.log(renderKlomTable(report));
+ *
  * @throws LETHE_RUN_INTERRUPTED (exit code 75), LETHE_TASKS_FAILED (exit code 1; what failed is in failed.jsonl), LETHE_PLAN_CHANGED,
  *   LETHE_GPU_UNAVAILABLE (exit code 4)
  */

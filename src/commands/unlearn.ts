@@ -62,6 +62,10 @@ export interface Unlearned {
 
 /**
  * The originals of a run unlearn a forget set: checkpoints, logits and margins in `out`. The same call resumes.
+ *
+ * @example
+ * const { models } = await unlearn({ run: 'runs/quickstart', forgetSet: 'random:10:1', method: 'dmm', out: 'unlearned' });
+ *
  * @throws LETHE_METHOD_UNKNOWN, LETHE_RUN_MISSING, LETHE_SETTING_*, LETHE_FORGET_SET_*, LETHE_MODELS_CHANGED, LETHE_MODELS_DIVERGED
  */
 export async function unlearn(options: UnlearnOptions): Promise<Unlearned> {
