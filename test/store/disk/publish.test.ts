@@ -71,7 +71,7 @@ if (!canUnshare) console.warn('no rights to make a process namespace: the test o
 
 (canUnshare ? test : test.skip)('a process that counts its numbers elsewhere leaves the temporary file of one at work alone', async () => {
   const root = path.join(folder, 'spaces');
-  const publish = path.join(compiled(), 'store', 'publish.js');
+  const publish = path.join(compiled(), 'store', 'disk', 'publish.js');
   const script = `const { removeStaleTemporaries } = await import(process.argv[1]);
     console.log(await removeStaleTemporaries(process.argv[2]));`;
   let removed = '';
@@ -161,7 +161,7 @@ if (!canMount) console.warn('no rights to mount a small tmpfs: the full-disk tes
     await publishFile('third', Buffer.alloc(3));
     console.log(code, names.filter((name) => !name.startsWith('small')).join());`;
     const shell = `mount -t tmpfs -o size=3m,nr_inodes=20 tmpfs "$1" && cd "$1" && exec "$2" --input-type=module -e "$3" "$4"`;
-    const publish = path.join(compiled(), 'store', 'publish.js');
+    const publish = path.join(compiled(), 'store', 'disk', 'publish.js');
     const child = spawnSync('unshare', ['-m', 'sh', '-c', shell, 'sh', mount, process.execPath, script, publish], { encoding: 'utf8' });
     expect(child.stderr).toBe('');
     expect(child.stdout.trim()).toBe('LETHE_DISK_FULL LETHE_DISK_FULL first');
