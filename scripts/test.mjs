@@ -1,5 +1,5 @@
 // Runs every test runner in turn and sums their counts into the last line: "N passed, N failed, N skipped".
-// --native NAME...: only these native tests (lasso_test, conv_test_emulated), built first; none: all of them.
+// --native [NAME]: only the native tests, or those with NAME in their names.
 // --sanitize [LIST] (address,undefined or thread): only the native tests, in a build of their own with g++'s -fsanitize=LIST.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -28,22 +28,28 @@ function check(label, command, args) {
   else total.failed += 1;
 }
 
-function native(build, options, env, only = []) {
-  for (const args of [
-    ['-S', root, '-B', build, '-DLETHE_NATIVE_TESTS=ON', '-DCMAKE_EXPORT_COMPILE_COMMANDS=ON', ...options],
-    ['--build', build, '--parallel', String(os.availableParallelism()), ...(only.length > 0 ? ['--target', ...only] : [])],
-  ]) {
-    const result = run(`cmake ${args[0]}`, 'cmake', args);
-    if (result.status !== 0) {
-      process.stdout.write(result.stdout ?? '');
-      total.failed += 1;
-      return;
-    }
+/** What a tool prints; undefined, and counted as a failure, where it fails. */
+function output(command, args) {
+  const { status, stdout } = run(`${command} ${args[0]}`, command, args);
+  if (status === 0) return stdout;
+  process.stdout.write(stdout ?? '');
+  total.failed += 1;
+  return undefined;
+}
+
+function native(build, options, env, part = '') {
+  if (output('cmake', ['-S', root, '-B', build, '-DLETHE_NATIVE_TESTS=ON', ...options]) === undefined) return;
+  const listed = output('ctest', ['--test-dir', build, '--show-only']) ?? '';
+  const all = [...listed.matchAll(/Test +#\d+: (\S+)/g)].map(([, name]) => name).sort();
+  const names = all.filter((name) => name.includes(part));
+  if (names.length === 0) {
+    console.error(`no native test has "${part}" in its name: ${all.join(', ')}`);
+    total.failed += 1;
+    return;
   }
-  for (const name of fs
-    .readdirSync(build)
-    .filter((file) => (only.length > 0 ? only.includes(file) : /_test(_emulated)?$/.test(file)))
-    .sort()) {
+  const targets = part === '' ? [] : ['--target', ...names];
+  if (output('cmake', ['--build', build, '--parallel', String(os.availableParallelism()), ...targets]) === undefined) return;
+  for (const name of names) {
     const result = run(name, path.join(build, name), [], env);
     process.stdout.write(result.stdout ?? '');
     const counts = /(\d+) passed, (\d+) failed(?:, (\d+) skipped)?/.exec(result.stdout ?? '');
@@ -87,19 +93,23 @@ function sanitized(list) {
   });
 }
 
-const cuda = `-DLETHE_CUDA=${process.env.LETHE_CUDA ?? 'AUTO'}`;
+function nativeTests(part) {
+  native(path.join(root, 'build-tests'), ['-DLETHE_CUDA=' + (process.env.LETHE_CUDA ?? 'AUTO')], {}, part);
+}
+
 const args = process.argv.slice(2);
+const tool = (...parts) => path.join(root, 'node_modules', ...parts);
 if (args[0] === '--sanitize') {
   sanitized(args[1] ?? 'address,undefined');
 } else if (args[0] === '--native') {
-  native(path.join(root, 'build-tests'), [cuda], {}, args.slice(1));
+  nativeTests(args[1]);
 } else {
   if (args.length === 0) {
-    check('lint', process.execPath, [path.join(root, 'node_modules', 'eslint', 'bin', 'eslint.js'), '.']);
-    check('types', process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit']);
-    check('format', process.execPath, [path.join(root, 'node_modules', 'prettier', 'bin', 'prettier.cjs'), '--check', '.']);
+    check('lint', process.execPath, [tool('eslint', 'bin', 'eslint.js'), '.']);
+    check('types', process.execPath, [tool('typescript', 'bin', 'tsc'), '-p', 'tsconfig.json', '--noEmit']);
+    check('format', process.execPath, [tool('prettier', 'bin', 'prettier.cjs'), '--check', '.']);
     check('format of C++', process.execPath, [path.join(root, 'scripts', 'format-native.mjs')]);
-    native(path.join(root, 'build-tests'), [cuda], {});
+    nativeTests();
   }
   jest(args);
 }

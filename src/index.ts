@@ -1,7 +1,7 @@
 /** The public API: the product's table of contents. `pipeline.ts` is the whole method; the stages can be used one by one. */
 export { ExitCode, LetheError } from './errors.js';
 export type * from './types.js';
-export { methodNames, splitNames } from './types.js';
+export { splitNames } from './types.js';
 
 // data
 export { createDataset } from './data/dataset.js';
@@ -25,7 +25,7 @@ export { fitBlocks, planBlocks, planMemory, type FittedBlock, type OutputBlocks,
 export { openDesign, type Design } from './datamodels/design.js';
 export { holdoutModels } from './datamodels/selection.js';
 export { predict } from './datamodels/predict.js';
-export { forgetShift, simulate, unlearnedLogits, unlearnJob, unlearnMethod } from './unlearn/index.js';
+export { forgetShift, methodNames, simulate, unlearnedLogits, unlearnJob, unlearnMethod } from './unlearn/index.js';
 export { klom } from './evaluate/klom.js';
 export { klomFloor } from './evaluate/floor.js';
 export { lds } from './evaluate/lds.js';
@@ -43,3 +43,10 @@ export type { Stage, Task, TaskContext } from './jobs/task.js';
 export { progressLines, type RunProgress } from './jobs/progress.js';
 export type { RunFolder } from './store/folders/run.js';
 export { openRun, planNet, planStages, type RunInputs } from './pipeline.js';
+
+// commands: what verbs do, without words and flags
+export { type FinishedRun, runPlan, type RunPlanOptions } from './commands/runPlan.js';
+export { type RunView, viewRun } from './commands/session.js';
+export { makeModels, type MakeModels, type ModelSummary } from './commands/models.js';
+export { unlearn, type Unlearned, type UnlearnOptions } from './commands/unlearn.js';
+export type { ProgressDisplay, Talk } from './commands/talk.js';

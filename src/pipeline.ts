@@ -7,7 +7,9 @@ import { forgetSetSize, forgetSetStage, maskStage } from './data/tasks.js';
 import { fitStage, ldsFitStage, logitBlocks, penaltyStage } from './datamodels/tasks.js';
 import { engineIdentity } from './engines/index.js';
 import type { ScoredMethod } from './evaluate/choice.js';
-import { choiceStage, ldsStage, scoreStage } from './evaluate/tasks.js';
+import { choiceStage } from './evaluate/choiceTasks.js';
+import { ldsStage } from './evaluate/ldsTasks.js';
+import { scoreStage } from './evaluate/scoreTasks.js';
 import { LetheError } from './errors.js';
 import type { Stage } from './jobs/task.js';
 import { buildNet } from './models/index.js';
@@ -15,13 +17,13 @@ import { netForDataset } from './models/onnxImport.js';
 import { reportStage } from './report/tasks.js';
 import { layout } from './store/folders/layout.js';
 import { ldsSplit } from './jobs/ldsSplit.js';
-import { comparedModels } from './jobs/planCounts.js';
 import { openRun as openRunFolder, type RunFolder } from './store/folders/run.js';
 import { settleFacts } from './store/folders/runFacts.js';
-import { oracleStage, originalStage, type PartialLengths, subsetStage } from './train/tasks.js';
+import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from './types.js';
-import { compressRecipe, isCompressed, snapshotSettings } from './unlearn/index.js';
-import { type MethodRuns, methodRuns, numTuningOriginals, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
+import { snapshotSettings } from './unlearn/grid.js';
+import { trainsOnOracles } from './unlearn/registry.js';
+import { type MethodRuns, methodRuns, numTuningOriginals, partialLengths, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
 
 /**
  * The network of a plan on a data set. onnx: the file of a plan that names one; `note` takes what there is to know of it.
@@ -89,7 +91,7 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
     ldsStage(plan, ldsSplit(plan)),
     forgetSetStage(plan, numTrain),
     shiftStage(plan, unlearnSizes),
-    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialLengths(plan, methods)),
+    oracleStage(plan, { ...points, numParameters }, forgetSizes, partialLengths(plan)),
     tuningStage(plan, unlearnSizes),
     choiceStage(plan, scored),
     unlearnStage(plan, unlearnSizes),
@@ -98,26 +100,15 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
   ];
 }
 
-function partialLengths(plan: Plan, methods: MethodRuns[]): PartialLengths {
-  const runs = methods.filter(({ method }) => method.name === 'partial-retrain').flatMap((partial) => partial.runs);
-  const lengths = (compressed: boolean): number[] =>
-    runs.filter(({ setting }) => isCompressed(setting) === compressed).flatMap(({ evalEpochs }) => evalEpochs);
-  return {
-    cut: lengths(false),
-    compressed: lengths(true).map((epochs) => compressRecipe(plan.recipe, epochs)),
-    numCompressed: comparedModels(plan),
-  };
-}
-
 function scoredMethod(plan: Plan, numTrain: number, { method, runs, tuned }: MethodRuns): ScoredMethod {
   return {
     method: method.name,
     kind: method.kind,
     tuned,
     runs,
-    trainsOnOracles: method.kind === 'job' && method.needs.matchedOracles,
+    trainsOnOracles: trainsOnOracles(method),
     variant: (setting) => method.variant?.(setting),
-    compressedTo: (run) => (isCompressed(runs[run]!.setting) ? runs[run]!.evalEpochs[0] : undefined),
+    compressedTo: (run) => (method.kind === 'reference' ? method.ownRecipe?.(plan.recipe, runs[run]!.setting)?.epochs : undefined),
     snapshotSettings: (run) => snapshotSettings(runs[run]!),
     computeFraction: (run, epochs, numForget) =>
       method.computeFraction({ numForget, numRetain: numTrain - numForget, recipeEpochs: plan.recipe.epochs }, runs[run]!.setting, epochs),

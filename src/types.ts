@@ -339,18 +339,8 @@ export interface FitOptions {
 
 // ---------------------------------------------------------------- unlearning
 
-export const methodNames = [
-  'do-nothing',
-  'full-retrain',
-  'partial-retrain',
-  'gradient-ascent',
-  'gradient-descent',
-  'scrub',
-  'oracle-matching',
-  'dm-direct',
-  'dmm',
-] as const;
-export type MethodName = (typeof methodNames)[number];
+/** Of a method in unlearn/registry.ts, e.g. "dmm"; checked where a plan or a command names it. */
+export type MethodName = string;
 
 /** One point of a method's hyper-parameter grid, e.g. { learningRate: 1e-3, epochs: 10 }. */
 export type MethodSetting = Record<string, number | string | boolean>;

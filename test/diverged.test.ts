@@ -7,6 +7,7 @@ import { runStages } from '../src/jobs/execute.js';
 import { loadPlan } from '../src/jobs/plan.js';
 import { planNet, planStages } from '../src/pipeline.js';
 import { collectReport } from '../src/report/collect.js';
+import { sharedNotes } from '../src/report/notes.js';
 import { readDatamodels } from '../src/store/contents/datamodels.js';
 import { layout } from '../src/store/folders/layout.js';
 import { readOutputs } from '../src/store/contents/outputs.js';
@@ -91,6 +92,11 @@ test('models that diverged are left out of fits, scores, tuning and LDS, and nam
   expect(Number.isFinite(originalAccuracy[0]!.accuracy.validation)).toBe(true);
   expect(lds.length).toBe(8);
   for (const { mean, low, high, reason } of lds) expect([[mean, low, high].every(Number.isFinite), reason]).toEqual([true, undefined]);
+  const shared = 'higher one on random-4: some matched oracles diverged, and originals share those that are left.';
+  const notes = (all: ReportData): string => sharedNotes(all).join(' ');
+  expect(notes(await report())).toContain(shared); // two oracles are left for three originals, of which one diverged
+  const three = diverged!.map((group) => (group.group.startsWith('matched') ? { ...group, models: [1] } : group));
+  expect(notes({ ...(await report()), diverged: three })).toContain('to a held-out oracle of its own.');
   // an original that diverged says nothing about a setting, models that diverge in a setting speak against it
   const tuned = choices[0]!.choices.find(({ method }) => method === 'gradient-ascent') as SettingChoice;
   expect(tuned).toMatchObject({ numModels: 9, numOracles: 2, run: 1 });
@@ -125,6 +131,20 @@ test('where all subset models diverge the run fails and says so', async () => {
   const { outcome } = await execute('all', (key) => key < mostModels);
   expect(outcome.failed.map(({ code }) => code)).toEqual(['LETHE_MODELS_DIVERGED', 'LETHE_MODELS_DIVERGED']);
   expect(outcome.failed[0]!.message).toMatch(/all 24 subset models diverged.*recipe.schedule.learningRate \(0.1\)/);
+});
+
+test('a report says when settings are ranked by noise', async () => {
+  const tuning = async (name: string, change: object) => {
+    const { report } = await execute(name, () => false, {
+      subsetModels: { count: 0 },
+      lds: { numModels: [] },
+      methods: [methods[3]],
+      ...change,
+    });
+    return (await report()).facts.find((fact) => fact.name === 'tuning')!.value;
+  };
+  expect(await tuning('nine', { tuning: { numModels: 9 } })).toMatch(/on 9 originals .*; fewer than 10 rank settings by noise$/);
+  expect(await tuning('ten', {})).not.toMatch(/noise/);
 });
 
 test('a plan without subset models runs', async () => {

@@ -44,7 +44,7 @@ interface Session extends LassoBenchOptions {
 }
 
 /** Peers run on the first targets only: enough to be stable, few enough to wait for. */
-export function peerTargetCount(numTrain: number): number {
+function peerTargetCount(numTrain: number): number {
   return numTrain <= 2000 ? 8 : numTrain <= 5000 ? 6 : 4;
 }
 

@@ -8,7 +8,7 @@ import { benchModes, type BenchProblem } from '../bench/types.js';
 import { readBlock } from '../datamodels/blocks.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { encodeJson } from '../store/disk/json.js';
-import { publishFile } from '../store/disk/publish.js';
+import { publishResult, requireFree } from '../store/folders/claim.js';
 import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOptions } from './benchOptions.js';
 import { registerBenchGpu } from './benchGpu.js';
 import { registerBenchTrain } from './benchTrain.js';
@@ -64,6 +64,7 @@ export function registerBench(program: Command): void {
 }
 
 async function lassoVerb(verb: LassoVerbOptions): Promise<void> {
+  await requireFree(verb.out);
   const options: LassoBenchOptions = {
     problems: await problems(verb),
     modes: verb.modes.map((mode) => oneOf('--modes', mode, benchModes)),
@@ -76,7 +77,7 @@ async function lassoVerb(verb: LassoVerbOptions): Promise<void> {
     signal: interruptSignal(),
   };
   const report = await benchLasso(options);
-  if (verb.out !== undefined) await publishFile(verb.out, encodeJson({ document: 'lethe.bench-lasso', version: 1, ...report }));
+  if (verb.out !== undefined) await publishResult(verb.out, encodeJson({ document: 'lethe.bench-lasso', version: 1, ...report }));
   if (verb.json) emitJson('bench-lasso', report);
   else process.stdout.write(renderReport(report));
   // a rival that was asked for is missing: the rest of the comparison stands, but it is not whole

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { ExitCode, LetheError } from '../errors.js';
 import { addonPath, buildCommand } from '../native/addon.js';
 import { chooseDevice } from '../native/device.js';
-import { publishFile } from '../store/disk/publish.js';
+import { publishResult, requireFree } from '../store/folders/claim.js';
 import { split } from './benchOptions.js';
 import { action, type Command, compact, jsonHelp, optionWithDefault, oneOf } from './common.js';
 
@@ -42,6 +42,7 @@ export function registerBenchGpu(bench: Command): void {
 async function gpuVerb(verb: GpuBenchVerbOptions): Promise<void> {
   const chosen = verb.suites.map((suite) => oneOf('--suites', suite, suites));
   chooseDevice('cuda');
+  await requireFree(verb.out);
   const { code, stdout } = await run([
     '--suites',
     chosen.join(','),
@@ -55,7 +56,7 @@ async function gpuVerb(verb: GpuBenchVerbOptions): Promise<void> {
       exitCode: code === 4 ? ExitCode.environment : ExitCode.taskFailed,
     });
   }
-  if (verb.out !== undefined) await publishFile(verb.out, Buffer.from(stdout));
+  if (verb.out !== undefined) await publishResult(verb.out, Buffer.from(stdout));
   process.stdout.write(verb.json ? stdout : render(JSON.parse(stdout) as GpuBenchReport));
   // a check failed: the rows say which
   process.exitCode = code;

@@ -10,7 +10,7 @@ import { engineNames } from '../engines/index.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { loadPlan } from '../jobs/plan.js';
 import { encodeJson } from '../store/disk/json.js';
-import { publishFile } from '../store/disk/publish.js';
+import { publishResult, requireFree } from '../store/folders/claim.js';
 import type { Plan } from '../types.js';
 import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOptions } from './benchOptions.js';
 import {
@@ -72,6 +72,7 @@ export function registerBenchTrain(bench: Command): void {
 }
 
 async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
+  await requireFree(verb.out);
   const options: TrainBenchOptions = {
     widths: verb.widths,
     batches: verb.batches,
@@ -89,7 +90,7 @@ async function trainVerb(verb: TrainBenchVerbOptions): Promise<void> {
     signal: interruptSignal(),
   };
   const report = await benchTrain(options);
-  if (verb.out !== undefined) await publishFile(verb.out, encodeJson({ document: 'lethe.bench-train', version: 1, ...report }));
+  if (verb.out !== undefined) await publishResult(verb.out, encodeJson({ document: 'lethe.bench-train', version: 1, ...report }));
   if (verb.json) emitJson('bench-train', report);
   else process.stdout.write(renderTrainReport(report));
   if (report.results.some(({ check }) => !check.passed)) process.exitCode = ExitCode.taskFailed;

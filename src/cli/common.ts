@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { createRequire } from 'node:module';
 import pc from 'picocolors';
 import { didYouMean, errorCode, ExitCode, LetheError, systemError } from '../errors.js';
+import type { ProgressDisplay, Talk } from '../commands/talk.js';
 import { onStopRequest } from './signals.js';
 
 /** A verb prints one document: an error after it is for people only. */
@@ -41,12 +42,6 @@ export function say(line: string): void {
 export function shownPath(file: string): string {
   const relative = path.relative('', file);
   return relative === '' || relative.startsWith('..') ? file : relative;
-}
-
-export interface ProgressDisplay {
-  /** `rate` (units a second) where work of an earlier session makes done / elapsed wrong. */
-  update(done: number, total: number, note?: string, rate?: number): void;
-  stop(): void;
 }
 
 const secondsBetweenLines = 5;
@@ -115,6 +110,11 @@ export function interruptSignal({ resumes = false } = {}): AbortSignal {
     controller.abort();
   });
   return controller.signal;
+}
+
+/** How verbs that resume talk: lines and progress on stderr, an end at signals. */
+export function talk(): Talk {
+  return { note: say, progress: createProgress, signal: interruptSignal({ resumes: true }) };
 }
 
 /** Commander argument parsers: integers and numbers with bounds, as usage errors. */

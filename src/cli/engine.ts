@@ -1,17 +1,7 @@
 /** The options that choose an engine, the same for every verb that trains or evaluates networks. */
 import { Option } from 'commander';
-import {
-  createEngine,
-  deviceNames,
-  type DeviceName,
-  type EngineChoice,
-  type EngineName,
-  engineNames,
-  type PrecisionChoice,
-  precisionNames,
-} from '../engines/index.js';
-import type { Engine } from '../types.js';
-import { type Command, say } from './common.js';
+import { deviceNames, type DeviceName, type EngineName, engineNames, type PrecisionChoice, precisionNames } from '../engines/index.js';
+import type { Command } from './common.js';
 
 export interface EngineFlags {
   engine: EngineName;
@@ -34,11 +24,4 @@ export function engineOptions(command: Command): Command {
         .choices(precisionNames)
         .default('auto'),
     );
-}
-
-/** The engine of a choice; what auto chose is said. */
-export function engineOf(choice: EngineChoice): Engine {
-  const engine = createEngine(choice);
-  if (choice.device === 'auto') say(`--device auto: ${engine.describe()['device']}`);
-  return engine;
 }

@@ -3,11 +3,11 @@ import { chosenSetting, sameSetting } from '../evaluate/chosen.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
 import { comparedModels } from '../jobs/planCounts.js';
-import { shardRanges } from '../train/jobs.js';
-import type { MethodSetting } from '../types.js';
-import { isCompressed, snapshotSettings } from '../unlearn/index.js';
-import { type MethodRuns, methodRuns, type TuningChoice } from '../unlearn/tasks.js';
-import type { RunView } from './session.js';
+import { shardRanges } from '../jobs/shards.js';
+import type { MethodSetting, SettingChoice } from '../types.js';
+import { snapshotSettings } from '../unlearn/index.js';
+import { type MethodRuns, methodRuns, partialLengths } from '../unlearn/tasks.js';
+import type { RunView } from '../commands/session.js';
 
 export interface ModelGroup {
   /** Where it goes. */
@@ -62,10 +62,8 @@ function oracleGroups(view: RunView, forgetSet: string, allSettings: boolean): M
     shards: shardsBy(view)(comparedModels(plan), (shard) => layout.compressed(forgetSet, epoch, shard)),
     epoch,
   });
-  const partial = methodRuns(plan).find(({ method }) => method.name === 'partial-retrain');
-  const shorter = (partial?.runs ?? []).flatMap(({ setting, evalEpochs }) =>
-    evalEpochs.map((epoch) => (isCompressed(setting) ? compressed(epoch) : group('matched', epoch))),
-  );
+  const { cut, own } = partialLengths(plan);
+  const shorter = [...cut.map((epoch) => group('matched', epoch)), ...own.map(({ epochs }) => compressed(epochs))];
   return [group('scored', plan.recipe.epochs), group('matched', plan.recipe.epochs), ...(allSettings ? shorter : [])];
 }
 
@@ -99,5 +97,5 @@ async function unlearnedGroups(
 
 async function tunedRun({ run }: RunView, forgetSet: string, method: string): Promise<number> {
   const choice = layout.tuningChoice(forgetSet, method);
-  return (decodeJson(await run.read(choice), choice) as TuningChoice).run;
+  return (decodeJson(await run.read(choice), choice) as SettingChoice).run;
 }

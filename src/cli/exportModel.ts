@@ -2,6 +2,7 @@
 import { createDataset } from '../data/dataset.js';
 import { NativeEngine } from '../engines/native.js';
 import { ExitCode, LetheError } from '../errors.js';
+import { placeInShards } from '../jobs/shards.js';
 import { relativeDifference, runOnnx } from '../models/onnxCheck.js';
 import { exportOnnx } from '../models/onnx.js';
 import { Purpose, Random } from '../native/random.js';
@@ -12,8 +13,7 @@ import { layout } from '../store/folders/layout.js';
 import { isTrained, readOutputs } from '../store/contents/outputs.js';
 import type { Dataset, Engine } from '../types.js';
 import { emitJson, say } from './common.js';
-import { engineOf } from './engine.js';
-import { runEngine, viewRun } from './session.js';
+import { engineOf, runEngine, viewRun } from '../commands/session.js';
 
 interface RunModelOptions {
   run?: string;
@@ -85,7 +85,7 @@ async function originalOf(options: RunModelOptions) {
       received: root === undefined ? '--model alone' : '--run alone',
     });
   }
-  const { run, plan, dataset } = await viewRun(root, data);
+  const { run, plan, dataset } = await viewRun(root, { ...(data === undefined ? {} : { data }), note: say });
   if (model >= plan.originals.count) {
     throw new LetheError('LETHE_OPTION_INVALID', '--model is no original of the run', {
       expected: `0 to ${plan.originals.count - 1}`,
@@ -93,10 +93,10 @@ async function originalOf(options: RunModelOptions) {
     });
   }
   const { choice, onnx } = await runEngine(run);
-  const [engine, net] = [engineOf(choice), planNet(plan, dataset, onnx)];
-  const perShard = plan.subsetModels.modelsPerShard;
-  const outputs = readOutputs(await run.read(layout.originals(Math.floor(model / perShard))));
-  if (!isTrained(outputs, model % perShard)) {
+  const [engine, net] = [engineOf(choice, say), planNet(plan, dataset, onnx)];
+  const { shard, row } = placeInShards(model, plan.subsetModels.modelsPerShard);
+  const outputs = readOutputs(await run.read(layout.originals(shard)));
+  if (!isTrained(outputs, row)) {
     throw new LetheError('LETHE_MODELS_DIVERGED', `original ${model} of the run diverged`, {
       expected: 'an original that trained',
       received: 'NaN parameters',
@@ -104,7 +104,7 @@ async function originalOf(options: RunModelOptions) {
       exitCode: ExitCode.taskFailed,
     });
   }
-  return { net, dataset, engine, model, parameters: outputs.parameters!.row(model % perShard) };
+  return { net, dataset, engine, model, parameters: outputs.parameters!.row(row) };
 }
 
 /** Random images show every value of a pixel at every place; the engine is the yardstick. */

@@ -18,7 +18,7 @@ import type { Datamodels } from '../types.js';
 import { emitJson, interruptSignal, say } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type ModelGroup, modelGroups } from './exportGroups.js';
-import { type RunView, viewRun } from './session.js';
+import { type RunView, viewRun } from '../commands/session.js';
 
 interface RunVerbOptions {
   run: string;
@@ -35,7 +35,7 @@ export interface NpyVerbOptions extends RunVerbOptions {
 export const npyParts = ['masks', 'outputs', 'originals', 'oracles', 'unlearned', 'datamodels'] as const;
 
 export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
-  const context = await viewRun(options.run, options.data);
+  const context = await viewRun(options.run, { ...options, note: say });
   await fillFromRun(context, options.out, () => exportNpy(context, options));
 }
 
@@ -71,7 +71,7 @@ async function exportNpy(context: RunView, options: NpyVerbOptions): Promise<voi
 }
 
 export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
-  const context = await viewRun(options.run, options.data);
+  const context = await viewRun(options.run, { ...options, note: say });
   await fillFromRun(context, options.out, () => exportCsv(context, options));
 }
 

@@ -1,13 +1,13 @@
 /** lethe quickstart: the whole method in about a minute, on built-in or real images. */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runPlan } from '../commands/runPlan.js';
 import { resolveDataDirectory } from '../data/registry.js';
 import { createEngine } from '../engines/index.js';
 import { loadPlan } from '../jobs/plan.js';
 import { renderKlomTable } from '../report/index.js';
-import { action, Command, duration, emitJson, jsonHelp, say, shownPath, threadsHelp, processorCount } from './common.js';
+import { action, Command, duration, emitJson, jsonHelp, say, shownPath, talk, threadsHelp, processorCount } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
-import { executePlan } from './execute.js';
 
 const packageRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
 
@@ -45,7 +45,7 @@ async function quickstart(options: QuickstartOptions): Promise<void> {
   const planFolder = path.join(packageRoot, 'plans');
   const plan = await loadPlan(path.join(planFolder, onRealData ? 'quickstart-cifar10.json' : 'quickstart.json'));
   const out = options.out ?? path.join('runs', plan.name + engineSuffix(options));
-  const finished = await executePlan(plan, { ...options, out, planFolder, executor: 'inline', workers: 1 });
+  const finished = await runPlan(plan, { ...options, ...talk(), out, planFolder, command: process.argv.slice(2) });
   const { report, page } = finished;
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {

@@ -1,6 +1,9 @@
 /** lethe run PLAN. */
 import path from 'node:path';
 import { Option } from 'commander';
+import { openReuse } from '../commands/reuse.js';
+import { runPlan, type RunPlanOptions } from '../commands/runPlan.js';
+import { planSession, type Session, type SessionOptions } from '../commands/session.js';
 import { checkForgetSets } from '../data/forgetSets.js';
 import { estimateStages } from '../jobs/estimate.js';
 import { executorNames, type ExecutorName } from '../jobs/executor.js';
@@ -19,13 +22,12 @@ import {
   jsonHelp,
   say,
   shownPath,
+  talk,
   threadsHelp,
   processorCount,
 } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
-import { executePlan } from './execute.js';
-import { openReuse } from './reuse.js';
-import { planSession, type Session, type SessionOptions } from './session.js';
+import { requestStop } from './signals.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
   out?: string;
@@ -57,7 +59,7 @@ export function registerRun(program: Command): void {
 }
 
 async function runVerb(file: string, given: RunVerbOptions): Promise<void> {
-  const options = { ...given, planFolder: path.dirname(path.resolve(file)) };
+  const options = { ...given, planFolder: path.dirname(path.resolve(file)), note: say };
   const plan = await loadPlan(file);
   const onnx = await readPlanNet(file, plan.net);
   if (options.dryRun) {
@@ -65,7 +67,7 @@ async function runVerb(file: string, given: RunVerbOptions): Promise<void> {
     return;
   }
   const started = Date.now();
-  const { root, report, page, tasksRun, tasksSkipped, tasksReused } = await executePlan(plan, options, onnx);
+  const { root, report, page, tasksRun, tasksSkipped, tasksReused } = await runPlan(plan, runOptions(options), onnx);
   const seconds = (Date.now() - started) / 1000;
   if (options.json) {
     const { dataDescription, version, scores, floors, choices, lds } = report;
@@ -77,10 +79,23 @@ async function runVerb(file: string, given: RunVerbOptions): Promise<void> {
   say(`${tasksRun} tasks run, ${tasksSkipped} found finished, ${duration(seconds)}`);
 }
 
+function runOptions(options: RunVerbOptions & { planFolder: string }): RunPlanOptions {
+  const { planFolder, data } = options;
+  const worker = [...process.execArgv, process.argv[1]!, 'worker'];
+  const more = ['--plan-folder', planFolder, ...(data === undefined ? [] : ['--data', data])];
+  return {
+    ...options,
+    ...talk(),
+    command: process.argv.slice(2),
+    workerCommand: (root, threads) => ({ command: process.execPath, args: [...worker, root, '--threads', String(threads), ...more] }),
+    onWorkerSignal: requestStop,
+  };
+}
+
 async function dryRun(plan: Plan, options: RunVerbOptions & { planFolder: string }, onnx: Uint8Array | undefined): Promise<void> {
   const session = await planSession(plan, options, options, onnx);
   await checkForgetSets(plan.forgetSets, { numTrain: session.dataset.numTrain, planFolder: options.planFolder }, () => false);
-  const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options.data);
+  const reuse = options.reuse === undefined ? undefined : await openReuse(options.reuse, session, options);
   const reused = new Set((await reuse?.reusable())?.map(({ task }) => task.id));
   const stages = estimateStages(session.stages.map(({ name, tasks }) => ({ name, tasks: tasks.filter(({ id }) => !reused.has(id)) })));
   const total = (key: 'tasks' | 'models' | 'files' | 'bytes' | 'cost'): number => stages.reduce((sum, stage) => sum + stage[key], 0);

@@ -2,8 +2,8 @@
 import path from 'node:path';
 import { statusOf } from '../jobs/estimate.js';
 import { readSessions, runningSession } from '../store/folders/provenance.js';
-import { action, type Command, emitJson, jsonHelp, oldDataHelp } from './common.js';
-import { viewRun } from './session.js';
+import { action, type Command, emitJson, jsonHelp, oldDataHelp, say } from './common.js';
+import { viewRun } from '../commands/session.js';
 
 export function registerStatus(program: Command): void {
   program
@@ -16,7 +16,7 @@ export function registerStatus(program: Command): void {
 }
 
 async function statusVerb(root: string, options: { data?: string; json?: boolean }): Promise<void> {
-  const view = await viewRun(root, options.data);
+  const view = await viewRun(root, { ...options, note: say });
   const stages = await statusOf(view.run, view.stages);
   const sessions = await readSessions(path.resolve(root));
   const done = stages.reduce((sum, stage) => sum + stage.tasksDone, 0);

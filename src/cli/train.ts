@@ -1,5 +1,8 @@
 /** lethe train: models from scratch, as files. */
 import path from 'node:path';
+import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from '../commands/models.js';
+import { engineOf } from '../commands/session.js';
+import { range } from '../data/indices.js';
 import { readMaskFile } from '../data/maskFile.js';
 import { maskIndices } from '../data/masks.js';
 import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
@@ -13,7 +16,7 @@ import { readWhole, sha256 } from '../store/disk/files.js';
 import { encodeJson } from '../store/disk/json.js';
 import { readWholeNumbers } from '../store/formats/npyIntegers.js';
 import { publishFile } from '../store/disk/publish.js';
-import { range, trainingJob } from '../train/jobs.js';
+import { trainingJob } from '../train/jobs.js';
 import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
 import {
   action,
@@ -22,14 +25,13 @@ import {
   emitJson,
   finiteNumber,
   integerAtLeast,
-  interruptSignal,
   jsonHelp,
   say,
+  talk,
   threadsHelp,
   processorCount,
 } from './common.js';
-import { type EngineFlags, engineOf, engineOptions } from './engine.js';
-import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from './models.js';
+import { type EngineFlags, engineOptions } from './engine.js';
 
 interface TrainVerbOptions extends EngineFlags {
   dataset: string;
@@ -109,7 +111,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const { numTrain } = dataset;
   const net = await networkOf(options, dataset);
   const subset = await readSubset(options, numTrain, models.end);
-  const engine = engineOf(options);
+  const engine = engineOf(options, say);
   const initial = await initialOf(options, net, engine);
   const jobOf = (model: number): TrainJob => ({
     ...trainingJob(recipe, options.seed, model, subset(model)),
@@ -135,7 +137,7 @@ async function trainVerb(options: TrainVerbOptions): Promise<void> {
     command: (model) => ({ ...command, subset: sha256(subset(model)) }),
     label: 'train',
     threads: options.threads,
-    signal: interruptSignal({ resumes: true }),
+    talk: talk(),
   });
   const document = {
     dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
@@ -241,7 +243,7 @@ async function readSubset(options: TrainVerbOptions, numTrain: number, numModels
  * Train indices in a .npy file, sorted, each once.
  * @throws LETHE_INDICES_INVALID and the errors of readNpy
  */
-export async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
+async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
   const refused = (received: string, action?: string): LetheError =>
     new LetheError('LETHE_INDICES_INVALID', `${file} holds no set of train indices`, {
       expected: `a vector of different whole numbers below ${numTrain}, at least one`,

@@ -10,30 +10,25 @@ export interface Verb {
   load: () => Promise<(program: Command) => void>;
 }
 
-const arrow = ['apache-arrow'];
-const arrowAndZod = [...arrow, 'zod'];
-
 export const verbs: Record<string, Verb> = {
   quickstart: {
     summary: 'data, models, datamodels, unlearning, KLOM table and report in about a minute',
-    libraries: arrowAndZod,
+    libraries: ['zod'],
     load: async () => (await import('./quickstart.js')).registerQuickstart,
   },
   run: {
     summary: 'run an experiment; the same command resumes it',
-    libraries: arrowAndZod,
+    libraries: ['zod'],
     load: async () => (await import('./run.js')).registerRun,
   },
   status: {
     summary: 'what is done and what is left of a run',
-    libraries: arrowAndZod,
     load: async () => (await import('./status.js')).registerStatus,
   },
   verify: { summary: 'check every byte of a run against its manifest', load: async () => (await import('./verify.js')).registerVerify },
-  worker: { libraries: arrowAndZod, load: async () => (await import('./worker.js')).registerWorker },
+  worker: { libraries: ['zod'], load: async () => (await import('./worker.js')).registerWorker },
   report: {
     summary: 'write the report of a run: page, figures, tables',
-    libraries: arrowAndZod,
     load: async () => {
       const [{ registerReport }, { collectRunReport }] = await Promise.all([import('./report.js'), import('./runReport.js')]);
       return (program) => {
@@ -46,20 +41,19 @@ export const verbs: Record<string, Verb> = {
     libraries: ['zod'],
     load: async () => (await import('./train.js')).registerTrain,
   },
-  fit: { summary: 'datamodels of masks and outputs in files', libraries: arrow, load: async () => (await import('./fit.js')).registerFit },
+  fit: { summary: 'datamodels of masks and outputs in files', load: async () => (await import('./fit.js')).registerFit },
   unlearn: {
     summary: 'unlearn a forget set in the originals of a run, or in a model given as a file',
-    libraries: arrowAndZod,
+    libraries: ['zod'],
     load: async () => (await import('./unlearn.js')).registerUnlearn,
   },
   evaluate: {
     summary: 'KLOM, LDS and accuracy of .npy files',
-    libraries: arrow,
+
     load: async () => (await import('./evaluate.js')).registerEvaluate,
   },
   export: {
     summary: 'models and results for other programs',
-    libraries: arrowAndZod,
     load: async () => (await import('./export.js')).registerExport,
   },
   study: { summary: 'experiments of the paper outside of networks', load: async () => (await import('./study.js')).registerStudy },
@@ -68,7 +62,7 @@ export const verbs: Record<string, Verb> = {
     libraries: ['zod'],
     load: async () => (await import('./data.js')).registerData,
   },
-  bench: { summary: 'benchmarks, against peers too', libraries: arrowAndZod, load: async () => (await import('./bench.js')).registerBench },
+  bench: { summary: 'benchmarks, against peers too', libraries: ['zod'], load: async () => (await import('./bench.js')).registerBench },
   doctor: {
     summary: 'check this machine: Node, addon, instruction sets, threads, memory, GPU, disk, data',
     libraries: ['zod'],

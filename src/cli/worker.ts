@@ -1,7 +1,7 @@
 /** lethe worker RUN: a worker process of the process executor. */
 import { serveWorker } from '../jobs/worker.js';
-import { action, type Command, dataHelp, processorCount } from './common.js';
-import { reopenSession, type SessionOptions } from './session.js';
+import { action, type Command, dataHelp, processorCount, say } from './common.js';
+import { reopenSession, type SessionOptions } from '../commands/session.js';
 
 export function registerWorker(program: Command): void {
   program
@@ -14,6 +14,6 @@ export function registerWorker(program: Command): void {
 }
 
 async function workerVerb(root: string, options: SessionOptions): Promise<void> {
-  const { session, context } = await reopenSession(root, options);
+  const { session, context } = await reopenSession(root, { ...options, note: say });
   await serveWorker(session.stages, context);
 }

@@ -55,13 +55,17 @@ export interface FetchResult {
 
 /**
  * Files appear in `directory` whole or not at all; the archive is removed in the end.
- * @throws what download and readTar throw; LETHE_ARCHIVE_MEMBER for a missing or wrong file in the archive (3), LETHE_DISK_FULL (4)
+ * @throws LETHE_OUT_TAKEN (exit code 2) for a file of the name with other content; what download and readTar throw; LETHE_ARCHIVE_MEMBER for a missing or wrong file in the archive (3), LETHE_DISK_FULL (4)
  */
 export async function fetchArchive(archive: ArchiveSpec, options: FetchOptions): Promise<FetchResult> {
   const { directory, url = archive.url, ...rest } = options;
   const files = archive.members.map((member) => path.join(directory, path.posix.basename(member.name)));
   const present = await Promise.all(files.map((file) => hashFile(file)));
   if (archive.members.every((member, k) => present[k]?.sha256 === member.sha256)) return { directory, files, downloaded: false };
+  archive.members.forEach(({ sha256 }, k) => {
+    const there = present[k];
+    if (there && there.sha256 !== sha256) throw taken(files[k]!, sha256, there.sha256);
+  });
   await makeFolder(directory);
   const partFile = path.join(directory, `${path.posix.basename(archive.url)}.part`);
   await requireSpace(archive, directory, partFile);
@@ -69,6 +73,15 @@ export async function fetchArchive(archive: ArchiveSpec, options: FetchOptions):
   await unpack(archive, partFile, directory);
   await fs.rm(partFile);
   return { directory, files, downloaded: true };
+}
+
+/** Files are published whole: another one is somebody's own, or was damaged later. */
+function taken(file: string, expected: string, received: string): LetheError {
+  return new LetheError('LETHE_OUT_TAKEN', `${file} is there, and not the file of the archive`, {
+    expected: `no such file, or one with sha256 ${expected}`,
+    received,
+    action: 'Give another folder, or remove it.',
+  });
 }
 
 async function requireSpace(archive: ArchiveSpec, directory: string, partFile: string): Promise<void> {

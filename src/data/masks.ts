@@ -113,16 +113,6 @@ export function maskIndices(masks: Masks, row: number): Int32Array {
   return Int32Array.from(indices);
 }
 
-/** Every example in becomes out and the other way round; the padding bits stay zero. */
-export function complementMasks(masks: Masks): Masks {
-  const { numModels, numTrain } = masks;
-  const rowBytes = maskRowBytes(numTrain);
-  const bits = masks.bits.map((byte) => ~byte & 0xff);
-  const lastByte = numTrain % 8 === 0 ? 0xff : (1 << (numTrain % 8)) - 1;
-  for (let row = 1; row <= numModels && rowBytes > 0; row++) bits[row * rowBytes - 1]! &= lastByte;
-  return { numModels, numTrain, bits };
-}
-
 /** The masks of the given rows, in that order; repeats allowed. */
 export function selectRows(masks: Masks, rows: ArrayLike<number>): Masks {
   const rowBytes = maskRowBytes(masks.numTrain);

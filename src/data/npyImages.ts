@@ -4,7 +4,6 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
 import { ExitCode, LetheError } from '../errors.js';
 import { nativeBuffer } from '../native/memory.js';
 import { damaged, sha256 } from '../store/disk/files.js';
@@ -22,14 +21,13 @@ const metaName = 'meta.json';
 /** Images are read in pieces of about this size. */
 const pieceBytes = 1 << 24;
 
-const metaSchema = z.strictObject({
-  description: z.string().max(200).optional(),
-  classNames: z.array(z.string()).min(1).max(mostClasses).optional(),
+interface Meta {
+  description?: string | undefined;
+  classNames?: string[] | undefined;
   /** Per channel on the 0..1 scale; both or none. */
-  mean: z.array(z.number()).optional(),
-  std: z.array(z.number().positive()).optional(),
-});
-type Meta = z.output<typeof metaSchema>;
+  mean?: number[] | undefined;
+  std?: number[] | undefined;
+}
 
 /** True for a folder with any of the files, complete or not. */
 export function holdsNpyImages(directory: string): boolean {
@@ -53,7 +51,14 @@ async function readMeta(directory: string): Promise<Meta> {
   const file = path.join(directory, metaName);
   const content = await readJsonBytes(file);
   if (content === undefined) return {};
-  const parsed = metaSchema.safeParse(decodeJson(content, file));
+  const { z } = await import('zod'); // loaded where such a file is there
+  const schema = z.strictObject({
+    description: z.string().max(200).optional(),
+    classNames: z.array(z.string()).min(1).max(mostClasses).optional(),
+    mean: z.array(z.number()).optional(),
+    std: z.array(z.number().positive()).optional(),
+  });
+  const parsed = schema.safeParse(decodeJson(content, file));
   if (parsed.success && (parsed.data.mean === undefined) === (parsed.data.std === undefined)) {
     checkScale(parsed.data, file);
     return parsed.data;

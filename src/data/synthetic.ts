@@ -26,7 +26,7 @@ export interface SyntheticFacts {
   atypical: number[];
 }
 
-export const syntheticDefaults = { trainPerClass: 60, validationPerClass: 30, numClasses: 5, seed: 0 };
+const syntheticDefaults = { trainPerClass: 60, validationPerClass: 30, numClasses: 5, seed: 0 };
 
 const size = 16;
 const channels = 3;

@@ -1,6 +1,7 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
 import { selectRows } from '../data/masks.js';
 import { ExitCode, LetheError } from '../errors.js';
+import { shardRanges } from '../jobs/shards.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { encodeDatamodels } from '../store/contents/datamodels.js';
 import { decodeJson, encodeJson } from '../store/disk/json.js';
@@ -216,7 +217,7 @@ function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: P
 
 /** Shard indices of the subset models. */
 function allShards(plan: Plan): number[] {
-  return Array.from({ length: Math.ceil(plan.subsetModels.count / plan.subsetModels.modelsPerShard) }, (_, shard) => shard);
+  return shardRanges(plan.subsetModels.count, plan.subsetModels.modelsPerShard).map(({ shard }) => shard);
 }
 
 /** In gradient images, so that one progress bar serves all stages: measured at width/8, a Lasso target costs about as much as this. */

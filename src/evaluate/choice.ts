@@ -120,3 +120,8 @@ export function modelsBefore(outputs: Outputs, end: number, numPoints: number): 
   const rows = [...outputs.models.keys()].filter((row) => outputs.models[row]! < end);
   return { ...takeRows(outputs, rows, numPoints), diverged: outputs.diverged.filter((model) => model < end) };
 }
+
+/** Methods without epochs store their one result as epoch 0. */
+export function snapshotEpochs(evalEpochs: number[]): number[] {
+  return evalEpochs.length > 0 ? evalEpochs : [0];
+}

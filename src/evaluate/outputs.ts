@@ -1,9 +1,12 @@
 /** Outputs of groups of models, read from the run folder; models that diverged are left out and named. */
+import { splitPoints } from '../data/indices.js';
 import { ExitCode, LetheError } from '../errors.js';
-import type { TaskContext } from '../jobs/task.js';
+import { shardRanges } from '../jobs/shards.js';
+import type { Task, TaskContext } from '../jobs/task.js';
+import { decodeIndices } from '../store/contents/npyArtefact.js';
 import { layout } from '../store/folders/layout.js';
 import { isTrained, readOutputs, type StoredOutputs } from '../store/contents/outputs.js';
-import type { DivergedModels, Plan } from '../types.js';
+import type { DivergedModels, Plan, SplitName } from '../types.js';
 
 /** Of the models of a group that trained. */
 export interface Outputs {
@@ -34,8 +37,8 @@ export async function groupOutputs(context: TaskContext, { path, count, epoch, u
   const { modelsPerShard } = context.plan.subsetModels;
   const numPoints = numPointsOf(context);
   const all = emptyOutputs(used, numPoints);
-  for (let shard = 0; shard * modelsPerShard < count; shard++) {
-    addRows(all, readOutputs(await context.run.read(path(shard))), { epoch, first: shard * modelsPerShard, count, used });
+  for (const { shard, first } of shardRanges(count, modelsPerShard)) {
+    addRows(all, readOutputs(await context.run.read(path(shard))), { epoch, first, count, used });
   }
   return fitted(all, numPoints);
 }
@@ -101,4 +104,12 @@ function addRows(all: Outputs, outputs: StoredOutputs, group: { epoch: number; f
 function fitted(all: Outputs, numPoints: number): Outputs {
   const filled = all.models.length * numPoints;
   return { ...all, margins: all.margins.subarray(0, filled), predicted: all.predicted.subarray(0, filled) };
+}
+
+export async function pointSplits(context: TaskContext, forgetSet: string): Promise<Record<SplitName, Int32Array>> {
+  return splitPoints(context.dataset, decodeIndices(await context.run.read(layout.forgetSet(forgetSet))));
+}
+
+export function smallTask(artefact: string, label: string): Pick<Task, 'id' | 'label' | 'artefacts' | 'cost' | 'models' | 'bytes'> {
+  return { id: artefact, label, artefacts: [artefact], cost: 100, models: 0, bytes: 100_000 };
 }

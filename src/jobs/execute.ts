@@ -1,18 +1,12 @@
 /** Runs stages of tasks: what is done is skipped, what fails is recorded and does not stop its neighbours. */
 import { errorCode, ExitCode, LetheError, systemError } from '../errors.js';
+import type { FailedTask } from '../store/folders/failures.js';
 import type { ExecuteOptions, Executor, ExecutorName } from './executor.js';
 import { runInline } from './inline.js';
 import { isDone } from './perform.js';
 import { runInProcesses } from './process.js';
 import { ProgressMeter } from './progress.js';
 import type { Stage, Task, TaskContext } from './task.js';
-
-export interface FailedTask {
-  task: string;
-  label: string;
-  code: string;
-  message: string;
-}
 
 export interface RunOutcome {
   tasksRun: number;

@@ -12,5 +12,10 @@ export function comparedModels({ originals, oracles }: Pick<Plan, 'originals' | 
 /** Originals that tuning needs at least: fewer rank settings by their noise, as the simulation in evaluate's tests shows. */
 export const leastTuningModels = 10;
 
+/** Its settings are ranked by noise. */
+export function tunesOnFew({ tuning: { numModels }, methods }: Pick<Plan, 'tuning' | 'methods'>): boolean {
+  return numModels > 0 && numModels < leastTuningModels && methods.length > 0;
+}
+
 /** Index of the first tuning original: beyond all scored ones, whatever their number, which decides nothing about these. */
 export const firstTuningOriginal = 2 ** 20;

@@ -1,5 +1,6 @@
 /** Every default of a plan, in one place; the resolved plan (plan.json) writes them out. */
-import { methodNames, type MethodPlan, type Plan } from '../types.js';
+import type { MethodPlan, Plan } from '../types.js';
+import { methods } from '../unlearn/registry.js';
 
 export const planDefaults = {
   version: 1,
@@ -29,7 +30,7 @@ export const planDefaults = {
   lds: { heldOutFraction: 0.1, numModels: [] as number[] },
   forgetSets: [] as Plan['forgetSets'],
   /** All of them, each with its published setting. */
-  methods: methodNames.map((method): MethodPlan => ({ method, grid: {} })),
+  methods: methods.filter(({ onlyListed }) => onlyListed !== true).map(({ name }): MethodPlan => ({ method: name, grid: {} })),
   tuning: { numModels: 24, criterion: 'average-p95' },
   klom: { variant: 'default', bins: 20, clip: 100, epsilon: 1e-5 },
 } as const;

@@ -7,7 +7,7 @@ export function trainingInputs({ net, recipe, seed }: Plan): object {
 }
 
 /** Of masks and outputs of all subset models. */
-export function subsetInputs(plan: Plan): object {
+function subsetInputs(plan: Plan): object {
   const { count, subsetFraction } = plan.subsetModels;
   return { ...trainingInputs(plan), count, subsetFraction };
 }

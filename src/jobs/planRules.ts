@@ -13,6 +13,7 @@ import {
   type Schedule,
   type TrainRecipe,
 } from '../types.js';
+import { unlearnMethod } from '../unlearn/registry.js';
 import { planDefaults as defaults } from './planDefaults.js';
 import type { Mistake } from './planMistakes.js';
 import type { ParsedPlan } from './planSchema.js';
@@ -173,12 +174,11 @@ function* fitMistakes(fit: FitOptions, numModels: number): Generator<Mistake> {
 /** What a method cannot work without. */
 function* methodMistakes(plan: Plan): Generator<Mistake> {
   const seen = new Set<MethodName>();
-  const needsDatamodels: MethodName[] = ['dm-direct', 'dmm'];
   for (const [index, { method, grid }] of plan.methods.entries()) {
     const keys = ['methods', index];
     if (seen.has(method)) yield { keys: [...keys, 'method'], expected: 'every method once', received: `${method} a second time` };
     seen.add(method);
-    if (plan.forgetSets.length > 0 && needsDatamodels.includes(method) && plan.subsetModels.count === 0) {
+    if (plan.forgetSets.length > 0 && unlearnMethod(method).needs.datamodels && plan.subsetModels.count === 0) {
       const action = 'Raise subsetModels.count or list other methods.';
       yield { keys, expected: `subset models, which ${method} needs`, received: 'subsetModels.count 0', action };
     }

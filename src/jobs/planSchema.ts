@@ -3,7 +3,8 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { choiceCriteria, fitSelections, klomVariants, methodNames, mostModels, tuningCriteria } from '../types.js';
+import { choiceCriteria, fitSelections, klomVariants, mostModels, tuningCriteria } from '../types.js';
+import { methodNames } from '../unlearn/registry.js';
 import { isName } from '../store/folders/layout.js';
 import { firstTuningOriginal } from './planCounts.js';
 import { planDefaults as defaults } from './planDefaults.js';

@@ -56,7 +56,7 @@ function varint(value: number): Uint8Array {
 /** Element types, as TensorProto.DataType numbers them. */
 export const elementType = { float32: 1, int32: 6, int64: 7, float64: 11 } as const;
 /** As AttributeProto.AttributeType numbers them. */
-export const attributeType = { float: 1, integer: 2, text: 3, tensor: 4, floats: 6, integers: 7 } as const;
+const attributeType = { float: 1, integer: 2, text: 3, tensor: 4, floats: 6, integers: 7 } as const;
 
 /** A tensor stored in the file; BigInt64Array holds what ONNX wants as int64: shapes, axes, indices. */
 export interface OnnxConstant {

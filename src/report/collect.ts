@@ -1,7 +1,7 @@
 /** Gathers what the report shows from the scores of a run folder. */
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
-import { leastTuningModels } from '../jobs/planCounts.js';
+import { leastTuningModels, tunesOnFew } from '../jobs/planCounts.js';
 import type { RunFolder } from '../store/folders/run.js';
 import {
   type DatasetFacts,
@@ -77,9 +77,10 @@ function lambdaChoice({
   return `lambda / lambda_max${relaxation === undefined ? ' and relaxation' : ''} of a kind of target by mean held-out ${criterion} ${heldOut}${relaxed}`;
 }
 
-function tuningFact({ tuning: { numModels, criterion } }: Plan): string {
+function tuningFact(plan: Plan): string {
+  const { numModels, criterion } = plan.tuning;
   if (numModels === 0) return 'none: every setting runs on all scored originals and is chosen against matched oracles';
-  const few = numModels < leastTuningModels ? `; fewer than ${leastTuningModels} rank settings by noise` : '';
+  const few = tunesOnFew(plan) ? `; fewer than ${leastTuningModels} rank settings by noise` : '';
   return `grids with several settings on ${numModels} originals that are not scored, against matched oracles (divergence of margins, ${criteria[criterion]})${few}`;
 }
 

@@ -1,9 +1,8 @@
 /** Sentences below tables of KLOM: what holds for all forget sets, and what for one. */
-import { methodNames } from '../types.js';
 import type { MethodScore, ReportData, SettingChoice, TuningCriterion } from '../types.js';
+import { methodNames, trainsOnOracles, unlearnMethod } from '../unlearn/registry.js';
 import { fixed, listed } from './format.js';
 import { bestScores, describeModels, describeSetting, methodsIn, rowName } from './scores.js';
-import { methodStyles } from './style.js';
 
 export const criteria: Record<TuningCriterion, string> = {
   'average-p95': '95th percentile, average of the three splits',
@@ -15,17 +14,14 @@ export function sharedNotes(data: ReportData): string[] {
   if (data.forgetSets.length === 0) return [];
   const [floor] = data.floors;
   const copies = floor?.copies;
-  const lost = data.diverged?.some(({ group }) => group.startsWith('matched oracles'));
-  const matching = data.scores.some((score) => score.method === 'oracle-matching');
+  const matching = data.scores.some(({ method }) => trainsOnOracles(unlearnMethod(method)));
   return [
     `${describeModels(data)}. KLOM in nats, 0 is perfect; the average is that of the three splits' numbers; compute as a fraction of one full retraining.`,
     floor === undefined
       ? 'No floor was measured.'
       : `Floor: ${floor.numOracles} oracle models against ${floor.numHeldOut} held-out ones; two samples of one normal distribution with so many models score ` +
         `${fixed(floor.tabulatedMean, 2)} (p95 ${fixed(floor.tabulatedP95, 2)}). A score at the floor cannot be told from retraining.` +
-        (matching
-          ? ` Oracle matching has the same: each original is matched to a held-out oracle of its own${lost ? '; where oracles diverged, the others serve several' : ''}.`
-          : ''),
+        (matching ? matchingFloor(data) : ''),
     ...(copies === undefined
       ? []
       : [
@@ -34,6 +30,18 @@ export function sharedNotes(data: ReportData): string[] {
         ]),
     ...choiceNotes(data),
   ];
+}
+
+/** Originals are matched to matched oracles in turn. */
+function matchingFloor({ forgetSets, diverged = [], scores }: ReportData): string {
+  const compared = scores.reduce((most, { numUnlearned, numDiverged = 0 }) => Math.max(most, numUnlearned + numDiverged), 0);
+  const shared = forgetSets.filter(({ name }) => {
+    const lost = diverged.find(({ group }) => group === `matched oracles of ${name}`);
+    return lost !== undefined && lost.count - lost.models.length < compared;
+  });
+  return shared.length === 0
+    ? ' Oracle matching has the same: each original is matched to a held-out oracle of its own.'
+    : ` Oracle matching has a higher one on ${listed(shared.map(({ name }) => name))}: some matched oracles diverged, and originals share those that are left.`;
 }
 
 /** Where a setting was chosen by other numbers than those beside it. */
@@ -50,7 +58,7 @@ function choiceNotes(data: ReportData): string[] {
   }
   const sentences = [...groups].map(([compared, own]) => {
     const methods = methodNames.filter((name) => own.some(({ method }) => method === name));
-    return `Settings of ${listed(methods.map((method) => methodStyles[method].label))}: chosen on ${compared}.`;
+    return `Settings of ${listed(methods.map((method) => unlearnMethod(method).label))}: chosen on ${compared}.`;
   });
   const points = (100 * all[0]!.allowedAccuracyLoss).toFixed(0);
   return [
@@ -94,6 +102,6 @@ export function ownNotes(data: ReportData, forgetSet: string, scores: readonly M
   const chosen = new Set(bestScores(data, forgetSet).map((score) => score.method));
   const unchosen = methodsIn(data, forgetSet).filter((method) => !chosen.has(method));
   if (unchosen.length > 0)
-    notes.push(`Scored, but no setting could be chosen: ${listed(unchosen.map((method) => methodStyles[method].label))}.`);
+    notes.push(`Scored, but no setting could be chosen: ${listed(unchosen.map((method) => unlearnMethod(method).label))}.`);
   return notes;
 }

@@ -1,7 +1,7 @@
 /** Small questions asked of the scores by every figure and table. */
-import { methodNames, splitNames } from '../types.js';
+import { splitNames } from '../types.js';
 import type { KlomFloor, MethodName, MethodScore, MethodSetting, ReportData, SplitName } from '../types.js';
-import { methodStyles } from './style.js';
+import { methodNames, unlearnMethod } from '../unlearn/registry.js';
 
 /** The average of the three splits' summaries goes first, as in the paper's Figure 1. */
 export const panelSplits = ['average', ...splitNames] as const;
@@ -34,7 +34,7 @@ export function methodsIn(data: ReportData, forgetSet?: string): MethodName[] {
 
 /** "partial retrain, compressed" */
 export function rowName({ method, variant }: Pick<MethodScore, 'method' | 'variant'>): string {
-  const { label } = methodStyles[method];
+  const { label } = unlearnMethod(method);
   return variant === undefined ? label : `${label}, ${variant}`;
 }
 
@@ -57,9 +57,10 @@ export function rowNames(data: ReportData): string[] {
   return sorted.map(rowName);
 }
 
-/** Not those that are trained on the retain set alone, or to match models that were: unlearning is to spare that; nor the original. */
+/** Unlearning is to spare training on the retain set alone, and matching models that were; and doing nothing is not unlearning. */
 export function competes({ method }: Pick<MethodScore, 'method'>): boolean {
-  return !['do-nothing', 'full-retrain', 'partial-retrain', 'oracle-matching'].includes(method);
+  const { isBound, needs } = unlearnMethod(method);
+  return isBound !== true && !needs.matchedOracles;
 }
 
 export function floorOf(data: ReportData, forgetSet: string): KlomFloor | undefined {

@@ -1,31 +1,8 @@
-/** How methods look, the same in every figure. */
+/** How figures look. Methods bring their marks: colours after Okabe and Ito, who chose them for colour-blind readers; references grey and black. */
 import type { Config } from 'vega-lite';
 import type { MethodName } from '../types.js';
+import { unlearnMethod } from '../unlearn/registry.js';
 import { plural } from './format.js';
-
-/** Polygons in the square from -1 to 1, for symbols that vega has no name for. */
-const star = 'M0,-1.25L0.29,-0.4L1.19,-0.39L0.47,0.15L0.73,1.01L0,0.5L-0.73,1.01L-0.47,0.15L-1.19,-0.39L-0.29,-0.4Z';
-const crosswise = 'M-1,-0.6L-0.6,-1L0,-0.4L0.6,-1L1,-0.6L0.4,0L1,0.6L0.6,1L0,0.4L-0.6,1L-1,0.6L-0.4,0Z';
-
-export interface MethodStyle {
-  label: string;
-  color: string;
-  /** A vega symbol name or an SVG path: methods stay apart in grey print too. */
-  shape: string;
-}
-
-/** Colours after Okabe and Ito, who chose them for colour-blind readers; references are grey and black. */
-export const methodStyles: Record<MethodName, MethodStyle> = {
-  'do-nothing': { label: 'do nothing', color: '#606060', shape: crosswise },
-  'full-retrain': { label: 'full retrain', color: '#000000', shape: star },
-  'partial-retrain': { label: 'partial retrain', color: '#56b4e9', shape: 'square' },
-  'gradient-ascent': { label: 'gradient ascent', color: '#e69f00', shape: 'triangle-up' },
-  'gradient-descent': { label: 'gradient descent', color: '#704214', shape: 'triangle-down' },
-  scrub: { label: 'SCRUB', color: '#cc79a7', shape: 'cross' },
-  'oracle-matching': { label: 'oracle matching', color: '#0072b2', shape: 'diamond' },
-  'dm-direct': { label: 'DM-Direct', color: '#009e73', shape: 'triangle-right' },
-  dmm: { label: 'DMM', color: '#d55e00', shape: 'circle' },
-};
 
 export const font = 'DejaVu Sans, sans-serif';
 export const ink = '#222222';
@@ -65,10 +42,10 @@ export const config: Config = {
 
 /** Colour and shape of methods as one legend; the field `method` holds the label. */
 export function methodChannels<Legend extends object | null>(methods: readonly MethodName[], legend: Legend) {
-  const styles = methods.map((method) => methodStyles[method]);
-  const domain = styles.map((style) => style.label);
+  const shown = methods.map(unlearnMethod);
+  const domain = shown.map(({ label }) => label);
   const channel = (range: string[]) => ({ field: 'method', type: 'nominal' as const, scale: { domain, range }, legend });
-  return { color: channel(styles.map((style) => style.color)), shape: channel(styles.map((style) => style.shape)) };
+  return { color: channel(shown.map(({ mark }) => mark.color)), shape: channel(shown.map(({ mark }) => mark.shape)) };
 }
 
 /** A square-root axis for KLOM from 0: what happens near the floor stays visible beside values near the cap (ln 1e5). */

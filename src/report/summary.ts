@@ -1,5 +1,6 @@
 /** What the numbers say, in sentences made from them: also where a method fails. */
 import type { MethodScore, ReportData, SplitName } from '../types.js';
+import { doNothing, trainsOnOracles, unlearnMethod } from '../unlearn/registry.js';
 import { fixed, fraction, listed, plural } from './format.js';
 import { bestByRow, median } from './manySets.js';
 import { bestScores, floorOf, rowName } from './scores.js';
@@ -39,14 +40,13 @@ function compare(scores: readonly MethodScore[], split: SplitName | 'average', r
   return result;
 }
 
-/** Full retraining and oracle matching show what can be reached, doing nothing what there is to gain. */
-const isApproximate = ({ method }: MethodScore): boolean => !['do-nothing', 'full-retrain', 'oracle-matching'].includes(method);
+const isApproximate = ({ method }: MethodScore): boolean => unlearnMethod(method).isBound !== true;
 const approximate = (scores: readonly MethodScore[]): MethodScore[] => scores.filter(isApproximate);
 
 /** A sentence a method over many forget sets: on how many it helps, and what it costs. */
 export function summariseAll(data: ReportData): string[] {
   const nothing = new Map(
-    data.scores.filter(({ method, best }) => method === 'do-nothing' && best).map((score) => [score.forgetSet, score]),
+    data.scores.filter(({ method, best }) => method === doNothing.name && best).map((score) => [score.forgetSet, score]),
   );
   const medianOf = (scores: readonly MethodScore[]): string => fixed(median(scores.map((score) => p95(score, 'forget'))), 2);
   const sets = data.forgetSets.length;
@@ -73,7 +73,7 @@ export function summariseAll(data: ReportData): string[] {
 }
 
 function aboutForgetting(data: ReportData, forgetSet: string, scores: readonly MethodScore[]): string[] {
-  const nothing = scores.find((score) => score.method === 'do-nothing');
+  const nothing = scores.find((score) => score.method === doNothing.name);
   const others = approximate(scores);
   if (nothing === undefined || !Number.isFinite(p95(nothing, 'forget')))
     return ['Doing nothing was not scored, so nothing can be said about what the other methods gain.'];
@@ -100,7 +100,7 @@ function aboutForgetting(data: ReportData, forgetSet: string, scores: readonly M
   const best = below[0];
   if (best !== undefined && floor !== undefined && floor > 0)
     sentences.push(`The closest, ${nameOf(best)}, is at ${fixed(p95(best, 'forget') / floor, 1)} times the floor.`);
-  const matching = scores.find((score) => score.method === 'oracle-matching');
+  const matching = scores.find(({ method }) => trainsOnOracles(unlearnMethod(method)));
   if (matching !== undefined)
     sentences.push(
       `For comparison: ${withNumbers([matching])} is trained on retrained models, so it shows what matching can reach and does not compete.`,
@@ -110,7 +110,7 @@ function aboutForgetting(data: ReportData, forgetSet: string, scores: readonly M
 
 /** Retain and validation points: unlearning must not move them away from where retraining would leave them. */
 function aboutDamage(scores: readonly MethodScore[]): string[] {
-  const nothing = scores.find((score) => score.method === 'do-nothing');
+  const nothing = scores.find((score) => score.method === doNothing.name);
   const others = approximate(scores);
   if (nothing === undefined || others.length === 0) return [];
   const damaged = (['retain', 'validation'] as const).flatMap((split) => {

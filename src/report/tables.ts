@@ -42,11 +42,11 @@ export function klomTable(data: ReportData, forgetSet: { name: string; size: num
   const floor = floorOf(data, forgetSet.name);
   const competing = scores.filter(competes);
   const lowest = new Map(panelSplits.map((split) => [split, lowestText(competing.map((score) => score.splits[split].p95))]));
-  const summaryCells = (splits: Splits, competing: boolean): Cell[] =>
+  const summaryCells = (splits: Splits, isCompeting: boolean): Cell[] =>
     panelSplits.flatMap((split) => {
       const { mean, p95 } = splits[split];
       const text = fixed(p95, 2);
-      return [{ text: fixed(mean, 2) }, { text, best: competing && text === lowest.get(split) }];
+      return [{ text: fixed(mean, 2) }, { text, best: isCompeting && text === lowest.get(split) }];
     });
   const rows = scores.map((score) => [
     { text: rowName(score) },
@@ -97,11 +97,11 @@ export function allSetsTable(data: ReportData): Table | undefined {
   return {
     title: `KLOM over all ${data.forgetSets.length} forget sets (95th percentile over points)`,
     columns: [left('method'), right('sets'), right('compute'), ...splitColumns(['median', 'highest'])],
-    rows: rows.map(({ name, competing: own, compute, splits }, row) => [
+    rows: rows.map(({ name, competing: isCompeting, compute, splits }, row) => [
       { text: name },
       { text: String(splits.length) },
       { text: compute },
-      ...values[row]!.map((value, column) => ({ text: fixed(value, 2), best: own && fixed(value, 2) === lowest[column] })),
+      ...values[row]!.map((value, column) => ({ text: fixed(value, 2), best: isCompeting && fixed(value, 2) === lowest[column] })),
     ]),
     notes: [],
   };

@@ -5,7 +5,7 @@ import type { RidgeBatch, RidgeMethodName, RidgeSettings } from '../types.js';
 /** Step sizes 10 / 2^k, k = 0..20, largest first (Appendix E.3). */
 export const stepGrid = Float64Array.from({ length: 21 }, (_, halvings) => 10 / 2 ** halvings);
 
-export const ascentWeights = [0.01, 0.1, 1, 10] as const;
+const ascentWeights = [0.01, 0.1, 1, 10] as const;
 
 /** R at which a method counts as having arrived, and below which differences are rounding. */
 export const arrivedBelow = 1e-6;

@@ -27,7 +27,7 @@ export function curve(loggedAt: Int32Array, numRepetitions: number, value: (repe
   return result;
 }
 
-export function distanceCurve(trajectories: Trajectories, s: number): RidgeCurve {
+function distanceCurve(trajectories: Trajectories, s: number): RidgeCurve {
   const { loggedAt, inSpan } = trajectories;
   return curve(loggedAt, inSpan.length, (repetition, l) => distance(trajectories, repetition, s, l));
 }

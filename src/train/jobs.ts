@@ -27,24 +27,3 @@ export function trainingJob(recipe: TrainRecipe, seed: number, key: number, indi
     ],
   };
 }
-
-/** [0, 1, ..., count - 1] */
-export function range(count: number): Int32Array {
-  return Int32Array.from({ length: count }, (_, i) => i);
-}
-
-/** Train indices that are not in the (sorted) forget set. */
-export function retainIndices(numTrain: number, forget: Int32Array): Int32Array {
-  const inForget = new Uint8Array(numTrain);
-  for (const index of forget) inForget[index] = 1;
-  return range(numTrain).filter((index) => inForget[index] === 0);
-}
-
-/** Shard boundaries [first, end) over `count` models. */
-export function shardRanges(count: number, modelsPerShard: number): { shard: number; first: number; end: number }[] {
-  const shards = [];
-  for (let first = 0; first < count; first += modelsPerShard) {
-    shards.push({ shard: shards.length, first, end: Math.min(first + modelsPerShard, count) });
-  }
-  return shards;
-}

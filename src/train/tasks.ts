@@ -1,15 +1,17 @@
 /** Training stages of a plan as tasks: subset models, originals, oracles. One shard of models is one task. */
+import { range, retainIndices } from '../data/indices.js';
 import { maskIndices } from '../data/masks.js';
+import { type Shard, shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
 import { layout } from '../store/folders/layout.js';
 import { readMasks } from '../store/contents/masksFile.js';
 import { decodeIndices } from '../store/contents/npyArtefact.js';
 import { encodeOutputs } from '../store/contents/outputs.js';
-import { firstTuningOriginal } from '../jobs/planCounts.js';
+import { comparedModels, firstTuningOriginal } from '../jobs/planCounts.js';
 import { forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
 import type { Plan, TrainJob, TrainRecipe } from '../types.js';
-import { modelKey, type ModelGroup, range, retainIndices, shardRanges, trainingJob } from './jobs.js';
+import { modelKey, type ModelGroup, trainingJob } from './jobs.js';
 
 /** What the stages need to know about sizes before anything has run. */
 export interface PlanSizes {
@@ -19,16 +21,11 @@ export interface PlanSizes {
   numParameters: number;
 }
 
-interface Shard {
-  first: number;
-  end: number;
-}
-
 interface GroupTask {
   label: string;
   artefact: string;
   group: ModelGroup;
-  shard: Shard;
+  shard: Pick<Shard, 'first' | 'end'>;
   /** Absent: the plan's. */
   recipe?: TrainRecipe;
   /** Examples a model trains on, for the cost estimate. */
@@ -38,7 +35,7 @@ interface GroupTask {
   /** Of the plan, beside what every training needs: what decides `indices`. */
   subset: object;
   /** Train indices of each model of the shard. */
-  indices(context: TaskContext, shard: Shard): Promise<Int32Array[]>;
+  indices(context: TaskContext, shard: Pick<Shard, 'first' | 'end'>): Promise<Int32Array[]>;
 }
 
 /** m models on random subsets: logits and margins of every point (METHOD-NOTES: 10 regressions a point). */
@@ -94,13 +91,10 @@ export function originalStage(plan: Plan, sizes: PlanSizes, numTuning: number): 
   };
 }
 
-/** Partial retraining (D.4 I). */
+/** Partial retraining (D.4 I): matched oracles are also evaluated at `cut`; recipes of models of their own are the plan's, compressed. */
 export interface PartialLengths {
-  /** Matched oracles are also evaluated at these. */
   cut: number[];
-  /** Recipes of models of their own: the plan's, compressed; and how many of each. */
-  compressed: TrainRecipe[];
-  numCompressed: number;
+  own: TrainRecipe[];
 }
 
 /** Models retrained on the retain set, and shorter retrainings with the random numbers of the matched ones. */
@@ -110,9 +104,9 @@ export function oracleStage(plan: Plan, sizes: PlanSizes, forgetSizes: number[],
   const groups = [
     { name: 'scored', role: 'scored' as const, count: oracles.scored, recipe, evalEpochs: [recipe.epochs] },
     { name: 'matched', role: 'matched' as const, count: oracles.matched, recipe, evalEpochs: [...partial.cut, recipe.epochs] },
-    ...partial.compressed.map((compressed) => {
+    ...partial.own.map((compressed) => {
       const [name, evalEpochs] = [`compressed ${compressed.epochs}-epoch`, [compressed.epochs]];
-      return { name, role: 'matched' as const, count: partial.numCompressed, recipe: compressed, evalEpochs };
+      return { name, role: 'matched' as const, count: comparedModels(plan), recipe: compressed, evalEpochs };
     }),
   ];
   plan.forgetSets.forEach((forgetSet, forgetSetIndex) => {

@@ -93,7 +93,8 @@ export function simulationVariant(setting: MethodSetting): string | undefined {
 
 export const dmDirect: DirectMethod = {
   name: 'dm-direct',
-  title: 'DM-Direct',
+  label: 'DM-Direct',
+  mark: { color: '#009e73', shape: 'triangle-right' },
   description:
     'Predicts the outputs of a retrained model from the original and the datamodels, without training (paper, C.2). ' +
     'A prediction needs one forward pass like any model, so its compute fraction is 0.',

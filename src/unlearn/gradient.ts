@@ -15,7 +15,8 @@ const paperGrid = () => ({ learningRate: [1e-5, 1e-4, 1e-3, 1e-2], epochs: [1, 3
 
 export const gradientAscent: JobMethod = {
   name: 'gradient-ascent',
-  title: 'Gradient ascent',
+  label: 'gradient ascent',
+  mark: { color: '#e69f00', shape: 'triangle-up' },
   description: 'Raises the cross-entropy on the forget set (paper, D.4 II).',
   kind: 'job',
   parameters,
@@ -28,7 +29,8 @@ export const gradientAscent: JobMethod = {
 
 export const gradientDescent: JobMethod = {
   name: 'gradient-descent',
-  title: 'Gradient descent',
+  label: 'gradient descent',
+  mark: { color: '#704214', shape: 'triangle-down' },
   description: 'Lowers the cross-entropy on the retain set only (paper, D.4 III).',
   kind: 'job',
   parameters,

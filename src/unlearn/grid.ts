@@ -31,7 +31,7 @@ export function expandGrid(method: UnlearnMethod, grid: MethodPlan['grid'], reci
   return settings.flatMap((setting) => {
     const evalEpochs = [...new Set((epochs ?? defaultEpochs) as number[])].sort((a, b) => a - b);
     checkLength(method, recipe, evalEpochs.at(-1)!);
-    const apart = method.kind === 'reference' && method.ownRunPerLength?.(setting) === true;
+    const apart = method.kind === 'reference' && method.ownRecipe?.(recipe, setting) !== undefined;
     const lengths = apart ? evalEpochs.map((length) => [length]) : [evalEpochs];
     return lengths.map((own) => ({ setting: { ...setting, epochs: own.at(-1)! }, evalEpochs: own }));
   });

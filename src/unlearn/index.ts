@@ -1,40 +1,15 @@
-/** The unlearning methods by name. */
-import { didYouMean, LetheError } from '../errors.js';
-import { methodNames } from '../types.js';
-import type { MethodName, MethodSetting, TrainJob } from '../types.js';
-import { dmDirect } from './dmDirect.js';
-import { gradientAscent, gradientDescent } from './gradient.js';
+/** Unlearning of one model, and what it needs. */
+import type { MethodSetting, TrainJob } from '../types.js';
 import { checkSets } from './method.js';
-import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
-import { datamodelMatching, oracleMatching } from './oracleMatching.js';
-import { doNothing, fullRetrain, partialRetrain } from './retraining.js';
-import { scrub } from './scrub.js';
+import type { DirectMethod, JobMethod, UnlearnInput } from './method.js';
 import { checkSetting } from './setting.js';
 
 export { calibrateScale, forgetShift, simulate } from './dmDirect.js';
 export { expandGrid, lengthOf, snapshotSettings } from './grid.js';
 export type { GridRun } from './grid.js';
 export type { DirectMethod, ForgetShift, JobMethod, ReferenceMethod, UnlearnInput, UnlearnMethod, UnlearnSizes } from './method.js';
-export { compressRecipe, isCompressed } from './retraining.js';
+export { methodNames, unlearnMethod } from './registry.js';
 export { checkSetting } from './setting.js';
-
-const methods: Record<MethodName, UnlearnMethod> = {
-  'do-nothing': doNothing,
-  'full-retrain': fullRetrain,
-  'partial-retrain': partialRetrain,
-  'gradient-ascent': gradientAscent,
-  'gradient-descent': gradientDescent,
-  scrub,
-  'oracle-matching': oracleMatching,
-  'dm-direct': dmDirect,
-  dmm: datamodelMatching,
-};
-
-/** @throws LETHE_METHOD_UNKNOWN */
-export function unlearnMethod(name: string): UnlearnMethod {
-  if (Object.hasOwn(methods, name)) return methods[name as MethodName];
-  throw new LetheError('LETHE_METHOD_UNKNOWN', `there is no unlearning method "${name}"`, { action: didYouMean(name, methodNames) });
-}
 
 /**
  * The job that unlearns one original, input and setting checked.

@@ -1,5 +1,7 @@
 /** What a run folder holds for unlearning: originals, datamodel shifts, matched oracles. */
+import { retainIndices } from '../data/indices.js';
 import { ExitCode, LetheError } from '../errors.js';
+import { placeInShards, shardRanges } from '../jobs/shards.js';
 import type { TaskContext } from '../jobs/task.js';
 import { readDatamodels } from '../store/contents/datamodels.js';
 import { layout } from '../store/folders/layout.js';
@@ -45,7 +47,7 @@ export interface MatchedOracles {
 /** Fully retrained matched oracles of a forget set of the plan; those that diverged are left out. @throws LETHE_MODELS_DIVERGED (exit code 1) */
 export async function readMatchedOracles({ plan, run }: Pick<TaskContext, 'plan' | 'run'>, forgetSet: string): Promise<MatchedOracles> {
   const rows: Float32Array[] = [];
-  for (let shard = 0; shard * plan.subsetModels.modelsPerShard < plan.oracles.matched; shard++) {
+  for (const { shard } of shardRanges(plan.oracles.matched, plan.subsetModels.modelsPerShard)) {
     const outputs = readOutputs(await run.read(layout.oracles(forgetSet, 'matched', shard)));
     outputs.snapshots!.forEach((epoch, row) => {
       if (epoch === plan.recipe.epochs && isTrained(outputs, row)) rows.push(outputs.logits!.row(row));
@@ -77,19 +79,17 @@ export interface InputRequest {
 export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'dataset'>, request: InputRequest): Promise<UnlearnInput[]> {
   const { plan, run, dataset } = context;
   const { forget, shift, oracles } = request;
-  const retain = retainOf(dataset.numTrain, forget);
-  const perShard = plan.subsetModels.modelsPerShard;
+  const retain = retainIndices(dataset.numTrain, forget);
   const inputs: UnlearnInput[] = [];
   let path = '';
   let originals: StoredOutputs | undefined;
   for (let model = request.first; model < request.end; model++) {
     const isTuning = model >= firstTuningOriginal;
     const place = isTuning ? model - firstTuningOriginal : model;
-    const shard = Math.floor(place / perShard);
+    const { shard, row } = placeInShards(place, plan.subsetModels.modelsPerShard);
     const here = isTuning ? layout.tuningOriginals(shard) : layout.originals(shard);
     if (here !== path) originals = readOutputs(await run.read(here));
     path = here;
-    const row = place - shard * perShard;
     inputs.push({
       modelIndex: model,
       seed: plan.seed,
@@ -97,6 +97,7 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
       numClasses: dataset.numClasses,
       forget,
       retain,
+      labels: dataset.labels,
       ...(isTrained(originals!, row) ? {} : { originalDiverged: true }),
       originalParameters: originals!.parameters!.row(row),
       originalLogits: originals!.logits!.row(row),
@@ -106,10 +107,4 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
     });
   }
   return inputs;
-}
-
-function retainOf(numTrain: number, forget: Int32Array): Int32Array {
-  const isForgotten = new Uint8Array(numTrain);
-  for (const index of forget) isForgotten[index] = 1;
-  return Int32Array.from({ length: numTrain }, (_, i) => i).filter((i) => isForgotten[i] === 0);
 }

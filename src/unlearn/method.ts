@@ -1,5 +1,6 @@
 /** What an unlearning method is: facts, hyper-parameters, and a training job or logits. No method has kernels of its own. */
 import { LetheError } from '../errors.js';
+import { Purpose, Random } from '../native/random.js';
 import type { MethodName, MethodSetting, TrainJob, TrainRecipe } from '../types.js';
 
 export type ParameterValue = number | string | boolean;
@@ -33,6 +34,8 @@ export interface UnlearnInput {
   /** Train indices; disjoint from `retain`. */
   forget: Int32Array;
   retain: Int32Array;
+  /** (points) */
+  labels: Int32Array;
   /** The original diverged: there is nothing to unlearn, and the unlearned model counts as diverged. */
   originalDiverged?: boolean;
   /** (numParameters) */
@@ -58,7 +61,10 @@ export interface UnlearnSizes {
 
 interface MethodFacts {
   name: MethodName;
-  title: string;
+  /** In tables and figures, and when commands talk about it. */
+  label: string;
+  /** A colour and a vega symbol name or an SVG path, for figures: methods stay apart in grey print too. Colours: report/style.ts. */
+  mark: { color: string; shape: string };
   /** With the paper's section. */
   description: string;
   parameters: Record<string, MethodParameter>;
@@ -67,6 +73,10 @@ interface MethodFacts {
   /** Published settings by name. */
   presets: Record<string, MethodSetting>;
   needs: { matchedOracles: boolean; datamodels: boolean };
+  /** Shows what there is to gain or what can be reached: others are compared with it, it does not compete. */
+  isBound?: boolean;
+  /** Plans that list no methods run without it, as they did before it came. */
+  onlyListed?: boolean;
   /** In words, where the setting makes an ablation or another form of the method: it is chosen and shown apart. */
   variant?: (setting: MethodSetting) => string | undefined;
   /**
@@ -89,8 +99,8 @@ export interface JobMethod extends MethodFacts {
  */
 export interface ReferenceMethod extends MethodFacts {
   kind: 'reference';
-  /** True where `epochs` are no snapshots of one training: a run for each length. */
-  ownRunPerLength?: (setting: MethodSetting) => boolean;
+  /** Of models of its own, a run for each length. Undefined or absent: it is read from snapshots of the matched oracles. */
+  ownRecipe?: (recipe: TrainRecipe, setting: MethodSetting) => TrainRecipe | undefined;
 }
 
 /** Gives logits without training. */
@@ -139,4 +149,20 @@ export function gatherRows(matrix: Float32Array, numClasses: number, points: Int
     rows.set(matrix.subarray(point * numClasses, (point + 1) * numClasses), row * numClasses);
   });
   return rows;
+}
+
+/** The random stream of the retain sample, apart from the engine's own draws. */
+const retainStream = 0x4f4d;
+
+/** A uniform sample by a Fisher-Yates walk that stops early; depends on (seed, modelIndex) and the retain set only. */
+export function sampleRetain(input: UnlearnInput, count: number): Int32Array {
+  const random = new Random(input.seed, Purpose.subset, input.modelIndex, retainStream);
+  const pool = Int32Array.from(input.retain);
+  for (let i = 0; i < count; i++) {
+    const j = i + random.below(pool.length - i);
+    const chosen = pool[j]!;
+    pool[j] = pool[i]!;
+    pool[i] = chosen;
+  }
+  return pool.slice(0, count);
 }

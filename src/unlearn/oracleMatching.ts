@@ -1,15 +1,12 @@
 /** Oracle Matching (Algorithm C.1) and Datamodel Matching (Algorithm C.3): fine-tune towards the logits a retrained model would have. */
 import { LetheError } from '../errors.js';
-import { Purpose, Random } from '../native/random.js';
 import type { MethodSetting, Optimizer, PassTerm, TrainJob } from '../types.js';
 import { simulatedLogits, simulationParameters, simulationVariant } from './dmDirect.js';
-import { forwardCost, gatherRows } from './method.js';
+import { forwardCost, gatherRows, sampleRetain } from './method.js';
 import type { JobMethod, MethodParameter, UnlearnInput, UnlearnSizes } from './method.js';
 import { booleanOf, choice, numberOf, positive, stringOf, wholeNumber } from './setting.js';
 
 const adam: Optimizer = { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 };
-/** The random stream of the retain sample, apart from the engine's own draws. */
-const retainStream = 0x4f4d;
 
 const parameters: Record<string, MethodParameter> = {
   learningRate: positive(1e-3, 'first learning rate, x 0.95 after each epoch'),
@@ -30,20 +27,23 @@ const living17 = { epochs: 2, learningRate: 1e-4, batchSize: 512, retainMultipli
 
 export const oracleMatching: JobMethod = {
   name: 'oracle-matching',
-  title: 'Oracle matching',
+  label: 'oracle matching',
+  mark: { color: '#0072b2', shape: 'diamond' },
   description: 'Matches the logits of a retrained model on the forget set and a sample of the retain set (paper, C.1). An upper bound.',
   kind: 'job',
   parameters: { ...parameters, oracleTargets: choice(['one', 'mean'], 'match one matched oracle or the mean of all') },
   paperGrid: publishedGrid,
   presets: { published: sweepBest, 'u-lira': uLira, 'living17-om': living17 },
   needs: { matchedOracles: true, datamodels: false },
+  isBound: true,
   buildJob: (input, setting) => matchingJob(input, setting, oracleLogits(input, stringOf(setting, 'oracleTargets'))),
   computeFraction,
 };
 
 export const datamodelMatching: JobMethod = {
   name: 'dmm',
-  title: 'Datamodel matching',
+  label: 'DMM',
+  mark: { color: '#d55e00', shape: 'circle' },
   description: 'Matches the logits that DM-Direct predicts for the same original (paper, C.3). Datamodel estimation is not in its compute.',
   kind: 'job',
   parameters: { ...parameters, ...simulationParameters },
@@ -110,19 +110,6 @@ function retainSampleSize(setting: MethodSetting, numForget: number, numRetain: 
       ? numberOf(setting, 'retainFraction') * numRetain
       : numberOf(setting, 'retainMultiplier') * numForget;
   return Math.min(numRetain, Math.max(1, Math.round(wanted)));
-}
-
-/** A uniform sample by a Fisher-Yates walk that stops early; depends on (seed, modelIndex) and the retain set only. */
-function sampleRetain(input: UnlearnInput, count: number): Int32Array {
-  const random = new Random(input.seed, Purpose.subset, input.modelIndex, retainStream);
-  const pool = Int32Array.from(input.retain);
-  for (let i = 0; i < count; i++) {
-    const j = i + random.below(pool.length - i);
-    const chosen = pool[j]!;
-    pool[j] = pool[i]!;
-    pool[i] = chosen;
-  }
-  return pool.slice(0, count);
 }
 
 /** Targets are computed once per distinct image: an expectation when the retain sample is redrawn. */

@@ -9,7 +9,8 @@ const temperature = 4;
 
 export const scrub: JobMethod = {
   name: 'scrub',
-  title: 'SCRUB',
+  label: 'SCRUB',
+  mark: { color: '#cc79a7', shape: 'cross' },
   description:
     'Each epoch maximises the divergence from the original on the forget set (in the first epochs only), then minimises ' +
     '0.99 cross-entropy + 0.1 divergence on the retain set (paper, D.4 IV).',

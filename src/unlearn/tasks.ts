@@ -3,6 +3,7 @@
  * choice (made in evaluate/, against matched oracles), and the chosen run on all scored originals. Grids of one setting, methods without
  * training and plans that tune on no originals skip the tuning: every setting is then final.
  */
+import { shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
 import { decodeJson } from '../store/disk/json.js';
@@ -12,7 +13,7 @@ import { decodeFloats, decodeIndices } from '../store/contents/npyArtefact.js';
 import { encodeOutputs } from '../store/contents/outputs.js';
 import { firstTuningOriginal } from '../jobs/planCounts.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
-import type { JobStatus, MethodPlan, Plan } from '../types.js';
+import type { JobStatus, MethodPlan, Plan, SettingChoice, TrainRecipe } from '../types.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';
 import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
@@ -45,14 +46,23 @@ export function methodRuns(plan: Plan): MethodRuns[] {
   });
 }
 
+/** Shorter retrainings of the plan: epochs at which matched oracles are looked at on their way, and recipes of models of their own. */
+export function partialLengths(plan: Plan): { cut: number[]; own: TrainRecipe[] } {
+  const partial: { cut: number[]; own: TrainRecipe[] } = { cut: [], own: [] };
+  for (const { method, runs } of methodRuns(plan)) {
+    if (method.kind !== 'reference') continue;
+    for (const { setting, evalEpochs } of runs) {
+      const own = method.ownRecipe?.(plan.recipe, setting);
+      if (own) partial.own.push(own);
+      else partial.cut = partial.cut.concat(evalEpochs.filter((epochs) => epochs < plan.recipe.epochs));
+    }
+  }
+  return partial;
+}
+
 /** Originals beyond the scored ones that the plan tunes on. */
 export function numTuningOriginals(plan: Plan, methods: readonly MethodRuns[]): number {
   return plan.forgetSets.length > 0 && methods.some(({ tuned }) => tuned) ? plan.tuning.numModels : 0;
-}
-
-/** The choice made by evaluate/: which run of the grid goes on. */
-export interface TuningChoice {
-  run: number;
 }
 
 /** sum_{i in F} beta_i for every logit, once per forget set (Algorithm C.2). */
@@ -112,8 +122,7 @@ export function unlearnStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
     if (method.kind === 'reference') return;
     const forgetSet = plan.forgetSets[forgetSetIndex]!.name;
     (tuned ? ['chosen' as const] : runs.map((_, run) => run)).forEach((which) => {
-      for (let first = 0, shard = 0; first < plan.originals.count; first += plan.subsetModels.modelsPerShard, shard++) {
-        const end = Math.min(first + plan.subsetModels.modelsPerShard, plan.originals.count);
+      for (const { shard, first, end } of shardRanges(plan.originals.count, plan.subsetModels.modelsPerShard)) {
         tasks.push(
           unlearnTask(plan, sizes, {
             label: `${method.name} ${which === 'chosen' || runs.length === 1 ? '' : `setting ${which + 1} `}${first}-${end - 1}`,
@@ -130,7 +139,7 @@ export function unlearnStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
               const choice = decodeJson(
                 await context.run.read(layout.tuningChoice(forgetSet, method.name)),
                 'tuning choice',
-              ) as TuningChoice;
+              ) as SettingChoice;
               return runs[choice.run]!;
             },
           }),

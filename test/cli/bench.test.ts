@@ -110,6 +110,14 @@ describe('lethe bench lasso', () => {
     expect(JSON.parse(stdout)).toMatchObject({ document: 'lethe.error', code: 'LETHE_BENCH_DISAGREES' });
   });
 
+  it('refuses a file that holds something before it measures', async () => {
+    const file = path.join(folder, 'taken.json');
+    fs.writeFileSync(file, 'mine');
+    const { code, stderr } = await lethe([...small, '--out', file]);
+    expect({ code, text: fs.readFileSync(file, 'utf8') }).toEqual({ code: 2, text: 'mine' });
+    expect(stderr).toMatch(/^\S*error\S* LETHE_OUT_TAKEN: .*taken\.json holds another result/);
+  });
+
   it('teaches what is wrong with its options', async () => {
     const cases: [string[], RegExp][] = [
       [['--sizes', '60'], /expected sizes like 1000x2000/],

@@ -5,7 +5,7 @@ import type { DirectoryReport } from '../../src/data/inspect.js';
 import { serveFile } from '../helpers/fileServer.js';
 import { cifar10SmallDirectory, itWithData } from '../helpers/realData.js';
 import { temporaryFolder } from '../helpers/temporary.js';
-import { runVerb } from '../helpers/verb.js';
+import { lethe } from '../helpers/lethe.js';
 
 const folder = temporaryFolder();
 
@@ -18,7 +18,7 @@ function writeSet(name: string, labels: number[]): string {
   return directory;
 }
 
-const info = (args: string[], environment = {}) => runVerb('data:registerData', ['data', 'info', ...args], environment);
+const info = (args: string[], environment = {}) => lethe(['data', 'info', ...args], environment);
 
 describe('lethe data info', () => {
   it('prints files, classes and identity as one document', async () => {
@@ -65,14 +65,14 @@ describe('lethe data fetch', () => {
   it('refuses what is not the published archive, with exit code 3', async () => {
     const server = await serveFile(Buffer.from('not an archive'));
     const to = path.join(folder, 'fetched');
-    const result = await runVerb('data:registerData', ['data', 'fetch', 'cifar10', '--to', to, '--url', server.url]);
+    const result = await lethe(['data', 'fetch', 'cifar10', '--to', to, '--url', server.url]);
     await server.close();
     expect(result).toMatchObject({ code: 3, stdout: '', stderr: expect.stringMatching(/LETHE_DOWNLOAD_SIZE.*170052171/) as string });
     expect(fs.readdirSync(to)).toEqual([]);
   });
 
   it('names what can be fetched', async () => {
-    const result = await runVerb('data:registerData', ['data', 'fetch', 'cifar', '--to', folder]);
+    const result = await lethe(['data', 'fetch', 'cifar', '--to', folder]);
     expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/LETHE_DATA_UNKNOWN.*Did you mean cifar10/) as string });
   });
 });

@@ -1,8 +1,8 @@
 import { type Check, checkCuda, checkMemory } from '../../src/cli/doctor.js';
-import { runVerb } from '../helpers/verb.js';
+import { lethe } from '../helpers/lethe.js';
 
 async function doctor(environment: Record<string, string> = {}): Promise<{ code: number | null; checks: Map<string, Check> }> {
-  const { code, stdout } = await runVerb('doctor:registerDoctor', ['doctor', '--json'], environment);
+  const { code, stdout } = await lethe(['doctor', '--json'], environment);
   const { checks } = JSON.parse(stdout) as { checks: Check[] };
   return { code, checks: new Map(checks.map((check) => [check.name, check])) };
 }

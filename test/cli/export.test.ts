@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { registerExport } from '../../src/cli/export.js';
-import { openSession, planSession } from '../../src/cli/session.js';
+import { openSession, planSession } from '../../src/commands/session.js';
 import { registerTrain } from '../../src/cli/train.js';
 import { registerUnlearn } from '../../src/cli/unlearn.js';
 import { maskIndices } from '../../src/data/masks.js';

@@ -1,4 +1,3 @@
-import { Command } from 'commander';
 import fs from 'node:fs';
 import path from 'node:path';
 import { registerReport, writeReport } from '../../src/cli/report.js';
@@ -8,32 +7,20 @@ import type { ReportData } from '../../src/types.js';
 import { samplePlan } from '../helpers/plan.js';
 import { temporaryFolder } from '../helpers/temporary.js';
 import { fixture } from '../report/fixture.js';
+import { runVerb } from './runVerb.js';
 
 const folder = temporaryFolder();
 
 /** Drawn in no time: one figure. */
 const data: ReportData = { ...fixture(), scores: [], floors: [], marginSamples: [] };
 
-/** Runs `lethe report` in this process and returns what it printed. */
-async function lethe(...args: string[]): Promise<{ stdout: string; stderr: string }> {
-  const printed = { stdout: '', stderr: '' };
-  const streams = { stdout: process.stdout.write.bind(process.stdout), stderr: process.stderr.write.bind(process.stderr) };
-  for (const name of ['stdout', 'stderr'] as const) {
-    process[name].write = (text: string | Uint8Array) => {
-      printed[name] += String(text);
-      return true;
-    };
-  }
-  try {
-    const program = new Command();
-    registerReport(program, (run) => Promise.resolve({ ...data, runName: path.basename(run) }));
-    await program.parseAsync(['node', 'lethe', 'report', ...args]);
-  } finally {
-    Object.assign(process.stdout, { write: streams.stdout });
-    Object.assign(process.stderr, { write: streams.stderr });
-  }
-  return printed;
-}
+const lethe = (...args: string[]) =>
+  runVerb(
+    (program) => {
+      registerReport(program, (run) => Promise.resolve({ ...data, runName: path.basename(run) }));
+    },
+    ['report', ...args],
+  );
 
 describe('lethe report', () => {
   it('publishes whole files with manifests, prints the table, and writes the same bytes again', async () => {

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { openReuse } from '../../src/cli/reuse.js';
-import { openSession, planSession, viewRun } from '../../src/cli/session.js';
+import { openReuse } from '../../src/commands/reuse.js';
+import { openSession, planSession, viewRun } from '../../src/commands/session.js';
 import { runStages } from '../../src/jobs/execute.js';
 import { loadPlan } from '../../src/jobs/plan.js';
 import { takeOver } from '../../src/jobs/reuse.js';

@@ -1,4 +1,4 @@
-/** Runs one verb in this process (helpers/verb.ts: in one of its own) and collects what it prints and the exit code it would give. */
+/** Runs one verb in this process (helpers/lethe.ts: the command line in one of its own): what it prints, and the exit code it would give. */
 import { Command, CommanderError } from 'commander';
 import { reportError } from '../../src/cli/common.js';
 

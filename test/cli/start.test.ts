@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { writeNpy } from '../../src/store/formats/npy.js';
 import { compiled } from '../helpers/compiled.js';
 import { lethe, startLethe } from '../helpers/lethe.js';
 import { temporaryFolder } from '../helpers/temporary.js';
@@ -10,22 +11,41 @@ import { temporaryFolder } from '../helpers/temporary.js';
 const folder = temporaryFolder();
 const at = (name: string): string => path.join(folder, name);
 
+/** What takes longer to load than a command that is called a thousand times may take. */
+const heavy = /apache-arrow|\/zod\/|\/yaml\/|onnxruntime|ml-matrix|vega|cli-progress/;
+
+/** Modules instead of milliseconds, which depend on the machine. */
+async function expectLoaded(args: string[], most: number, never: RegExp): Promise<void> {
+  const coverage = fs.mkdtempSync(at('loaded-'));
+  expect((await lethe(args, { NODE_V8_COVERAGE: coverage })).code).toBe(0);
+  const loaded = fs.readdirSync(coverage).flatMap((name) => {
+    const { result } = JSON.parse(fs.readFileSync(path.join(coverage, name), 'utf8')) as { result: { url: string }[] };
+    return result.map(({ url }) => url).filter((url) => url.startsWith('file:'));
+  });
+  expect(loaded.length).toBeGreaterThan(5);
+  expect(loaded.length).toBeLessThan(most);
+  expect(loaded.filter((url) => never.test(url))).toEqual([]);
+}
+
 describe('a command', () => {
   it.each([
-    { args: ['--version'], most: 45, never: /apache-arrow|\/zod\/|\/yaml\/|onnxruntime|ml-matrix|vega|cli-progress/ },
-    { args: ['--help'], most: 45, never: /apache-arrow|\/zod\/|\/yaml\/|onnxruntime|ml-matrix|vega|cli-progress/ },
+    { args: ['--version'], most: 45, never: heavy },
+    { args: ['--help'], most: 45, never: heavy },
     { args: ['fit', '--help'], most: 260, never: /\/zod\/|\/yaml\/|onnxruntime|ml-matrix|vega/ },
     { args: ['study', 'ridge', '--help'], most: 90, never: /apache-arrow|\/zod\/|\/yaml\/|onnxruntime|vega/ },
   ])('loads what it needs only: $args', async ({ args, most, never }) => {
-    const coverage = at(`loaded-${args.join('-')}`);
-    expect((await lethe(args, { NODE_V8_COVERAGE: coverage })).code).toBe(0);
-    const loaded = fs.readdirSync(coverage).flatMap((name) => {
-      const { result } = JSON.parse(fs.readFileSync(path.join(coverage, name), 'utf8')) as { result: { url: string }[] };
-      return result.map(({ url }) => url).filter((url) => url.startsWith('file:'));
-    });
-    expect(loaded.length).toBeGreaterThan(5);
-    expect(loaded.length).toBeLessThan(most);
-    expect(loaded.filter((url) => never.test(url))).toEqual([]);
+    await expectLoaded(args, most, never);
+  });
+
+  it('compares small files without what it does not read', async () => {
+    for (const name of ['o', 'u'])
+      await writeNpy(
+        at(`${name}.npy`),
+        [3, 4],
+        Float32Array.from({ length: 12 }, (_, i) => i % 5),
+      );
+    const args = ['evaluate', 'klom', '--oracle', at('o.npy'), '--unlearned', at('u.npy')];
+    await expectLoaded(args, 90, heavy);
   });
 
   it('starts where few files may be open', () => {
@@ -91,11 +111,12 @@ function stops(stderr: string): number {
   return stderr.match(/^stopping/gm)?.length ?? 0;
 }
 
-it('a run with few tuning originals says that they rank settings by noise', async () => {
-  const { child, result, begun } = startRun();
+it('a run with few originals to tune on says that they rank settings by noise; its status loads little', async () => {
+  const { child, result, root, begun } = startRun();
   await begun;
   child.kill('SIGTERM');
-  expect((await result).stderr).toMatch(/tuning\.numModels 1: fewer than 10 originals rank settings by noise; 24 are the default/);
+  expect((await result).stderr).toContain('tuning.numModels 1: fewer than 10 originals rank settings by noise; 24 are the default');
+  await expectLoaded(['status', root], 190, heavy);
 });
 
 describe('signals', () => {

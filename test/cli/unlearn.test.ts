@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { openSession, planSession } from '../../src/cli/session.js';
+import { openSession, planSession } from '../../src/commands/session.js';
 import { registerUnlearn } from '../../src/cli/unlearn.js';
 import { runStages } from '../../src/jobs/execute.js';
 import { loadPlan } from '../../src/jobs/plan.js';

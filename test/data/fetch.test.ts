@@ -59,6 +59,18 @@ describe('fetchArchive', () => {
     expect(server!.ranges).toEqual(['']);
   });
 
+  it('keeps a file of the same name that is not of the archive, and loads nothing', async () => {
+    const own = path.join(directory, 'part_1.bin');
+    fs.writeFileSync(own, 'mine');
+    await expect(fetchFrom({})).rejects.toMatchObject({
+      code: 'LETHE_OUT_TAKEN',
+      exitCode: 2,
+      message: expect.stringContaining(own) as string,
+    });
+    expect(fs.readFileSync(own, 'utf8')).toBe('mine');
+    expect(server!.ranges).toEqual([]);
+  });
+
   const cutAt =
     (...positions: number[]) =>
     (done: number): void => {

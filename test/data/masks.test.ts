@@ -1,14 +1,5 @@
 import fc from 'fast-check';
-import {
-  complementMasks,
-  constantExamples,
-  generateMasks,
-  maskHas,
-  maskIndices,
-  packMasks,
-  selectRows,
-  unpackMasks,
-} from '../../src/data/masks.js';
+import { constantExamples, generateMasks, maskHas, maskIndices, packMasks, selectRows, unpackMasks } from '../../src/data/masks.js';
 
 const options = fc
   .record({ numModels: fc.integer({ min: 0, max: 9 }), numTrain: fc.integer({ min: 1, max: 70 }), seed: fc.maxSafeNat() })
@@ -75,18 +66,6 @@ describe('bit packing', () => {
           expect([...maskIndices(masks, row)]).toEqual(wanted);
           expect(wanted.every((j) => maskHas(masks, row, j))).toBe(true);
         }
-      }),
-    );
-  });
-
-  it('complements every example and leaves the padding zero', () => {
-    fc.assert(
-      fc.property(dense, ({ numModels, numTrain, values }) => {
-        const masks = packMasks(values, numModels, numTrain);
-        const complement = complementMasks(masks);
-        expect(unpackMasks(complement)).toEqual(values.map((value) => 1 - value));
-        expect(complement).toEqual(packMasks(unpackMasks(complement), numModels, numTrain));
-        expect(complementMasks(complement)).toEqual(masks);
       }),
     );
   });

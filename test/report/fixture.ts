@@ -1,8 +1,8 @@
 /** A made-up report of the size of a real one: two forget sets, every method, several settings, N = 100. The numbers follow a small CPU run. */
-import { methodNames, splitNames } from '../../src/types.js';
+import { splitNames } from '../../src/types.js';
 import type {
-  KlomFloor,
   MethodName,
+  KlomFloor,
   MethodScore,
   MethodSetting,
   ReportData,
@@ -119,8 +119,8 @@ function splitSummaries(excess: [number, number, number], uniform: () => number)
 }
 
 function scoresOf(forgetSet: string, hardness: number, uniform: () => number): MethodScore[] {
-  return methodNames.flatMap((method) => {
-    const scores = runs[method].map(({ setting, variant, cost, excess }): MethodScore => {
+  return Object.entries(runs).flatMap(([method, own]) => {
+    const scores = own.map(({ setting, variant, cost, excess }): MethodScore => {
       const left = Math.max(excess[0] * hardness, 0);
       return {
         forgetSet,
@@ -172,7 +172,7 @@ function choicesOf(): SettingChoice[] {
   return compared.map(([method, models, numModels, numOracles]) => {
     const lossy = { accuracy: { retain: 0.93, validation: 0.4 }, accuracyLost: 0.052, keepsAccuracy: false };
     const kept = { accuracy: { retain: 0.98, validation: 0.4 }, accuracyLost: 0.002, keepsAccuracy: true };
-    const settings = runs[method].map(({ setting }, index) => ({
+    const settings = runs[method]!.map(({ setting }, index) => ({
       setting,
       score: 1,
       ...(method === 'scrub' ? lossy : kept),

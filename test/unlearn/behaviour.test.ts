@@ -1,8 +1,9 @@
 /** What the methods do to real models: a small network on the built-in images, forgetting its mislabelled examples. */
+import { range, retainIndices } from '../../src/data/indices.js';
 import { syntheticDataset } from '../../src/data/synthetic.js';
 import { NativeEngine } from '../../src/engines/native.js';
 import { buildNet } from '../../src/models/index.js';
-import { modelKey, range, retainIndices, trainingJob } from '../../src/train/jobs.js';
+import { modelKey, trainingJob } from '../../src/train/jobs.js';
 import type { MethodName, MethodSetting, TrainRecipe, TrainResult } from '../../src/types.js';
 import { checkSetting, forgetShift, unlearnedLogits, unlearnJob, unlearnMethod } from '../../src/unlearn/index.js';
 import type { UnlearnInput } from '../../src/unlearn/index.js';
@@ -43,6 +44,7 @@ beforeAll(async () => {
     numClasses,
     forget,
     retain,
+    labels,
     originalParameters: original!.parameters!,
     originalLogits,
     matchedOracleLogits: oracle!.logits,
@@ -116,6 +118,15 @@ describe('unlearning a small network', () => {
     expect(distance(unlearnedLogits(method, input, {}), evalPoints)).toBeLessThan(1e-10);
     const half = distance(unlearnedLogits(method, input, { scale: 0.5 }), forget);
     expect(half).toBeCloseTo(distance(input.originalLogits, forget) / 4, 4);
+  });
+
+  it('forgets the labels by random ones and keeps those of retain points that it sees', async () => {
+    const setting = { learningRate: 1e-2, epochs: 20 };
+    const { logits, gradientImages, expectedImages } = await unlearn('random-labels', { ...setting, retainMultiplier: 10 });
+    const alone = await unlearn('random-labels', { ...setting, retainMultiplier: 0 });
+    expect(crossEntropy(logits, forget)).toBeGreaterThan(3 * crossEntropy(input.originalLogits, forget));
+    expect(crossEntropy(logits, retain)).toBeLessThan(crossEntropy(alone.logits, retain));
+    expect(gradientImages).toBeCloseTo(expectedImages, 6);
   });
 
   it('raises the forget loss by gradient ascent and by SCRUB', async () => {

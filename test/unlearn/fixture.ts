@@ -26,6 +26,7 @@ export function fixtureInput(changes: Partial<UnlearnInput> = {}): UnlearnInput 
     numClasses: 4,
     forget,
     retain: Int32Array.from({ length: 40 }, (_, i) => i).filter((i) => !forget.includes(i)),
+    labels: Int32Array.from({ length: 50 }, (_, point) => point % 4),
     originalParameters: matrix(1, 5, 0),
     originalLogits: matrix(50, 4, 1000),
     matchedOracleLogits: matrix(50, 4, 2000),

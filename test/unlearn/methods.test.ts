@@ -1,16 +1,16 @@
 import { errorCode } from '../../src/errors.js';
-import { methodNames } from '../../src/types.js';
 import type { MethodName, MethodPlan, MethodSetting, TrainJob, TrainRecipe } from '../../src/types.js';
 import {
   checkSetting,
-  compressRecipe,
   expandGrid,
+  methodNames,
   snapshotSettings,
   unlearnedLogits,
   unlearnJob,
   unlearnMethod,
 } from '../../src/unlearn/index.js';
 import type { UnlearnInput } from '../../src/unlearn/index.js';
+import { compressRecipe } from '../../src/unlearn/retraining.js';
 import { fixtureInput, recipe, sizes } from './fixture.js';
 
 function codeOf(run: () => unknown): string | undefined {
@@ -99,6 +99,7 @@ describe('grids', () => {
       ['gradient-ascent', 4, 4 * 5],
       ['gradient-descent', 4, 4 * 5],
       ['scrub', 2 * 5 * 12, 2 * 5 * 12 * 3],
+      ['random-labels', 4, 4 * 5],
       ['oracle-matching', 1, 1],
       ['dm-direct', 1, 1],
       ['dmm', 1, 1],
@@ -195,6 +196,42 @@ describe('SCRUB', () => {
   });
 });
 
+describe('random labels', () => {
+  const softmax = (row: Float32Array) => [...row].map((logit) => Math.exp(logit) / row.reduce((sum, each) => sum + Math.exp(each), 0));
+  const labelsOf = (job: TrainJob) => {
+    const { indices, targets } = onlyTerm(job);
+    return Array.from(indices, (_, row) => softmax(targets!.subarray(4 * row, 4 * row + 4)));
+  };
+
+  it('teach a wrong label for each forget point and the true ones of retain points, smoothed as in the recipe', () => {
+    const input = fixtureInput({ recipe: { ...recipe, labelSmoothing: 0.2 } });
+    const job = build('random-labels', { retainMultiplier: 4 }, input);
+    const { indices, objective } = onlyTerm(job);
+    expect(job.passes).toHaveLength(1);
+    expect(objective).toEqual({ distill: 1, temperature: 1 });
+    expect([...indices.subarray(0, 3)]).toEqual([...input.forget]);
+    expect(indices).toHaveLength(3 + 12);
+    labelsOf(job).forEach((probabilities, row) => {
+      const taught = probabilities.findIndex((p) => p > 0.8);
+      expect(taught === input.labels[indices[row]!]).toBe(row >= 3);
+      probabilities.forEach((p, label) => {
+        expect(p).toBeCloseTo(label === taught ? 0.85 : 0.05, 6);
+      });
+    });
+    expect(onlyTerm(build('random-labels', { retainMultiplier: 0 })).indices).toEqual(input.forget);
+  });
+
+  it('are drawn uniformly among the wrong ones, anew for each model', () => {
+    const counts = [0, 0, 0, 0];
+    for (let modelIndex = 0; modelIndex < 600; modelIndex++) {
+      const job = build('random-labels', { retainMultiplier: 0 }, fixtureInput({ modelIndex }));
+      counts[labelsOf(job)[1]!.indexOf(1)]!++; // point 8 has label 0
+    }
+    expect(counts[0]).toBe(0);
+    for (const count of counts.slice(1)) expect(Math.abs(count - 200)).toBeLessThan(4 * Math.sqrt(600 * (1 / 3) * (2 / 3)));
+  });
+});
+
 describe('oracle and datamodel matching', () => {
   it('fine-tune on the forget points and retain points drawn once, in one mixed term', () => {
     const job = build('oracle-matching', { forgetMultiplier: 2, retainMultiplier: 4, learningRate: 1e-4 });
@@ -275,6 +312,7 @@ describe('compute fractions', () => {
     expect(fraction('partial-retrain', { epochs: 6 }, 6)).toBe(0.25);
     expect(fraction('gradient-ascent', {}, 10)).toBeCloseTo(1000 / full, 12);
     expect(fraction('gradient-descent', {}, 5)).toBeCloseTo(5 / 24, 12);
+    expect(fraction('random-labels', { retainMultiplier: 3 }, 5)).toBeCloseTo((5 * 400) / full, 12);
     expect(fraction('scrub', { maximizationEpochs: 3 }, 5)).toBeCloseTo((300 + 5 * 49900 + 50000 / 3) / full, 12);
     expect(fraction('scrub', { maximizationEpochs: 7 }, 5)).toBeCloseTo((500 + 5 * 49900 + 50000 / 3) / full, 12);
     expect(fraction('dmm', {}, 10)).toBeCloseTo((10 * 600 + 600 / 3) / full, 12);

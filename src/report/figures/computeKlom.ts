@@ -1,6 +1,7 @@
 /** KLOM against compute for every setting of every method (the paper's Figures 1, 3 and H.3). */
 import type { TopLevelSpec } from 'vega-lite';
 import type { MethodScore, ReportData } from '../../types.js';
+import { unlearnMethod } from '../../unlearn/registry.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
@@ -8,7 +9,7 @@ import { plural } from '../format.js';
 import { drawnNote, drawnSets } from '../manySets.js';
 import { describeModels, describeSetting, floorOf, methodsIn, panelSplits, paretoFront } from '../scores.js';
 import type { PanelSplit } from '../scores.js';
-import { config, forgetSetRows, ink, klomScale, methodChannels, methodStyles, rowLabel } from '../style.js';
+import { config, forgetSetRows, ink, klomScale, methodChannels, rowLabel } from '../style.js';
 
 const panelHeight = 185;
 
@@ -95,7 +96,7 @@ function plotValues(data: ReportData, drawn: Point[], axis: ComputeAxis): object
     for (const { score, split, klomP95, onFront } of drawn) {
       if (score.forgetSet !== set.name) continue;
       const x = score.computeFraction > 0 ? score.computeFraction : axis.zero;
-      const { label } = methodStyles[score.method];
+      const { label } = unlearnMethod(score.method);
       const kind = score.best ? 'best' : 'setting';
       values.push({
         kind,

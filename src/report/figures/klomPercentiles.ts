@@ -2,12 +2,13 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { splitNames } from '../../types.js';
 import type { MethodName, ReportData, SplitSummary } from '../../types.js';
+import { unlearnMethod } from '../../unlearn/registry.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
 import { drawnNote, drawnSets } from '../manySets.js';
 import { bestScores, describeModels, floorOf, percentiles, rowName, rowNames } from '../scores.js';
-import { config, forgetSetRows, ink, klomScale, methodStyles, rowLabel } from '../style.js';
+import { config, forgetSetRows, ink, klomScale, rowLabel } from '../style.js';
 
 const lineHeight = 19;
 const floorLabel = 'floor';
@@ -17,8 +18,8 @@ const shapes = [bar, 'triangle-up', 'circle', 'diamond'];
 interface Line {
   forgetSet: string;
   split: (typeof splitNames)[number];
-  /** As in tables/klom.csv. */
-  method: MethodName | 'floor';
+  /** As in tables/klom.csv: that of the floor is "floor". */
+  method: MethodName;
   variant: string;
   label: string;
   color: string;
@@ -57,7 +58,7 @@ function linesOf(data: ReportData): Line[] {
     for (const split of splitNames) {
       for (const score of bestScores(data, name)) {
         const { method, variant = '' } = score;
-        const { color } = methodStyles[method];
+        const { color } = unlearnMethod(method).mark;
         lines.push({ forgetSet: name, split, method, variant, label: rowName(score), color, summary: score.splits[split] });
       }
       const floor = floorOf(data, name);

@@ -1,11 +1,12 @@
 /** Margins of sampled points in original, retrained and predicted models (the paper's Figure 4). */
 import type { TopLevelSpec } from 'vega-lite';
 import type { MarginSample, ReportData } from '../../types.js';
+import { dmDirect, doNothing, fullRetrain } from '../../unlearn/registry.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
 import { hasManySets } from '../manySets.js';
-import { config, methodStyles } from '../style.js';
+import { config } from '../style.js';
 
 const numBins = 20;
 const panelsPerRow = 4;
@@ -13,9 +14,9 @@ const panelsPerRow = 4;
 const setsOfMany = 2;
 
 const series = [
-  { key: 'original', label: 'original', color: methodStyles['do-nothing'].color, fill: 0.3 },
-  { key: 'oracle', label: 'oracle (retrained)', color: methodStyles['full-retrain'].color, fill: 0.1 },
-  { key: 'dmDirect', label: 'DM-Direct (predicted)', color: methodStyles['dm-direct'].color, fill: 0.35 },
+  { key: 'original', label: 'original', color: doNothing.mark.color, fill: 0.3 },
+  { key: 'oracle', label: 'oracle (retrained)', color: fullRetrain.mark.color, fill: 0.1 },
+  { key: 'dmDirect', label: 'DM-Direct (predicted)', color: dmDirect.mark.color, fill: 0.35 },
 ] as const;
 
 export interface Histogram {

@@ -1,21 +1,8 @@
 /** Datamodels as an Arrow file: one row a target, sparse weights as lists. Read and written whole, or batch by batch. */
-import {
-  AsyncByteQueue,
-  Field,
-  Float32,
-  Int32,
-  List,
-  makeData,
-  RecordBatch,
-  RecordBatchFileWriter,
-  Schema,
-  Struct,
-  Utf8,
-  vectorFromArray,
-} from 'apache-arrow';
-import type { Data, DataType } from 'apache-arrow';
+import type { Data, DataType, List, RecordBatchFileWriter, Schema, Struct } from 'apache-arrow';
 import type { Datamodels } from '../../types.js';
 import { type ArrowFile, openArrow, readArrow } from '../formats/arrowFile.js';
+import { arrowLibrary } from '../formats/arrowLibrary.js';
 import { DatamodelColumns, invalidRows, type LostMetadata, type StoredRows } from './datamodelColumns.js';
 import { cutBatches, joinTargets, sliceTargets, type TargetRows } from './datamodelRows.js';
 import { openForReading, unreadable } from '../disk/files.js';
@@ -23,18 +10,43 @@ import { openForReading, unreadable } from '../disk/files.js';
 /** No record batch is larger than this (but for a single target), so that a reader needs little memory. */
 const batchBytes = 2 ** 26;
 
-const list = <T extends DataType>(type: T): List<T> => new List(new Field('item', type, false));
-const types = {
-  target: new Int32(),
-  bias: new Float32(),
-  lambda: new Float32(),
-  gap: new Float32(),
-  status: new Utf8(),
-  numNonzero: new Int32(),
-  indices: list(new Int32()),
-  weights: list(new Float32()),
-};
-const fields = Object.entries(types).map(([name, type]) => new Field(name, type, false));
+function makeParts() {
+  const { AsyncByteQueue, Field, Float32, Int32, List: ListType, Utf8 } = arrowLibrary();
+  const list = <T extends DataType>(type: T): List<T> => new ListType(new Field('item', type, false));
+  const types = {
+    target: new Int32(),
+    bias: new Float32(),
+    lambda: new Float32(),
+    gap: new Float32(),
+    status: new Utf8(),
+    numNonzero: new Int32(),
+    indices: list(new Int32()),
+    weights: list(new Float32()),
+  };
+  const fields = Object.entries(types).map(([name, type]) => new Field(name, type, false));
+  /** Arrow's writer queues what it writes; this one hands it out after every batch. */
+  class ChunkSink extends AsyncByteQueue {
+    private chunks: Uint8Array[] = [];
+
+    override write(value: Uint8Array): void {
+      this.chunks.push(value);
+    }
+
+    take(): Uint8Array[] {
+      const taken = this.chunks;
+      this.chunks = [];
+      return taken;
+    }
+  }
+  return { types, fields, makeSink: () => new ChunkSink() };
+}
+
+let parts: ReturnType<typeof makeParts> | undefined;
+
+/** What writing is made of, with the library that knows it. */
+function writing() {
+  return { ...arrowLibrary(), ...(parts ??= makeParts()) };
+}
 
 /**
  * The bytes of a datamodels file, in several record batches when it is large. Columns: target, bias, lambda, gap, status, numNonzero,
@@ -65,29 +77,16 @@ export async function* streamDatamodels(
   yield* writer.finish();
 }
 
-/** Arrow's writer queues what it writes; this one hands it out after every batch. */
-class ChunkSink extends AsyncByteQueue {
-  private chunks: Uint8Array[] = [];
-
-  override write(value: Uint8Array): void {
-    this.chunks.push(value);
-  }
-
-  take(): Uint8Array[] {
-    const taken = this.chunks;
-    this.chunks = [];
-    return taken;
-  }
-}
-
 class DatamodelsWriter {
-  private readonly sink = new ChunkSink();
-  private readonly writer = new RecordBatchFileWriter();
+  private readonly sink = writing().makeSink();
+  private readonly writer: RecordBatchFileWriter;
   private readonly schema: Schema;
   private readonly cutter;
 
   constructor(numTrain: number, maxBatchBytes: number) {
-    this.schema = new Schema(fields, new Map([['train', String(numTrain)]]));
+    const { fields, RecordBatchFileWriter: Writer, Schema: SchemaType } = writing();
+    this.schema = new SchemaType(fields, new Map([['train', String(numTrain)]]));
+    this.writer = new Writer();
     this.writer.reset(this.sink, this.schema);
     this.cutter = cutBatches(maxBatchBytes);
   }
@@ -103,12 +102,14 @@ class DatamodelsWriter {
   }
 
   private write(batch: TargetRows): Uint8Array[] {
+    const { RecordBatch } = arrowLibrary();
     this.writer.write(new RecordBatch(this.schema, encodeBatch(batch)));
     return this.sink.take();
   }
 }
 
 function encodeBatch({ firstTarget, numTargets, bias, lambda, gap, status, rowStart, indices, weights }: TargetRows): Data<Struct> {
+  const { fields, Float32, Int32, makeData, Struct: StructType, types, vectorFromArray } = writing();
   const floats = (values: Float32Array): Data => makeData({ type: types.bias, data: values, nullCount: 0 });
   const ints = (value: (row: number) => number): Data =>
     makeData({ type: types.target, data: Int32Array.from({ length: numTargets }, (_, row) => value(row)), nullCount: 0 });
@@ -125,7 +126,7 @@ function encodeBatch({ firstTarget, numTargets, bias, lambda, gap, status, rowSt
     lists(types.indices, makeData({ type: new Int32(), data: indices, nullCount: 0 })),
     lists(types.weights, makeData({ type: new Float32(), data: weights, nullCount: 0 })),
   ];
-  return makeData({ type: new Struct(fields), length: numTargets, nullCount: 0, children });
+  return makeData({ type: new StructType(fields), length: numTargets, nullCount: 0, children });
 }
 
 /**

@@ -68,6 +68,12 @@ export async function publishResult(file: string, content: Content, expectedByte
   });
 }
 
+/** For results that take long and differ each time: said before they are made. @throws LETHE_OUT_TAKEN (exit code 2) */
+export async function requireFree(file: string | undefined): Promise<void> {
+  const there = file === undefined ? undefined : await hashFile(file);
+  if (there) throw taken(file!, `one of ${there.bytes} bytes`);
+}
+
 function taken(where: string, received: string): LetheError {
   return new LetheError('LETHE_OUT_TAKEN', `${path.resolve(where)} holds another result`, {
     expected: 'a new name, or the result of the same command',

@@ -4,7 +4,6 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
 import { errorMessage, LetheError } from '../../errors.js';
 import type { Datamodels } from '../../types.js';
 import { ArtefactFolder, readManifest } from './artefacts.js';
@@ -42,13 +41,6 @@ export interface FitRecord {
   datamodels: { bytes: number; sha256: string };
   [fact: string]: unknown;
 }
-
-const recordSchema = z.looseObject({
-  command: z.record(z.string(), z.unknown()),
-  summary: z.looseObject({ threads: z.int().positive() }),
-  seconds: z.number().nonnegative().or(z.nan()).optional(),
-  datamodels: z.object({ bytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
-});
 
 export class FitFolder {
   private readonly blocks: ArtefactFolder;
@@ -186,8 +178,16 @@ export class FitFolder {
 
 async function readRecord(root: string): Promise<FitRecord | 'damaged' | undefined> {
   const bytes = await readJsonBytes(path.join(root, fitLayout.record));
+  if (!bytes) return undefined;
+  const { z } = await import('zod'); // commands that read no record start without it
+  const schema = z.looseObject({
+    command: z.record(z.string(), z.unknown()),
+    summary: z.looseObject({ threads: z.int().positive() }),
+    seconds: z.number().nonnegative().or(z.nan()).optional(),
+    datamodels: z.object({ bytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  });
   try {
-    return bytes && (recordSchema.parse(decodeJson(bytes, fitLayout.record)) as FitRecord);
+    return schema.parse(decodeJson(bytes, fitLayout.record)) as FitRecord;
   } catch {
     return 'damaged';
   }

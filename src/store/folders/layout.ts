@@ -9,7 +9,7 @@ export function isName(text: string): boolean {
 }
 
 /** @throws LETHE_NAME_INVALID (exit code 2) */
-export function requireName(text: string, what: string): string {
+function requireName(text: string, what: string): string {
   if (isName(text)) return text;
   throw new LetheError('LETHE_NAME_INVALID', `the ${what} is no name`, {
     expected: 'lower-case letters, digits, ".", "_" and "-", beginning with a letter or digit, at most 64',

@@ -1,21 +1,7 @@
 /** Arrow IPC file format with one row a model: wide rows as fixed-size lists, read back as typed-array views without copying. */
-import {
-  Field,
-  FixedSizeList,
-  Float32,
-  Int32,
-  makeData,
-  RecordBatch,
-  RecordBatchFileWriter,
-  Schema,
-  Struct,
-  Uint8,
-  Utf8,
-  vectorFromArray,
-  type Data,
-  type DataType,
-} from 'apache-arrow';
+import type { Data, DataType, Field, FixedSizeList } from 'apache-arrow';
 import { columnAt, fixedRows, int32Values, metadataCount, type NumberKind, words } from './arrowColumns.js';
+import { arrowLibrary } from './arrowLibrary.js';
 import { type ArrowBatch, type ArrowColumn, broken, readArrow } from './arrowFile.js';
 import type { ArrowSchema } from './arrowSchema.js';
 
@@ -64,16 +50,19 @@ export class Rows<T extends RowValues> {
 export type Column = { name: string } & ({ values: Int32Array } | { words: readonly string[] } | { rows: RowValues; width: number });
 
 function typeOf(column: Column): DataType {
+  const { FixedSizeList, Int32, Utf8 } = arrowLibrary();
   if ('values' in column) return new Int32();
   if ('words' in column) return new Utf8();
   return new FixedSizeList(column.width, itemOf(column.rows));
 }
 
 function itemOf(rows: RowValues): Field {
+  const { Field, Float32, Uint8 } = arrowLibrary();
   return new Field('item', rows instanceof Uint8Array ? new Uint8() : new Float32(), false);
 }
 
 function slice(column: Column, from: number, to: number): Data {
+  const { FixedSizeList, Float32, Int32, makeData, Uint8, Utf8, vectorFromArray } = arrowLibrary();
   if ('values' in column) return makeData({ type: new Int32(), data: column.values.subarray(from, to), nullCount: 0 });
   if ('words' in column) return vectorFromArray(column.words.slice(from, to), new Utf8()).data[0]!;
   const part = column.rows.subarray(from * column.width, to * column.width);
@@ -89,6 +78,7 @@ function rowBytes(column: Column): number {
 
 /** The bytes of an Arrow file with `length` rows; `metadata` goes into the schema. Equal input gives equal bytes. */
 export function encodeRows(length: number, columns: Column[], metadata: Record<string, string>, maxBatchBytes = batchBytes): Uint8Array {
+  const { Field, makeData, RecordBatch, RecordBatchFileWriter, Schema, Struct } = arrowLibrary();
   const fields = columns.map((column) => new Field(column.name, typeOf(column), false));
   const schema = new Schema(fields, new Map(Object.entries(metadata)));
   const step = Math.max(1, Math.floor(maxBatchBytes / columns.reduce((sum, column) => sum + rowBytes(column), 0)));

@@ -7,7 +7,7 @@ import { checkSetting, snapshotSettings, type UnlearnMethod } from '../unlearn/i
 import { methodRuns } from '../unlearn/tasks.js';
 
 /** Of every method; where it names no setting of its own, its parameters' defaults. */
-export const publishedPreset = 'published';
+const publishedPreset = 'published';
 
 /** Where a setting comes from, before --set changes it. */
 export type SettingSource = { kind: 'run'; forgetSet: string; by: ChosenBy } | { kind: 'preset'; name: string };
@@ -38,13 +38,13 @@ export async function resolveSetting(
 }
 
 /** For people; undefined where there is nothing to set. */
-export function describeSetting({ title }: UnlearnMethod, { setting, source, changed }: ResolvedSetting): string | undefined {
+export function describeSetting({ label }: UnlearnMethod, { setting, source, changed }: ResolvedSetting): string | undefined {
   const entries = Object.entries(setting);
   if (entries.length === 0) return undefined;
   const reasons: Record<ChosenBy, string> = { scores: 'the one of its table', tuning: 'by tuning', plan: 'the only one of the plan' };
   const origin = source.kind === 'run' ? `the run's choice for ${source.forgetSet}, ${reasons[source.by]}` : `the ${source.name} setting`;
   const given = changed.length > 0 ? `, with ${changed.join(', ')} as given` : '';
-  return `${title}: ${origin}${given}: ${entries.map(([name, value]) => `${name} ${value}`).join(', ')}`;
+  return `${label}: ${origin}${given}: ${entries.map(([name, value]) => `${name} ${value}`).join(', ')}`;
 }
 
 async function choiceOf(

@@ -12,7 +12,7 @@ import { decodeIndices } from '../store/contents/npyArtefact.js';
 import { differenceText } from '../store/folders/planIdentity.js';
 import type { RunFolder } from '../store/folders/run.js';
 import type { ForgetSetSpec, Plan } from '../types.js';
-import { type Session, viewRun } from './session.js';
+import { type Session, type SessionOptions, viewRun } from './session.js';
 
 export interface Reuse {
   run: RunFolder;
@@ -24,8 +24,8 @@ export interface Reuse {
  * `session`: of the changed plan.
  * @throws LETHE_RUN_MISSING, LETHE_RUN_VERSION, LETHE_REUSE_FOREIGN (exit code 2): other data or another engine give other numbers everywhere
  */
-export async function openReuse(root: string, session: Session, data?: string): Promise<Reuse> {
-  const before = await viewRun(root, data);
+export async function openReuse(root: string, session: Session, options: Pick<SessionOptions, 'data' | 'note'> = {}): Promise<Reuse> {
+  const before = await viewRun(root, options);
   const { plan, dataset, engine, planFolder } = session;
   const theirs = await readIdentity(before.run);
   requireMeaning(before.run.root, theirs);

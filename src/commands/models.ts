@@ -1,4 +1,4 @@
-/** What verbs that make models share: which models, how they are trained in groups, and the files they become. */
+/** What commands that make models share: which models, how they are trained in groups, and the files they become. */
 import path from 'node:path';
 import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeMargins } from '../native/margins.js';
@@ -8,7 +8,7 @@ import { sha256 } from '../store/disk/files.js';
 import { modelLayout } from '../store/folders/layout.js';
 import { writeNpy } from '../store/formats/npy.js';
 import { type Dataset, type Engine, mostModels, type NetSpec, type Progress, type TrainJob } from '../types.js';
-import { createProgress, say } from './common.js';
+import { startProgress, type Talk } from './talk.js';
 
 /** Models of one engine call take about so long, so that an interruption costs little and processors seldom wait for the last one. */
 const secondsPerCall = 300;
@@ -52,7 +52,7 @@ export interface MakeModels extends ModelFiles {
   command: (model: number) => ModelCommand;
   label: string;
   threads: number;
-  signal: AbortSignal;
+  talk: Talk;
 }
 
 export interface ModelSummary extends MadeModel {
@@ -78,7 +78,7 @@ async function makeMissing(request: MakeModels): Promise<ModelSummary[]> {
     logits.set(rows, (model - models.first) * rowSize);
   };
   const made = await findFinished(request, rowsOf);
-  if (made.size > 0) say(`${request.label}: resuming, ${made.size} of ${models.end - models.first} models are finished`);
+  if (made.size > 0) request.talk.note?.(`${request.label}: resuming, ${made.size} of ${models.end - models.first} models are finished`);
   await trainMissing(request, made, rowsOf);
   const inOrder = numbers(models.first, models.end).map((model) => made.get(model)!);
   return writeOutputs(request, inOrder, logits);
@@ -107,19 +107,20 @@ type TakeRows = (model: number, rows: Float32Array) => void;
 
 /** Models that an earlier session has finished; their logits are computed again from their checkpoints. */
 async function findFinished(request: MakeModels, takeRows: TakeRows): Promise<Map<number, MadeModel>> {
-  const { engine, net, dataset, models, out, command, threads, signal } = request;
+  const { engine, net, dataset, models, out, command, threads, talk } = request;
+  const options = { threads, ...(talk.signal ? { signal: talk.signal } : {}) };
   const layout = engine.parameters(net);
   const points = allPoints(dataset);
   const rowSize = points.length * dataset.numClasses;
   const lanes = Number(engine.describe()['threads']);
   const found = new Map<number, MadeModel>();
   for (let at = models.first; at < models.end; at += lanes) {
-    requireRunning(signal);
+    if (talk.signal) requireRunning(talk.signal);
     const several = numbers(at, Math.min(at + lanes, models.end));
     const finished = (await Promise.all(several.map((model) => readFinishedModel(out, model, layout, command(model))))).filter(isDefined);
     const trained = finished.filter(({ made }) => made.status === 'trained');
     const parameters = trained.map((model) => model.parameters);
-    const rows = trained.length > 0 ? await engine.forwardMany(net, dataset, parameters, points, { threads, signal }) : undefined;
+    const rows = trained.length > 0 ? await engine.forwardMany(net, dataset, parameters, points, options) : undefined;
     for (const [i, { made }] of trained.entries()) takeRows(made.model, rows!.subarray(i * rowSize, (i + 1) * rowSize));
     for (const { made } of finished) {
       found.set(made.model, made);
@@ -134,13 +135,13 @@ function isDefined<T>(value: T | undefined): value is T {
 }
 
 async function trainMissing(request: MakeModels, made: Map<number, MadeModel>, takeRows: TakeRows): Promise<void> {
-  const { engine, net, dataset, models, out, threads, signal, label } = request;
+  const { engine, net, dataset, models, out, threads, talk, label } = request;
   const layout = engine.parameters(net);
   const metadata = factsMetadata(net, dataset);
   const evalPoints = allPoints(dataset);
   const missing = numbers(models.first, models.end).filter((model) => !made.has(model));
   const lanes = Number(engine.describe()['threads']);
-  const progress = createProgress(label, 'images');
+  const progress = startProgress(talk, label, 'images');
   let [size, images, trained] = [lanes, 0, 0];
   try {
     while (trained < missing.length) {
@@ -160,7 +161,7 @@ async function trainMissing(request: MakeModels, made: Map<number, MadeModel>, t
         dataset,
         jobs,
         { evalPoints, evalEpochs: [jobs[0]!.epochs], parameters: true },
-        { onProgress, signal, threads },
+        { onProgress, threads, ...(talk.signal ? { signal: talk.signal } : {}) },
       );
       for (const [i, { status, loss, gradientImages, logits, parameters }] of results.entries()) {
         const model = first + i;

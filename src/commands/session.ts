@@ -1,6 +1,6 @@
-/** Opens what a plan needs: data set, engine, stages, run folder. Shared by the verbs that work on runs. */
+/** Opens what a plan needs: data set, engine, stages, run folder. Shared by the commands that work on runs. */
 import { loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { choiceOf, type EngineChoice, engineIdentity } from '../engines/index.js';
+import { choiceOf, createEngine, type EngineChoice, engineIdentity } from '../engines/index.js';
 import type { Stage, TaskContext } from '../jobs/task.js';
 import { expandStages, openRun, planNet, planStages } from '../pipeline.js';
 import { readIdentity } from '../store/folders/identity.js';
@@ -8,14 +8,21 @@ import { layout } from '../store/folders/layout.js';
 import { requireIdentity, type RunFolder } from '../store/folders/run.js';
 import { readFacts } from '../store/folders/runFacts.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from '../types.js';
-import { say } from './common.js';
-import { engineOf } from './engine.js';
+import type { Note } from './talk.js';
 
 export interface SessionOptions {
   data?: string;
   threads: number;
   /** Where relative paths of the plan count from; absent where the run has resolved them. */
   planFolder?: string;
+  note?: Note;
+}
+
+/** The engine of a choice; what auto chose is said. */
+export function engineOf(choice: EngineChoice, note?: Note): Engine {
+  const engine = createEngine(choice);
+  if (choice.device === 'auto') note?.(`--device auto: ${engine.describe()['device']}`);
+  return engine;
 }
 
 export interface Session {
@@ -34,13 +41,13 @@ export interface Session {
 export async function planSession(
   plan: Plan,
   choice: EngineChoice,
-  { data, threads, planFolder }: SessionOptions,
+  { data, threads, planFolder, note }: SessionOptions,
   onnx?: Uint8Array,
 ): Promise<Session> {
   const directory = resolveDataDirectory(data);
-  const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), note: say });
-  const engine = engineOf({ ...choice, threads });
-  const net = planNet(plan, dataset, onnx, say);
+  const dataset = await loadDataset({ ...plan.data }, { ...(directory === undefined ? {} : { directory }), ...(note ? { note } : {}) });
+  const engine = engineOf({ ...choice, threads }, note);
+  const net = planNet(plan, dataset, onnx, note);
   const stages = planStages(plan, dataset, engine, net);
   return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages, threads, ...(planFolder === undefined ? {} : { planFolder }) };
 }
@@ -64,7 +71,7 @@ export interface RunView {
  * Opens a run that exists as it was made: neither its data nor its engine need to be here. The data set of a run of an earlier version,
  * whose folder does not hold its facts, is loaded; nothing is written.
  */
-export async function viewRun(root: string, data?: string): Promise<RunView> {
+export async function viewRun(root: string, { data, note }: Pick<SessionOptions, 'data' | 'note'> = {}): Promise<RunView> {
   const run = await openRun(root);
   const { plan } = run;
   const facts = await readFacts(run);
@@ -72,9 +79,10 @@ export async function viewRun(root: string, data?: string): Promise<RunView> {
     const { dataset, engine, numParameters } = facts;
     return { run, plan, dataset, engine: { describe: () => engine }, stages: expandStages(plan, dataset, numParameters) };
   }
-  say(`${run.root} does not say what its data were, as runs of earlier versions: loading them`);
+  note?.(`${run.root} does not say what its data were, as runs of earlier versions: loading them`);
   const { choice, onnx } = await runEngine(run);
-  const { dataset, engine, stages } = await planSession(plan, choice, { threads: 0, ...(data === undefined ? {} : { data }) }, onnx);
+  const options = { threads: 0, ...(data === undefined ? {} : { data }), ...(note ? { note } : {}) };
+  const { dataset, engine, stages } = await planSession(plan, choice, options, onnx);
   await requireIdentity(run, { dataset: dataset.sha256, ...engineIdentity(engine) });
   return { run, plan, dataset, engine, stages };
 }
