@@ -5,8 +5,8 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { describeMachine } from '../dist/bench/machine.js';
 import { selectRows } from '../dist/data/masks.js';
-import { choosePenalties, columnsOf, sampleTargets } from '../dist/datamodels/choice.js';
-import { openDesign } from '../dist/datamodels/design.js';
+import { columnsOf, sampleTargets } from '../dist/attributors/pooled.js';
+import { openDesign } from '../dist/attributors/registry.js';
 import { defaultFitOptions, fitDatamodels } from '../dist/datamodels/fit.js';
 import { predict } from '../dist/datamodels/predict.js';
 import { lds } from '../dist/evaluate/lds.js';
@@ -70,7 +70,7 @@ async function pooled(points, options) {
   const sample = sampleTargets(points.length, undefined, options.seed);
   const design = openDesign(fitMasks, { ...defaultFitOptions, ...options }, { numTargets: sample.length });
   const block = columnsOf({ outputs, numTargets: points.length, targetsPerRowWeight: 1 }, numFitted, sample);
-  const choices = await choosePenalties(design, { ...block, sample }, undefined);
+  const choices = await design.choose({ ...block, sample }, undefined);
   const [{ lambdaRatio, relaxation }] = choices;
   return { seed: options.seed, lambdaRatio, relaxation, ...(await judge(points, options, choices)) };
 }

@@ -9,8 +9,8 @@ import { certify, targetColumn } from '../dist/bench/certificate.js';
 import { solutionOf } from '../dist/bench/lassoCase.js';
 import { describeMachine, kernelRates } from '../dist/bench/machine.js';
 import { syntheticProblem } from '../dist/bench/problem.js';
-import { choosePenalties, columnsOf, penaltiesOf, sampleTargets } from '../dist/datamodels/choice.js';
-import { openDesign } from '../dist/datamodels/design.js';
+import { columnsOf, penaltiesOf, sampleTargets } from '../dist/attributors/pooled.js';
+import { openDesign } from '../dist/attributors/registry.js';
 import { defaultFitOptions, toDatamodels } from '../dist/datamodels/fit.js';
 
 const { values } = parseArgs({
@@ -53,7 +53,7 @@ async function fit(models, train, targets) {
   const design = openDesign(masks, options, { numTargets: targets, gramBytes: os.freemem() / 6, threads });
   const block = { outputs, numTargets: targets, targetsPerRowWeight: 1 };
   const sample = sampleTargets(targets, undefined, options.seed);
-  const choices = await choosePenalties(design, { ...columnsOf(block, models, sample), sample }, undefined, { threads });
+  const choices = await design.choose({ ...columnsOf(block, models, sample), sample }, undefined, { threads });
   const fits = await design.fit(block, { threads, onProgress }, penaltiesOf(choices, undefined, 0, targets));
   const fitted = toDatamodels(fits, targets, train);
   const wallSeconds = (performance.now() - started) / 1000;

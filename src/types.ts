@@ -289,23 +289,35 @@ export interface TargetGroups {
   of: Uint8Array; // (numTargets) position in names
 }
 
-/** What was chosen on held-out models for the targets of a group. */
+/** What was chosen for the targets of a group together. */
 export interface PenaltyChoice {
   group: string;
-  /** lambda as a share of each target's lambda_max. */
+  /** Lambda as a share of what the attributor measures it by: each target's lambda_max (Lasso), the mean eigenvalue of the Gram matrix (ridge). */
   lambdaRatio: number;
-  /** 0: the Lasso's weights, 1: those of least squares on its support. */
-  relaxation: number;
-  criterion: ChoiceCriterion;
+  /** Of the Lasso; 0: its weights, 1: those of least squares on its support. */
+  relaxation?: number;
+  criterion: string;
   /** Targets of the sample that it was chosen on; 0: none of the group had anything to fit. */
   numSampled: number;
-  /** Means over the sample, on the held-out models: Pearson correlation, squared error as a share of that of zero weights. */
-  correlation: number;
+  /** Means over the sample: Pearson correlation on held-out models (where models are held out), squared error as a share of that of zero weights. */
+  correlation?: number;
   error: number;
 }
 
+/** Of an attributor in attributors/registry.ts, e.g. "lasso"; checked where a plan or a command names it. */
+export type AttributorName = string;
+export type OptionValue = number | string | boolean | number[];
+
+/** Complete options of an attributor: which there are, their rules and defaults stand in its declaration. */
 export interface FitOptions {
-  estimator: 'lasso' | 'marginal';
+  estimator: AttributorName;
+  /** Of what is drawn: held-out models, targets of a sample. */
+  seed: number;
+  [option: string]: OptionValue | undefined;
+}
+
+/** Of "lasso", and of "marginal" but for the relaxation. */
+export interface LassoOptions extends FitOptions {
   pathLength: number;
   lambdaMinRatio: number;
   /**
@@ -334,7 +346,6 @@ export interface FitOptions {
   /** Penalise weights in units of the standard deviations of their mask columns, instead of all alike. Absent: false. */
   standardise?: boolean;
   gapTolerance: number;
-  seed: number;
 }
 
 // ---------------------------------------------------------------- unlearning
@@ -422,6 +433,11 @@ export interface MethodPlan {
   grid: 'paper' | Record<string, (number | string | boolean)[]>;
 }
 
+/** An attributor among several of a plan; its name is that of its files and rows, absent in a plan file: the estimator's. */
+export interface AttributorPlan extends FitOptions {
+  name: string;
+}
+
 /** A network known by name, with its channel counts divided by `width`; or an ONNX file, whose path counts from the folder of the plan. */
 export type PlanNet = { name: string; width: number } | { file: string; sha256: string };
 
@@ -443,7 +459,9 @@ export interface Plan {
   originals: { count: number };
   /** Scored oracles stand for the truth; matched ones are targets of OM, of tuning and of the floor, and are never scored against. */
   oracles: { scored: number; matched: number };
-  fit: FitOptions;
+  /** The one attributor, or several side by side: one of the two is there, see attributors/planned.ts. */
+  fit?: FitOptions;
+  attributors?: AttributorPlan[];
   /** Fraction of the subset models kept from the fit for the LDS curve, and the numbers of models on the curve. */
   lds: { heldOutFraction: number; numModels: number[] };
   forgetSets: ForgetSetSpec[];
@@ -472,7 +490,8 @@ export interface KlomOptions {
 
 /** Spearman correlation of predicted and true outputs over held-out masks, summarised over points. */
 export interface LdsPoint {
-  estimator: 'lasso' | 'marginal';
+  /** Name of the attributor in the plan. */
+  estimator: string;
   numModels: number;
   points: 'train' | 'validation';
   mean: number;

@@ -3,8 +3,8 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { selectRows } from '../data/masks.js';
 import { defaultFitOptions } from '../datamodels/fit.js';
-import { holdoutModels } from '../datamodels/selection.js';
-import type { Datamodels, FitOptions, Masks } from '../types.js';
+import { holdoutModels } from '../attributors/selection.js';
+import type { Datamodels, LassoOptions, Masks } from '../types.js';
 import { lambdaMax, targetColumn } from './certificate.js';
 import { type FitFiles, writeFitFiles } from './fits.js';
 import type { Walk } from './peers.js';
@@ -22,7 +22,7 @@ export interface LassoCase {
   mode: BenchMode;
   problem: BenchProblem;
   files: FitFiles;
-  options: FitOptions;
+  options: LassoOptions;
   /** The models that solutions are certified on: all but the held-out ones where lambda is selected. */
   rows: Int32Array;
   rowMasks: Masks;
@@ -40,9 +40,9 @@ export async function makeCase(mode: BenchMode, problem: BenchProblem, folder: s
   return { mode, problem: scaled, files, options, rows, rowMasks: selectRows(problem.masks, rows) };
 }
 
-function optionsOf(mode: BenchMode, lambda: number): FitOptions {
+function optionsOf(mode: BenchMode, lambda: number): LassoOptions {
   // the certificate is that of the Lasso
-  const common: FitOptions = { ...defaultFitOptions, pathLength, lambdaMinRatio, gapTolerance, relaxation: 0 };
+  const common: LassoOptions = { ...defaultFitOptions, pathLength, lambdaMinRatio, gapTolerance, relaxation: 0 };
   switch (mode) {
     case 'pooled':
       return common;
@@ -56,7 +56,7 @@ function optionsOf(mode: BenchMode, lambda: number): FitOptions {
 }
 
 /** Of a fit of few targets to another gap at the lambdas of `fitted`: what is chosen for many together depends on which they are. */
-export function optionsAgain(of: LassoCase, fitted: Datamodels, gapTolerance: number): FitOptions {
+export function optionsAgain(of: LassoCase, fitted: Datamodels, gapTolerance: number): LassoOptions {
   const options = { ...of.options, gapTolerance };
   if (of.mode !== 'pooled') return options;
   const target = checkedTargets(fitted, 1)[0]!;

@@ -1,5 +1,5 @@
 /** From samples to the rows of the report. */
-import { sampleSize } from '../datamodels/choice.js';
+import { sampleSize } from '../attributors/pooled.js';
 import type { Datamodels } from '../types.js';
 import { type TunedPeer, withinGap } from './check.js';
 import type { FitAnswer } from './fitProcess.js';

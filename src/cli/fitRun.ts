@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import type { Design } from '../attributors/attributor.js';
+import { penaltiesOf, sampleTargets } from '../attributors/pooled.js';
 import {
   fitBlocks,
   type FittedBlock,
@@ -13,8 +15,6 @@ import {
   readSample,
   type Span,
 } from '../datamodels/blocks.js';
-import { choosePenalties, penaltiesOf, sampleTargets } from '../datamodels/choice.js';
-import type { Design } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { formatBytes } from '../store/disk/byteSize.js';
 import { requireSpace } from '../store/disk/publish.js';
@@ -109,11 +109,16 @@ async function choose({ design, inputs, threads, signal }: FitRun): Promise<Pena
   const { outputs, rowWeights, groups } = inputs;
   const sample = sampleTargets(outputs.numTargets, groups, design.options.seed);
   const block = await readSample(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, sample);
-  const choices = await choosePenalties(design, { ...block, sample }, groups, { threads, signal });
+  const choices = await design.choose({ ...block, sample }, groups, { threads, signal });
   for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices) {
+    const relaxed = relaxation === undefined ? '' : `, relaxation ${relaxation}`;
+    const scores = [
+      ...(correlation === undefined ? [] : [`correlation ${correlation.toFixed(3)}`]),
+      `error ${error.toFixed(3)} of no weights`,
+    ];
     say(
-      `fit: ${group}: lambda ${lambdaRatio.toPrecision(2)} of lambda_max, relaxation ${relaxation}, chosen on ${design.numHeldOut} held-out models ` +
-        `and ${numSampled} targets (correlation ${correlation.toFixed(3)}, error ${error.toFixed(3)} of no weights)`,
+      `fit: ${group}: lambda ${lambdaRatio.toPrecision(2)} of ${design.lambdaUnit}${relaxed}, chosen on ${design.chosenOn} ` +
+        `and ${numSampled} targets (${scores.join(', ')})`,
     );
   }
   return choices;

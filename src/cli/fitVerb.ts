@@ -1,15 +1,14 @@
 /** What lethe fit does: datamodels from masks and outputs in files. */
+import { completeOptions } from '../attributors/options.js';
+import { attributorNames, attributorOf, attributors, openDesign } from '../attributors/registry.js';
 import { constantExamples } from '../data/masks.js';
-import { checkOptions } from '../datamodels/check.js';
-import { openDesign } from '../datamodels/design.js';
-import { holdoutModels } from '../datamodels/selection.js';
 import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
 import { FitFolder, type FitRecord } from '../store/folders/fitFolder.js';
 import { writeMaskRows } from '../store/folders/maskRows.js';
 import { differenceText } from '../store/folders/planIdentity.js';
-import { choiceCriteria, fitSelections, type FitOptions, type PenaltyChoice } from '../types.js';
+import type { FitOptions, PenaltyChoice } from '../types.js';
 import { compact, emitJson, interruptSignal, oneOf, say } from './common.js';
 import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
@@ -17,31 +16,18 @@ import { namedRows } from './fitNotes.js';
 import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
 import { defaultMemory } from './memory.js';
 
-export interface FitVerbOptions {
+/** Options of attributors among them, by their names. */
+export interface FitVerbOptions extends Partial<Omit<FitOptions, 'estimator'>> {
   masks: string;
   outputs: string;
   out: string;
   estimator: string;
-  pathLength: number;
-  lambdaMinRatio: number;
-  lambdas?: number[];
-  select?: string;
-  holdoutFraction: number;
-  folds?: number;
-  lambda?: number;
-  lambdaRatio?: number;
-  relaxation?: number;
-  criterion?: string;
   groups?: string;
-  refit: boolean;
-  standardise?: boolean;
   rowWeights?: string;
-  gapTolerance: number;
   memory?: number;
   block?: number;
   device: string;
   threads: number;
-  seed: number;
   export?: string;
   json?: boolean;
 }
@@ -51,16 +37,12 @@ export async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const options = fitOptions(verb);
   const exportNpy = verb.export !== undefined;
   oneOf('--export', verb.export ?? 'npy', ['npy']);
-  const device = chooseDevice(oneOf('--device', verb.device, deviceNames));
-  const backend = device === 'cuda' ? 'cuda' : `cpu-${nativeAddon().systemInfo().isa}`;
+  const wanted = oneOf('--device', verb.device, deviceNames);
+  // what fits on processors only is not asked to look for a GPU
+  const device = wanted === 'auto' && !attributorOf(options).devices.includes('cuda') ? 'cpu' : chooseDevice(wanted);
   const signal = interruptSignal({ resumes: true });
   const inputs = await openFitInputs(verb, signal);
   try {
-    checkOptions(options, inputs.masks.numModels);
-    const constant = constantExamples(inputs.masks);
-    if (constant > 0)
-      say(`fit: ${constant} of ${inputs.masks.numTrain} examples are in every mask or in none: nothing can be learned of them`);
-    const folder = await FitFolder.open(verb.out, commandOf(options, backend, inputs));
     const { threads } = verb;
     const design = openDesign(inputs.masks, options, {
       numTargets: inputs.outputs.numTargets,
@@ -68,6 +50,11 @@ export async function fitVerb(verb: FitVerbOptions): Promise<void> {
       threads,
       device,
     });
+    const { backend } = design;
+    const constant = constantExamples(inputs.masks);
+    if (constant > 0)
+      say(`fit: ${constant} of ${inputs.masks.numTrain} examples are in every mask or in none: nothing can be learned of them`);
+    const folder = await FitFolder.open(verb.out, commandOf(options, backend, inputs));
     const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
     const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
     const whole = { ...run, ...forced };
@@ -179,7 +166,7 @@ async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, ba
     outputShape: inputs.outputShape,
     ...(verb.rowWeights === undefined ? {} : { rowWeights: verb.rowWeights }),
     options,
-    holdoutModels: holdoutModels(numModels, options),
+    holdoutModels: design.heldOut,
     command: commandOf(options, backend, inputs),
     datamodels,
     summary: { ...summary },
@@ -220,27 +207,16 @@ function commandOf(options: FitOptions, backend: string, inputs: FitInputs): Rec
   return { options, backend, ...inputs.identity };
 }
 
+/** Options that were given, whichever attributor has them, and defaults. */
 function fitOptions(verb: FitVerbOptions): FitOptions {
-  const { pathLength, lambdaMinRatio, holdoutFraction, refit, gapTolerance, seed, lambda, lambdaRatio, lambdas, relaxation } = verb;
-  const { criterion, folds, standardise } = verb;
-  const given = lambda !== undefined || lambdaRatio !== undefined;
-  return {
-    estimator: oneOf('--estimator', verb.estimator, ['lasso', 'marginal']),
-    pathLength,
-    lambdaMinRatio,
-    select: oneOf('--select', verb.select ?? (given ? 'none' : lambdas ? 'holdout' : 'pooled'), fitSelections),
-    ...(criterion === undefined ? {} : { criterion: oneOf('--criterion', criterion, choiceCriteria) }),
-    holdoutFraction,
-    refit,
-    gapTolerance,
-    seed,
-    ...(lambda === undefined ? {} : { lambda }),
-    ...(lambdaRatio === undefined ? {} : { lambdaRatio }),
-    ...(relaxation === undefined ? {} : { relaxation }),
-    ...(lambdas === undefined ? {} : { lambdas: lambdas.sort((a, b) => b - a) }),
-    ...(folds === undefined ? {} : { folds }),
-    ...(standardise === true ? { standardise } : {}),
-  };
+  const attributor = attributorOf({ estimator: oneOf('--estimator', verb.estimator, attributorNames) });
+  const given: Partial<FitOptions> = {};
+  for (const [name, { kind, default: fallback }] of attributors.flatMap(({ options }) => Object.entries(options))) {
+    const value = verb[name];
+    // --no-... stands at true where it was not given
+    if (value !== undefined && !(kind === 'truth' && value === fallback)) given[name] = value;
+  }
+  return completeOptions(attributor, given);
 }
 
 function report(folder: FitFolder, outcome: Outcome): void {

@@ -1,10 +1,10 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
+import type { Design, DesignBlock, Penalties } from '../attributors/attributor.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { formatBytes } from '../store/disk/byteSize.js';
 import type { Datamodels, Progress, RunOptions } from '../types.js';
 import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';
-import type { Design, DesignBlock, Penalties } from './design.js';
 import { toDatamodels } from './fit.js';
 
 /** Outputs of all models, readable by columns. */

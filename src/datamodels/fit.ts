@@ -1,4 +1,8 @@
-/** Datamodel estimation (Section 3, Appendix C): one sparse linear regression per target on the masks of the subset models. */
+/** Datamodel estimation (Section 3, Appendix C): one linear model per target on the masks of the subset models. */
+import type { Design, DesignBlock } from '../attributors/attributor.js';
+import { defaultFitOptions } from '../attributors/lasso.js';
+import { columnsOf, penaltiesOf, sampleTargets } from '../attributors/pooled.js';
+import { openDesign } from '../attributors/registry.js';
 import { LetheError } from '../errors.js';
 import type { NativeFits } from '../native/types.js';
 import {
@@ -11,19 +15,8 @@ import {
   type TargetGroups,
 } from '../types.js';
 import { checkOutputs, targetsPerRowWeight } from './check.js';
-import { choosePenalties, columnsOf, penaltiesOf, sampleTargets } from './choice.js';
-import { type Design, type DesignBlock, openDesign } from './design.js';
 
-export const defaultFitOptions: FitOptions = {
-  estimator: 'lasso',
-  pathLength: 100,
-  lambdaMinRatio: 0.01,
-  select: 'pooled',
-  holdoutFraction: 0.1,
-  refit: true,
-  gapTolerance: 1e-4,
-  seed: 0,
-};
+export { defaultFitOptions };
 
 export type FitInput = {
   masks: Masks;
@@ -41,12 +34,11 @@ export type FitInput = {
 } & ({ numTargets: number } | { numPoints: number; numClasses: number });
 
 /**
- * Solves min over w, b of 1/(2m) ||y - X w - b||^2 + lambda ||w||_1 for every target: X the 0/1 masks, columns centred and not rescaled
+ * Fits every target by the attributor that the options name (attributors/registry.ts). The Lasso solves min over w, b of 1/(2m) ||y - X w - b||^2 + lambda ||w||_1 for every target: X the 0/1 masks, columns centred and not rescaled
  * (`standardise`: w in units of the columns' standard deviations), b unpenalised. With `select: 'pooled'` one lambda / lambda_max and one
- * relaxation are chosen for all targets of a group (choosePenalties), with 'holdout' lambda is chosen per target by squared error on the
+ * relaxation are chosen for all targets of a group, with 'holdout' lambda is chosen per target by squared error on the
  * models of holdoutModels(), with 'kfold' by the sum of squared errors over the folds, then (`refit`) solved on all models. `gap` is the
- * relative duality gap, gap / (||y - mean||^2 / 2m), before weights are rounded to float32; `marginal` replaces
- * X^T X / m by its diagonal and solves that in closed form, at gap 0.
+ * relative duality gap, gap / (||y - mean||^2 / 2m), before weights are rounded to float32; closed forms have gap 0.
  *
  * Statuses are results, not errors: 'nonfinite' (a NaN or infinite output: zero weights, NaN bias, lambda and gap), 'constant' (zero
  * weights, bias is the value), 'unconverged' (the gap says how far). A target's numbers depend on its own column (and what was chosen for
@@ -78,7 +70,7 @@ async function chooseAmong(
   const sample = sampleTargets(block.numTargets, groups, design.options.seed);
   const { threads, signal } = run;
   const quiet = { ...(threads === undefined ? {} : { threads }), ...(signal ? { signal } : {}) };
-  return choosePenalties(design, { ...columnsOf(block, design.numModels, sample), sample }, groups, quiet);
+  return design.choose({ ...columnsOf(block, design.numModels, sample), sample }, groups, quiet);
 }
 
 export function toDatamodels(fits: NativeFits, numTargets: number, numTrain: number): Datamodels {

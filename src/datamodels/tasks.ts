@@ -1,4 +1,7 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
+import { attributorsOf, comparedAttributors, type PlannedAttributor } from '../attributors/planned.js';
+import { sampleSize, sampleTargets } from '../attributors/pooled.js';
+import { openDesign } from '../attributors/registry.js';
 import { selectRows } from '../data/masks.js';
 import { ExitCode, LetheError } from '../errors.js';
 import { shardRanges } from '../jobs/shards.js';
@@ -11,9 +14,7 @@ import { readMasks } from '../store/contents/masksFile.js';
 import { encodeNpy } from '../store/formats/npy.js';
 import { datamodelInputs } from '../jobs/planInputs.js';
 import { type OutputColumns, readOutputColumns } from '../store/folders/outputColumns.js';
-import type { Datamodels, DatasetFacts, FitOptions, Masks, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
-import { choosePenalties, sampleSize, sampleTargets } from './choice.js';
-import { openDesign } from './design.js';
+import type { Datamodels, DatasetFacts, FitOptions, LassoOptions, Masks, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
 import { fitDatamodels, type FitInput } from './fit.js';
 import { predict } from './predict.js';
 
@@ -36,61 +37,87 @@ export function logitBlocks(sizes: FitSizes): { block: number; first: number; en
   return blocks;
 }
 
-/** What lambda and relaxation are chosen for together, for all blocks alike (`fit.select` "pooled"; otherwise there is nothing to do). */
-export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
-  const tasks = (['logits', 'margins'] as const).map((field): Task => {
-    const artefact = layout.penalties(field);
-    const numTargets = field === 'logits' ? sizes.numPoints * sizes.numClasses : sizes.numTrain;
-    return {
-      id: artefact,
-      label: `lambda of the ${field}`,
-      artefacts: [artefact],
-      cost: 4 * sampleSize * fitCostPerTarget(plan.fit, plan.subsetModels.count),
-      models: 0,
-      bytes: 4096,
-      inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
-      async produce(context) {
-        const { run, dataset } = context;
-        const masks = readMasks(await run.read(layout.masks));
-        const groups = field === 'logits' ? logitGroups(dataset, 0, sizes.numPoints) : undefined;
-        const sample = sampleTargets(numTargets, groups, plan.fit.seed);
-        const columns = await readOutputColumns(run, allShards(plan), field, sample);
-        requireSomeTrained(columns, plan);
-        const { masks: trained, options } = withoutDiverged(masks, columns, plan.fit);
-        const design = openDesign(trained, options, { numTargets: sample.length, ...quiet(context) });
-        const block = { outputs: columns.values, numTargets: sample.length, targetsPerRowWeight: 1, sample };
-        const choices = await choosePenalties(design, block, groups, unitProgress(context, this.cost));
-        return [{ path: artefact, content: encodeJson(choices) }];
-      },
-    };
-  });
-  return { name: 'lambda', tasks: plan.fit.select === 'pooled' && plan.subsetModels.count > 0 ? tasks : [] };
+type Field = 'logits' | 'margins';
+
+/** Margins are for principal components: only the first attributor's. */
+function fieldsOf({ folder }: PlannedAttributor): Field[] {
+  return folder === undefined ? ['logits', 'margins'] : ['logits'];
 }
 
-/** One datamodel per point and class (logits), and one per train point's margin for the principal components. */
+/** What is chosen for many targets together (lambda, relaxation), for all blocks alike, by the attributors that do so. */
+export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
+  const pooled = attributorsOf(plan).filter(({ attributor, options }) => attributor.isPooled(options));
+  const tasks = pooled.flatMap((planned) => fieldsOf(planned).map((field) => penaltyTask(plan, sizes, planned, field)));
+  return { name: 'lambda', tasks: plan.subsetModels.count > 0 ? tasks : [] };
+}
+
+function penaltyTask(plan: Plan, sizes: FitSizes, { attributor, options: given, folder }: PlannedAttributor, field: Field): Task {
+  const artefact = layout.penalties(field, folder);
+  const numTargets = field === 'logits' ? sizes.numPoints * sizes.numClasses : sizes.numTrain;
+  return {
+    id: artefact,
+    label: `lambda of the ${field}${folder === undefined ? '' : `, ${folder}`}`,
+    artefacts: [artefact],
+    cost: 4 * sampleSize * attributor.cost(given, plan.subsetModels.count),
+    models: 0,
+    bytes: 4096,
+    inputs: { targets: layout.penalties(field), datamodels: datamodelInputs(plan, given) },
+    async produce(context) {
+      const { run, dataset } = context;
+      const masks = readMasks(await run.read(layout.masks));
+      const groups = field === 'logits' ? logitGroups(dataset, 0, sizes.numPoints) : undefined;
+      const sample = sampleTargets(numTargets, groups, given.seed);
+      const columns = await readOutputColumns(run, allShards(plan), field, sample);
+      requireSomeTrained(columns, plan);
+      const { masks: trained, options } = withoutDiverged(masks, columns, given);
+      const design = openDesign(trained, options, { numTargets: sample.length, ...quiet(context) });
+      const block = { outputs: columns.values, numTargets: sample.length, targetsPerRowWeight: 1, sample };
+      const choices = await design.choose(block, groups, unitProgress(context, this.cost));
+      return [{ path: artefact, content: encodeJson(choices) }];
+    },
+  };
+}
+
+/** Of each attributor: a datamodel per point and class (logits), and of the first one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
   if (plan.subsetModels.count === 0) return { name: 'datamodels', tasks: [] };
-  const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
-    const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
-    const label = `logit datamodels of points ${first}-${end - 1}`;
-    return fitTask(plan, layout.logitDatamodels(block), label, columns.end - columns.first, async (context) => ({
-      columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
-      groups: logitGroups(context.dataset, first, end),
-      ...(await chosen(context, 'logits')),
-    }));
-  });
-  tasks.push(
-    fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, async (context) => ({
-      columns: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
-      ...(await chosen(context, 'margins')),
-    })),
-  );
-  return { name: 'datamodels', tasks };
+  return { name: 'datamodels', tasks: attributorsOf(plan).flatMap((planned) => fitTasks(plan, sizes, planned)) };
 }
 
-async function chosen({ plan, run }: TaskContext, field: 'logits' | 'margins'): Promise<{ choices?: PenaltyChoice[] }> {
-  if (plan.fit.select !== 'pooled') return {};
-  return { choices: decodeJson(await run.read(layout.penalties(field)), layout.penalties(field)) as PenaltyChoice[] };
+function fitTasks(plan: Plan, sizes: FitSizes, planned: PlannedAttributor): Task[] {
+  const { folder } = planned;
+  const tasks = logitBlocks(sizes).map(({ block, first, end }) => {
+    const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
+    const label = `logit datamodels of points ${first}-${end - 1}${folder === undefined ? '' : `, ${folder}`}`;
+    const place = { artefact: layout.logitDatamodels(block, folder), targets: layout.logitDatamodels(block) };
+    return fitTask(plan, planned, { ...place, label, numTargets: columns.end - columns.first }, async (context) => ({
+      columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
+      groups: logitGroups(context.dataset, first, end),
+      ...(await chosen(context, planned, 'logits')),
+    }));
+  });
+  if (!fieldsOf(planned).includes('margins')) return tasks;
+  const place = { artefact: layout.marginDatamodels, targets: layout.marginDatamodels };
+  const margins = fitTask(
+    plan,
+    planned,
+    { ...place, label: 'margin datamodels of train points', numTargets: sizes.numTrain },
+    async (context) => ({
+      columns: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
+      ...(await chosen(context, planned, 'margins')),
+    }),
+  );
+  return [...tasks, margins];
+}
+
+async function chosen(
+  { run }: TaskContext,
+  { attributor, options, folder }: PlannedAttributor,
+  field: Field,
+): Promise<{ choices?: PenaltyChoice[] }> {
+  if (!attributor.isPooled(options)) return {};
+  const artefact = layout.penalties(field, folder);
+  return { choices: decodeJson(await run.read(artefact), artefact) as PenaltyChoice[] };
 }
 
 /** A point's own class and the others, train and validation: weights of the same kind. Of points [first, end). */
@@ -114,15 +141,14 @@ function marginGroups({ numTrain, numPoints }: FitSizes): TargetGroups {
  */
 export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
   const split = ldsSplit(plan);
-  const tasks = (['lasso', 'marginal'] as const).flatMap((estimator) =>
+  const tasks = comparedAttributors(plan).flatMap(({ name, attributor, options }) =>
     split.numModels.map((numModels): Task => {
-      const artefact = layout.ldsPredictions(estimator, numModels);
-      const options = variantOf(plan.fit, estimator);
+      const artefact = layout.ldsPredictions(name, numModels);
       return {
         id: artefact,
-        label: `${estimator} on ${numModels} models for LDS`,
+        label: `${name} on ${numModels} models for LDS`,
         artefacts: [artefact],
-        cost: sizes.numPoints * fitCostPerTarget(options, numModels),
+        cost: sizes.numPoints * attributor.cost(options, numModels),
         models: 0,
         bytes: 4 * split.heldOut * sizes.numPoints,
         inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, options) },
@@ -154,34 +180,36 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
   return { name: 'LDS fits', tasks };
 }
 
-/** The same rules for another estimator; only the Lasso has a relaxation. */
-function variantOf({ relaxation, ...fit }: FitOptions, estimator: FitOptions['estimator']): FitOptions {
-  return { ...fit, estimator, ...(relaxation === undefined || estimator === 'marginal' ? {} : { relaxation }) };
-}
-
 /** What a block is fitted on, its masks apart. */
 type Targets = Pick<FitInput, 'groups' | 'choices'> & { columns: OutputColumns };
 
+interface FitPlace {
+  artefact: string;
+  /** Names what is fitted, whoever fits it. */
+  targets: string;
+  label: string;
+  numTargets: number;
+}
+
 function fitTask(
   plan: Plan,
-  artefact: string,
-  label: string,
-  numTargets: number,
-  targets: (context: TaskContext) => Promise<Targets>,
+  { attributor, options }: PlannedAttributor,
+  { artefact, targets, label, numTargets }: FitPlace,
+  read: (context: TaskContext) => Promise<Targets>,
 ): Task {
   return {
     id: artefact,
     label,
     artefacts: [artefact],
-    cost: numTargets * fitCostPerTarget(plan.fit, plan.subsetModels.count),
+    cost: numTargets * attributor.cost(options, plan.subsetModels.count),
     models: 0,
     bytes: numTargets * 8 * 64,
-    inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
+    inputs: { targets, datamodels: datamodelInputs(plan, options) },
     async produce(context) {
       const masks = readMasks(await context.run.read(layout.masks));
-      const given = await targets(context);
+      const given = await read(context);
       requireSomeTrained(given.columns, plan);
-      const fitted = await fitTrained(masks, given, numTargets, plan.fit, unitProgress(context, this.cost));
+      const fitted = await fitTrained(masks, given, numTargets, options, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
     },
   };
@@ -200,7 +228,8 @@ function fitTrained(
 }
 
 function withoutDiverged(masks: Masks, { trained }: OutputColumns, options: FitOptions): { masks: Masks; options: FitOptions } {
-  const folds = options.folds === undefined ? {} : { folds: Math.max(2, Math.min(options.folds, trained.length)) };
+  const { folds: wanted } = options as Partial<LassoOptions>;
+  const folds = wanted === undefined ? {} : { folds: Math.max(2, Math.min(wanted, trained.length)) };
   return { masks: trained.length === masks.numModels ? masks : selectRows(masks, trained), options: { ...options, ...folds } };
 }
 
@@ -218,11 +247,6 @@ function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: P
 /** Shard indices of the subset models. */
 function allShards(plan: Plan): number[] {
   return shardRanges(plan.subsetModels.count, plan.subsetModels.modelsPerShard).map(({ shard }) => shard);
-}
-
-/** In gradient images, so that one progress bar serves all stages: measured at width/8, a Lasso target costs about as much as this. */
-function fitCostPerTarget(fit: FitOptions, numModels: number): number {
-  return fit.estimator === 'lasso' ? (6 * numModels) / 1000 : numModels / 10000;
 }
 
 /** Fits report targets; a task reports in its own cost unit. */

@@ -1,4 +1,5 @@
 /** The LDS curve of a plan as a task. */
+import { comparedAttributors } from '../attributors/planned.js';
 import { shardRanges } from '../jobs/shards.js';
 import type { Stage, Task } from '../jobs/task.js';
 import { decodeFloats } from '../store/contents/npyArtefact.js';
@@ -23,7 +24,7 @@ export function ldsStage(plan: Plan, split: { firstHeldOut: number; heldOut: num
       const heldOut = trained.filter((model) => model >= split.firstHeldOut);
       const actual = values.subarray((trained.length - heldOut.length) * numPoints);
       const points: LdsPoint[] = [];
-      for (const estimator of ['lasso', 'marginal'] as const) {
+      for (const { name: estimator } of comparedAttributors(plan)) {
         for (const numModels of split.numModels) {
           const stored = decodeFloats(await context.run.read(layout.ldsPredictions(estimator, numModels)));
           const predicted = selectPredictions(

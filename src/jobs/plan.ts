@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Plan } from '../types.js';
 import { mistakesOf, planError } from './planMistakes.js';
 import { planNetSum } from './planNet.js';
-import { netMistakes, planMistakes, resolve } from './planRules.js';
+import { attributorMistakes, netMistakes, planMistakes, resolve } from './planRules.js';
 import { planSchema } from './planSchema.js';
 import { readPlanText } from './planText.js';
 
@@ -20,7 +20,7 @@ export async function loadPlan(file: string): Promise<Plan> {
     throw planError(file, text, mistakes);
   }
   const plan = resolve(parsed.data, path.basename(file).replace(/\.(json|ya?ml)$/, ''));
-  const mistakes = [...netMistakes(parsed.data), ...planMistakes(plan)];
+  const mistakes = [...netMistakes(parsed.data), ...attributorMistakes(parsed.data), ...planMistakes(plan)];
   if (mistakes.length > 0) throw planError(file, text, mistakes);
   if ('file' in plan.net && plan.net.sha256 === '') plan.net.sha256 = await planNetSum(file, plan.net.file);
   return plan;

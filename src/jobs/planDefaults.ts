@@ -1,4 +1,4 @@
-/** Every default of a plan, in one place; the resolved plan (plan.json) writes them out. */
+/** Every default of a plan but those of attributors and methods, which stand in their declarations; the resolved plan (plan.json) writes them out. */
 import type { MethodPlan, Plan } from '../types.js';
 import { methods } from '../unlearn/registry.js';
 
@@ -17,16 +17,6 @@ export const planDefaults = {
   subsetModels: { count: 1000, subsetFraction: 0.5, modelsPerShard: 50 },
   originals: { count: 100 },
   oracles: { scored: 100, matched: 100 },
-  /** The seed of the fit is the plan's unless given. */
-  fit: {
-    estimator: 'lasso',
-    pathLength: 100,
-    lambdaMinRatio: 0.01,
-    select: 'pooled',
-    holdoutFraction: 0.1,
-    refit: true,
-    gapTolerance: 1e-4,
-  },
   lds: { heldOutFraction: 0.1, numModels: [] as number[] },
   forgetSets: [] as Plan['forgetSets'],
   /** All of them, each with its published setting. */

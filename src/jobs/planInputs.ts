@@ -1,4 +1,5 @@
 /** The parts of a plan that decide the artefacts of its stages (Task.inputs). What a part leaves out may change without making them anew. */
+import { attributorsOf } from '../attributors/planned.js';
 import type { FitOptions, Plan } from '../types.js';
 
 /** Of every model that is trained from scratch. */
@@ -12,8 +13,8 @@ function subsetInputs(plan: Plan): object {
   return { ...trainingInputs(plan), count, subsetFraction };
 }
 
-/** `fit`: the plan's own, or a variant. */
-export function datamodelInputs(plan: Plan, fit: FitOptions = plan.fit): object {
+/** `fit`: options of an attributor of the plan, or of its first. */
+export function datamodelInputs(plan: Plan, fit: FitOptions = attributorsOf(plan)[0].options): object {
   return { subset: subsetInputs(plan), fit };
 }
 

@@ -1,8 +1,11 @@
 /** Rules between the values of a plan, and the values that follow from others. */
+import { completeOptions, optionMistakes } from '../attributors/options.js';
+import { attributorsOf } from '../attributors/planned.js';
+import { attributorOf, defaultAttributor } from '../attributors/registry.js';
 import { isName, reservedForgetSetNames } from '../store/folders/layout.js';
 import { ldsSplit } from './ldsSplit.js';
 import {
-  defaultFolds,
+  type AttributorPlan,
   type FitOptions,
   type ForgetSetSpec,
   largestForgetSeed,
@@ -20,14 +23,15 @@ import type { ParsedPlan } from './planSchema.js';
 
 /** Writes out what the file left to others: name, seeds, peak of the schedule. */
 export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
-  const { recipe, fit, seed, tuning } = parsed;
+  const { fit, attributors, ...rest } = parsed;
+  const { recipe, seed, tuning } = rest;
   return {
-    ...parsed,
+    ...rest,
     version: 1,
     name: parsed.name ?? fileStem,
     net: resolveNet(parsed.net),
     recipe: resolveRecipe(recipe),
-    fit: resolveFit(fit, seed),
+    ...resolveAttributors({ fit, attributors, seed }),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
     methods: parsed.methods.map(({ method, grid }): MethodPlan => ({ method, grid })),
     tuning: { numModels: tuning.numModels, criterion: tuning.criterion },
@@ -50,20 +54,29 @@ function resolveSchedule(schedule: ParsedPlan['recipe']['schedule'], epochs: num
   return { ...schedule, peakEpoch: schedule.peakEpoch ?? defaults.schedule.peakFraction * epochs };
 }
 
-/** What was not asked for stays absent: plans of earlier versions keep their hashes. */
-function resolveFit(parsed: ParsedPlan['fit'], seed: number): FitOptions {
-  const { criterion, lambda, lambdaRatio, lambdas, relaxation, folds, standardise, ...fit } = parsed;
-  return {
-    ...fit,
-    seed: fit.seed ?? seed,
-    ...(criterion === undefined ? {} : { criterion }),
-    ...(lambda === undefined ? {} : { lambda }),
-    ...(lambdaRatio === undefined ? {} : { lambdaRatio }),
-    ...(relaxation === undefined ? {} : { relaxation }),
-    ...(lambdas === undefined ? {} : { lambdas }),
-    ...(folds === undefined && fit.select !== 'kfold' ? {} : { folds: folds ?? defaultFolds }),
-    ...(standardise === true ? { standardise } : {}),
+/** One attributor is a fit, as in plans of earlier versions, which keep their hashes. Where both are given the plan is refused. */
+function resolveAttributors({
+  fit,
+  attributors,
+  seed,
+}: Pick<ParsedPlan, 'fit' | 'attributors' | 'seed'>): Pick<Plan, 'fit' | 'attributors'> {
+  const complete = (given: Partial<FitOptions> = {}): FitOptions => {
+    const attributor = given.estimator === undefined ? defaultAttributor : attributorOf({ estimator: given.estimator });
+    return completeOptions(attributor, { seed, ...given });
   };
+  const entries = (attributors ?? []).map(({ name, ...given }): AttributorPlan => ({ ...complete(given), name: name ?? given.estimator }));
+  const [only] = entries;
+  if (!only) return { fit: complete(fit) };
+  if (entries.length > 1 || only.name !== only.estimator) return { attributors: entries };
+  const { name: same, ...options } = only;
+  return { fit: { ...options, estimator: same } };
+}
+
+/** Attributors are a fit or a list, not both. */
+export function* attributorMistakes({ fit, attributors }: ParsedPlan): Generator<Mistake> {
+  if (fit === undefined || attributors === undefined) return;
+  const action = 'Move the options of fit into an entry of attributors.';
+  yield { keys: ['fit'], expected: 'nothing beside attributors, which lists them all', received: 'both', action };
 }
 
 /** A network is named or a file, not both. */
@@ -130,44 +143,20 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
     const expected = `at most the ${fitted} subset models that are not held out`;
     yield { keys: ['lds', 'numModels'], expected, received: JSON.stringify(numModels) };
   }
-  yield* fitMistakes(plan.fit, curve[0] ?? 0);
+  yield* optionsMistakes(plan, curve[0] ?? 0);
 }
 
 /** numModels: of the smallest fit. */
-function* fitMistakes(fit: FitOptions, numModels: number): Generator<Mistake> {
-  const given = (['lambda', 'lambdaRatio'] as const).filter((key) => fit[key] !== undefined);
-  if (fit.select === 'none' && given.length !== 1) {
-    const received = given.length === 0 ? 'nothing' : 'both lambda and lambdaRatio';
-    yield { keys: ['fit', 'lambda'], expected: 'a lambda (or a lambdaRatio), as select is none', received };
-  }
-  for (const key of fit.select === 'none' ? [] : given) {
-    const action = `Set fit.select to none to use this ${key}, or remove it.`;
-    yield { keys: ['fit', key], expected: `no ${key}, as select is ${fit.select}`, received: String(fit[key]), action };
-  }
-  if (fit.lambdas !== undefined && fit.select !== 'holdout' && fit.select !== 'kfold') {
-    const action = 'Set fit.select to holdout or kfold to choose among them for each target, or remove them.';
-    const expected = `no lambdas to choose from, as select is ${fit.select}`;
-    yield { keys: ['fit', 'lambdas'], expected, received: `${fit.lambdas.length} of them`, action };
-  }
-  if (fit.lambdas !== undefined && new Set(fit.lambdas).size !== fit.lambdas.length) {
-    yield { keys: ['fit', 'lambdas'], expected: 'no two alike', received: fit.lambdas.join(', ') };
-  }
-  if (fit.select !== 'kfold' && fit.folds !== undefined) {
-    const action = 'Set fit.select to kfold to choose lambda by folds, or remove them.';
-    yield { keys: ['fit', 'folds'], expected: `no folds, as select is ${fit.select}`, received: String(fit.folds), action };
-  }
-  if (fit.folds !== undefined && numModels > 0 && fit.folds > numModels) {
-    yield { keys: ['fit', 'folds'], expected: `at most ${numModels}, the models of the smallest fit`, received: String(fit.folds) };
-  }
-  if ((fit.select === 'kfold' || fit.select === 'pooled') && !fit.refit) {
-    const what = fit.select === 'kfold' ? 'k-fold' : 'a pooled choice';
-    yield { keys: ['fit', 'refit'], expected: `true, as ${what} leaves no single fit to keep`, received: 'false' };
-  }
-  if (fit.select !== 'pooled' && fit.criterion !== undefined) {
-    yield { keys: ['fit', 'criterion'], expected: `no criterion, as select is ${fit.select}`, received: fit.criterion };
-  }
-  if (fit.estimator === 'marginal' && fit.relaxation !== undefined && fit.relaxation > 0) {
-    yield { keys: ['fit', 'relaxation'], expected: '0, as the estimator is marginal', received: String(fit.relaxation) };
+function* optionsMistakes(plan: Plan, numModels: number): Generator<Mistake> {
+  const seen = new Set<string>();
+  for (const [index, { name, attributor, options }] of attributorsOf(plan).entries()) {
+    const at = plan.fit ? ['fit'] : ['attributors', index];
+    if (seen.has(name)) {
+      const action = 'Give one of them another name.';
+      yield { keys: [...at, 'name'], expected: 'every name once', received: `"${name}" a second time`, action };
+    }
+    seen.add(name);
+    for (const { option, ...mistake } of optionMistakes(attributor, options, numModels)) yield { keys: [...at, option], ...mistake };
   }
 }
 

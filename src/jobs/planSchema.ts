@@ -3,7 +3,8 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
-import { choiceCriteria, fitSelections, klomVariants, mostModels, tuningCriteria } from '../types.js';
+import { attributors, defaultAttributor } from '../attributors/registry.js';
+import { type FitOptions, klomVariants, mostModels, tuningCriteria } from '../types.js';
 import { methodNames } from '../unlearn/registry.js';
 import { isName } from '../store/folders/layout.js';
 import { firstTuningOriginal } from './planCounts.js';
@@ -28,7 +29,6 @@ const fraction = number('a fraction between 0 and 1, both excluded', (value) => 
 const belowOne = number('a number from 0 up to but not including 1', (value) => value >= 0 && value < 1);
 const positive = number('a number above 0', (value) => value > 0);
 const notNegative = number('a number from 0 on', (value) => value >= 0);
-const share = number('a number from 0 to 1', (value) => value >= 0 && value <= 1);
 const truth = z.custom<boolean>((value) => typeof value === 'boolean', { error: 'true or false' });
 const name = z.custom<string>((value) => typeof value === 'string' && isName(value), {
   error: 'a name of lower-case letters, digits, ".", "_" and "-", beginning with a letter or digit, at most 64',
@@ -91,6 +91,27 @@ export const recipeSchema = closed({
   augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
 });
 
+/** Options of the attributor that `estimator` names (among several an entry that gives only a name is that attributor). */
+function attributor(more: z.ZodRawShape): z.ZodType<Partial<FitOptions> & { estimator: string; name?: string }> {
+  const forms = attributors.map(({ name: estimator, options }) => {
+    const values = Object.entries(options).map(([option, { check, words }]) => [option, optionValue(check, words).optional()]);
+    return closed({ estimator: z.literal(estimator), ...more, ...(Object.fromEntries(values) as z.ZodRawShape) });
+  });
+  const named = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || 'estimator' in value) return value;
+    const { name: given } = value as { name?: unknown };
+    const estimator = 'name' in more && given !== undefined ? given : defaultAttributor.name;
+    return { estimator, ...value };
+  };
+  const form = z.discriminatedUnion('estimator', forms as [(typeof forms)[0]]);
+  return z.preprocess(named, form);
+}
+
+function optionValue(check: (value: unknown) => string | undefined, words: readonly string[] | undefined): z.ZodType {
+  if (words) return z.enum(words as [string]);
+  return z.custom((value) => check(value) === undefined, { error: ({ input }) => check(input) });
+}
+
 /** The parsed file; absent values that depend on others (seeds, peakEpoch) stay absent here. */
 export const planSchema = closed({
   version: z.literal(1).default(defaults.version),
@@ -117,23 +138,11 @@ export const planSchema = closed({
   oracles: closed({ scored: models(0).default(defaults.oracles.scored), matched: models(0).default(defaults.oracles.matched) }).prefault(
     {},
   ),
-  fit: closed({
-    estimator: z.enum(['lasso', 'marginal']).default(defaults.fit.estimator),
-    pathLength: whole(1).default(defaults.fit.pathLength),
-    lambdaMinRatio: fraction.default(defaults.fit.lambdaMinRatio),
-    select: z.enum(fitSelections).default(defaults.fit.select),
-    criterion: z.enum(choiceCriteria).optional(),
-    holdoutFraction: fraction.default(defaults.fit.holdoutFraction),
-    folds: whole(2).optional(),
-    lambdas: z.array(positive).min(1).optional(),
-    refit: truth.default(defaults.fit.refit),
-    lambda: positive.optional(),
-    lambdaRatio: positive.optional(),
-    relaxation: share.optional(),
-    standardise: truth.optional(),
-    gapTolerance: positive.default(defaults.fit.gapTolerance),
-    seed: whole(0).optional(),
-  }).prefault({}),
+  fit: attributor({}).optional(),
+  attributors: z
+    .array(attributor({ name: name.optional() }))
+    .min(1, { error: 'at least one attributor' })
+    .optional(),
   lds: closed({
     heldOutFraction: fraction.default(defaults.lds.heldOutFraction),
     numModels: z.array(whole(2)).default(defaults.lds.numModels),

@@ -1,14 +1,13 @@
 /** Gathers what the report shows from the scores of a run folder. */
+import { attributorsOf, type PlannedAttributor } from '../attributors/planned.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
 import { leastTuningModels, tunesOnFew } from '../jobs/planCounts.js';
 import type { RunFolder } from '../store/folders/run.js';
 import {
   type DatasetFacts,
-  defaultCriterion,
   type DivergedModels,
   type Engine,
-  type FitOptions,
   type ForgetSetScores,
   type LdsScores,
   type Plan,
@@ -60,21 +59,9 @@ function runtimeOf({ onnxruntime, device }: Record<string, string | number>): st
   return onnxruntime === undefined ? '' : `, ONNX Runtime ${onnxruntime} on ${device}`;
 }
 
-function lambdaChoice({
-  select,
-  lambda,
-  lambdaRatio,
-  holdoutFraction,
-  folds,
-  criterion = defaultCriterion,
-  relaxation,
-}: FitOptions): string {
-  const relaxed = relaxation === undefined ? '' : `, relaxation ${relaxation}`;
-  if (select === 'none') return (lambda === undefined ? `lambda ${lambdaRatio} of lambda_max` : `lambda ${lambda}`) + relaxed;
-  if (select === 'kfold') return `lambda of each target by held-out error over ${folds} folds of the models${relaxed}`;
-  const heldOut = `on ${holdoutFraction * 100} % of the models`;
-  if (select === 'holdout') return `lambda of each target by held-out error ${heldOut}${relaxed}`;
-  return `lambda / lambda_max${relaxation === undefined ? ' and relaxation' : ''} of a kind of target by mean held-out ${criterion} ${heldOut}${relaxed}`;
+/** The first one is what methods use unless they name another. */
+function attributorFact({ name, folder, attributor, options }: PlannedAttributor): { name: string; value: string } {
+  return { name: folder === undefined ? 'datamodels' : `datamodels, ${name}`, value: attributor.describe(options) };
 }
 
 function tuningFact(plan: Plan): string {
@@ -86,7 +73,7 @@ function tuningFact(plan: Plan): string {
 
 /** Facts that are the same on every machine that can produce the same bytes; times and hosts are in provenance.json. */
 function runFacts(plan: Plan, dataset: DatasetFacts, engine: Pick<Engine, 'describe'>): { name: string; value: string }[] {
-  const { recipe, fit } = plan;
+  const { recipe } = plan;
   const described = engine.describe();
   return [
     { name: 'data', value: dataset.description },
@@ -104,7 +91,7 @@ function runFacts(plan: Plan, dataset: DatasetFacts, engine: Pick<Engine, 'descr
         `${plan.subsetModels.count} subset models (fraction ${plan.subsetModels.subsetFraction}), ${plan.originals.count} originals, ` +
         `${plan.oracles.scored} scored and ${plan.oracles.matched} matched oracles a forget set`,
     },
-    { name: 'datamodels', value: `${fit.estimator}, ${lambdaChoice(fit)}, relative gap <= ${fit.gapTolerance}` },
+    ...attributorsOf(plan).map(attributorFact),
     { name: 'tuning', value: tuningFact(plan) },
     { name: 'KLOM', value: `variant ${plan.klom.variant}, ${plan.klom.bins} bins, clip ${plan.klom.clip}, epsilon ${plan.klom.epsilon}` },
     { name: 'engine', value: `${described['engine']}, ${described['precision']}, ${described['isa']}${runtimeOf(described)}` },

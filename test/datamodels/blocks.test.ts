@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { fitBlocks, planBlocks, planMemory, type OutputBlocks, type Span } from '../../src/datamodels/blocks.js';
-import { penaltiesOf } from '../../src/datamodels/choice.js';
-import { openDesign } from '../../src/datamodels/design.js';
+import { penaltiesOf } from '../../src/attributors/pooled.js';
+import { openDesign } from '../../src/attributors/registry.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
 
 import { joinTargets } from '../../src/store/contents/datamodelRows.js';

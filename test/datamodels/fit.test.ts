@@ -4,11 +4,11 @@ import path from 'node:path';
 import { packMasks } from '../../src/data/masks.js';
 import { defaultFitOptions, denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
-import { holdoutModels } from '../../src/datamodels/selection.js';
-import type { Datamodels, FitOptions } from '../../src/types.js';
+import { holdoutModels } from '../../src/attributors/selection.js';
+import type { Datamodels, LassoOptions } from '../../src/types.js';
 import { lambdaMax, objective, optimum, randomProblem, type Problem } from './problem.js';
 
-const at = (lambda: number, more: Partial<FitOptions> = {}): FitOptions => ({
+const at = (lambda: number, more: Partial<LassoOptions> = {}): LassoOptions => ({
   ...defaultFitOptions,
   select: 'none',
   lambda,
@@ -119,7 +119,7 @@ describe('fitDatamodels with selection', () => {
     ['marginal', 'none'],
   ] as const)('gives the same bytes for any threads and neighbours (%s, %s)', async (estimator, select) => {
     const given = select === 'none' ? { lambdaRatio: 0.4, ...(estimator === 'lasso' ? { relaxation: 0.75 } : {}) } : {};
-    const options: FitOptions = { ...defaultFitOptions, estimator, select, ...given, seed: 5 };
+    const options: LassoOptions = { ...defaultFitOptions, estimator, select, ...given, seed: 5 };
     const clean = await fitDatamodels(problem, options, { threads: 1 });
     const outputs = problem.outputs.slice();
     outputs[3 * 40 + 7] = NaN;

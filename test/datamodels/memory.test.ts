@@ -4,7 +4,7 @@
  * Problems with more influences than weights are expected take no more, as the working sets keep to their share.
  */
 import { planMemory } from '../../src/datamodels/blocks.js';
-import { openDesign } from '../../src/datamodels/design.js';
+import { openDesign } from '../../src/attributors/registry.js';
 import { defaultFitOptions } from '../../src/datamodels/fit.js';
 
 const MiB = 2 ** 20;

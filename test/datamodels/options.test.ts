@@ -2,13 +2,13 @@
 import fc from 'fast-check';
 import { packMasks } from '../../src/data/masks.js';
 import { defaultFitOptions, denseWeights, fitDatamodels } from '../../src/datamodels/fit.js';
-import { foldsOf } from '../../src/datamodels/selection.js';
-import type { Datamodels, FitOptions } from '../../src/types.js';
+import { foldsOf } from '../../src/attributors/selection.js';
+import type { Datamodels, LassoOptions } from '../../src/types.js';
 import { heldOutErrors, largestLambda, penalisedObjective, type Regression, type Solution, solve } from './penalised.js';
 import { randomProblem, type Problem } from './problem.js';
 
-const tight: FitOptions = { ...defaultFitOptions, select: 'holdout', gapTolerance: 1e-7 };
-const single = (lambda: number, more: Partial<FitOptions> = {}): FitOptions => ({ ...tight, select: 'none', lambda, ...more });
+const tight: LassoOptions = { ...defaultFitOptions, select: 'holdout', gapTolerance: 1e-7 };
+const single = (lambda: number, more: Partial<LassoOptions> = {}): LassoOptions => ({ ...tight, select: 'none', lambda, ...more });
 
 function regression(problem: Problem, target: number, more: Partial<Regression> = {}): Regression {
   const { numModels, numTrain } = problem.masks;
@@ -198,7 +198,7 @@ describe('k-fold', () => {
       [7, 3],
     ] as const) {
       const problem = randomProblem(45, 14, 3, 30 + seed);
-      const options: FitOptions = { ...tight, select: 'kfold', folds, lambdas, seed };
+      const options: LassoOptions = { ...tight, select: 'kfold', folds, lambdas, seed };
       const fitted = await fitDatamodels(problem, options);
       for (let target = 0; target < 3; target++) {
         const naive = regression(problem, target);
@@ -210,7 +210,7 @@ describe('k-fold', () => {
 
   it('on the automatic grid gives the same bytes for any threads and neighbours', async () => {
     const problem = randomProblem(90, 30, 24, 17);
-    const options: FitOptions = { ...defaultFitOptions, select: 'kfold' };
+    const options: LassoOptions = { ...defaultFitOptions, select: 'kfold' };
     const all = await fitDatamodels(problem, options, { threads: 1 });
     expect(await fitDatamodels(problem, options, { threads: 2 })).toEqual(all);
     const alone = await fitDatamodels(

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import fs from 'node:fs';
 import path from 'node:path';
+import { attributorsOf, comparedAttributors } from '../../src/attributors/planned.js';
 import { LetheError } from '../../src/errors.js';
 import { loadPlan } from '../../src/jobs/plan.js';
 import { formatJson } from '../../src/store/disk/json.js';
@@ -56,16 +57,42 @@ test('an empty plan is the documented default, written out', async () => {
 });
 
 test('options of the fit that were not asked for stay absent', async () => {
-  expect(Object.keys((await load('')).fit)).not.toEqual(expect.arrayContaining(['folds']));
+  expect(Object.keys((await load('')).fit!)).not.toEqual(expect.arrayContaining(['folds']));
   expect((await load('fit: { standardise: false }')).fit).toEqual((await load('')).fit);
   const { fit } = await load('fit: { select: kfold, lambdas: [0.1, 0.3], standardise: true }');
   expect(fit).toMatchObject({ select: 'kfold', folds: 5, lambdas: [0.1, 0.3], standardise: true });
 });
 
+test('one attributor is a fit, several stand side by side under their names', async () => {
+  expect(await load('attributors: [{ name: lasso }]')).toEqual(await load(''));
+  expect(await load('fit: { lambda: 0.1 }')).toEqual(await load('fit: { select: none, lambda: 0.1 }')); // as on the command line
+  const several = await load(
+    'seed: 3\nattributors: [{ name: lasso }, { name: by-folds, estimator: lasso, select: kfold }, { name: marginal, seed: 5 }]',
+  );
+  expect(several.fit).toBeUndefined();
+  expect(several.attributors).toMatchObject([
+    { name: 'lasso', estimator: 'lasso', select: 'pooled', seed: 3 },
+    { name: 'by-folds', estimator: 'lasso', select: 'kfold', folds: 5, seed: 3 },
+    { name: 'marginal', estimator: 'marginal', seed: 5 },
+  ]);
+  expect(await load(formatJson(several), 'several.json')).toEqual({ ...several, name: 'plan' });
+  expect(attributorsOf(several).map(({ name, folder }) => [name, folder])).toEqual([
+    ['lasso', undefined],
+    ['by-folds', 'by-folds'],
+    ['marginal', 'marginal'],
+  ]);
+  const compared = comparedAttributors(await load('fit: { relaxation: 0.5, select: kfold }')).map(({ name, options }) => [name, options]);
+  expect(compared).toMatchObject([
+    ['lasso', { relaxation: 0.5, folds: 5 }],
+    ['marginal', { estimator: 'marginal', folds: 5 }],
+  ]);
+  expect(compared[1]![1]).not.toHaveProperty('relaxation');
+});
+
 test('values that follow from others', async () => {
   const plan = await load('seed: 5\nrecipe: { epochs: 24 }\noriginals: { count: 4 }\nforgetSets: [{ name: a, kind: random, size: 10 }]');
   expect(plan.recipe.schedule).toEqual({ kind: 'triangle', learningRate: 0.15, peakEpoch: 5 });
-  expect(plan.fit.seed).toBe(5);
+  expect(plan.fit!.seed).toBe(5);
   expect(plan.forgetSets).toEqual([{ name: 'a', kind: 'random', size: 10, seed: 5 }]);
 });
 
@@ -124,19 +151,31 @@ test.each([
   ['fit: { select: none }', /fit\.lambda; expected a lambda \(or a lambdaRatio\), as select is none; received nothing/],
   ['net: { name: resnet9, file: a.onnx }', /net\.name; expected nothing beside net\.file, which holds the whole network; received resnet9/],
   ['net: { file: "" }', /net\.file; expected the path of an ONNX file/],
-  ['fit: { lambda: 0.1 }', /fit\.lambda.*Set fit\.select to none/],
+  ['fit: { select: pooled, lambda: 0.1 }', /fit\.lambda.*Set select to none/],
   ['fit: { select: kfold, lambda: 0.1 }', /fit\.lambda; expected no lambda, as select is kfold; received 0\.1/],
   ['fit: { select: kfold, refit: false }', /fit\.refit; expected true, as k-fold leaves no single fit to keep; received false/],
   ['fit: { folds: 4 }', /fit\.folds; expected no folds, as select is pooled; received 4/],
   ['fit: { select: kfold, folds: 60 }\nlds: { numModels: [50] }', /fit\.folds; expected at most 50, the models of the smallest fit/],
-  ['fit: { lambdas: [0.1] }', /fit\.lambdas; expected no lambdas to choose from, as select is pooled.*Set fit\.select to holdout or kfold/],
+  [
+    'fit: { select: pooled, lambdas: [0.1] }',
+    /fit\.lambdas; expected no lambdas to choose from, as select is pooled.*Set select to holdout or kfold/,
+  ],
   ['fit: { select: none, lambda: 0.1, lambdaRatio: 0.2 }', /fit\.lambda; expected a lambda \(or a lambdaRatio\).*received both/],
-  ['fit: { lambdaRatio: 0.2 }', /fit\.lambdaRatio; expected no lambdaRatio, as select is pooled/],
+  ['fit: { select: pooled, lambdaRatio: 0.2 }', /fit\.lambdaRatio; expected no lambdaRatio, as select is pooled/],
   ['fit: { refit: false }', /fit\.refit; expected true, as a pooled choice leaves no single fit to keep/],
   ['fit: { select: holdout, criterion: error }', /fit\.criterion; expected no criterion, as select is holdout/],
   ['fit: { criterion: luck }', /fit\.criterion; expected one of correlation, error; received "luck"/],
   ['fit: { relaxation: 1.5 }', /fit\.relaxation; expected a number from 0 to 1; received 1\.5/],
-  ['fit: { estimator: marginal, relaxation: 1 }', /fit\.relaxation; expected 0, as the estimator is marginal/],
+  ['fit: { estimator: marginal, relaxation: 1 }', /fit\.relaxation; expected a known key/],
+  ['fit: { estimator: laso }', /fit\.estimator; expected one of lasso, marginal.*received "laso". Did you mean lasso\?/],
+  ['fit: { lambdaMinRatio: 1 }', /fit\.lambdaMinRatio; expected a fraction between 0 and 1, both excluded; received 1/],
+  ['fit: []', /fit; expected an object; received \[\]/],
+  ['fit: {}\nattributors: [{ name: lasso }]', /fit; expected nothing beside attributors, which lists them all.*Move the options of fit/],
+  ['attributors: []', /attributors; expected at least one attributor/],
+  ['attributors: [{ name: lasso }, { name: lasso }]', /attributors\[1\]\.name; expected every name once.*Give one of them another name/],
+  ['attributors: [{ name: lasso }, { name: other }]', /attributors\[1\]\.estimator; expected one of lasso/],
+  ['attributors: [{ name: lasso, folds: 3 }]', /folds; expected no folds, as select is pooled/],
+  ['attributors: [{ name: ../x, estimator: lasso }]', /attributors\[0\]\.name; expected a name of lower-case/],
   ['fit: { select: holdout, lambdas: [0.1, 0.2, 0.1] }', /fit\.lambdas; expected no two alike/],
   ['fit: { select: none, lambda: 0.1, lambdas: [0.1] }', /fit\.lambdas; expected no lambdas to choose from/],
   ['recipe: []', /recipe; expected an object; received \[\]/],

@@ -1,15 +1,12 @@
 /** How well the datamodels predict, by number of models they were fitted on. */
 import type { TopLevelSpec } from 'vega-lite';
+import { attributors } from '../../attributors/registry.js';
 import type { LdsPoint, ReportData } from '../../types.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
 import { config } from '../style.js';
 
-const estimators = [
-  { key: 'lasso', label: 'Lasso', color: '#0072b2', shape: 'circle' },
-  { key: 'marginal', label: 'marginal (difference of means)', color: '#e69f00', shape: 'square' },
-] as const;
 const pointKinds = { train: 'training points', validation: 'validation points' } as const;
 
 export function ldsCurve(data: ReportData): Figure | undefined {
@@ -29,13 +26,28 @@ export function ldsCurve(data: ReportData): Figure | undefined {
   };
 }
 
+/** For attributors that a plan has given a name of its own. */
+const spareMarks = [
+  { color: '#009e73', shape: 'diamond' },
+  { color: '#cc79a7', shape: 'triangle-up' },
+  { color: '#56b4e9', shape: 'triangle-down' },
+];
+
+/** Registered ones in the order of the registry, then others in that of the scores. */
+export function attributorsIn(points: readonly LdsPoint[]): { name: string; title: string; mark: { color: string; shape: string } }[] {
+  const names = [...new Set(points.map(({ estimator }) => estimator))];
+  const known = attributors.filter(({ name }) => names.includes(name));
+  const others = names.filter((name) => known.every((attributor) => attributor.name !== name));
+  return [...known, ...others.map((name, index) => ({ name, title: name, mark: spareMarks[index % spareMarks.length]! }))];
+}
+
 function spec(drawn: LdsPoint[]): TopLevelSpec {
-  const present = estimators.filter(({ key }) => drawn.some((point) => point.estimator === key));
+  const present = attributorsIn(drawn);
   const counts = [...new Set(drawn.map((point) => point.numModels))].sort((a, b) => a - b);
-  const domain: string[] = present.map(({ label }) => label);
+  const domain: string[] = present.map(({ title }) => title);
   const legend = { title: null, orient: 'bottom' as const };
   const channel = (range: string[]) => ({ field: 'estimator', type: 'nominal' as const, scale: { domain, range }, legend });
-  const color = channel(present.map((estimator) => estimator.color));
+  const color = channel(present.map(({ mark }) => mark.color));
   const x = {
     field: 'numModels',
     type: 'quantitative' as const,
@@ -50,7 +62,7 @@ function spec(drawn: LdsPoint[]): TopLevelSpec {
     data: {
       values: drawn.map((point) => ({
         ...point,
-        estimator: estimators.find(({ key }) => key === point.estimator)?.label,
+        estimator: present.find(({ name }) => name === point.estimator)?.title,
         points: pointKinds[point.points],
       })),
     },
@@ -65,7 +77,7 @@ function spec(drawn: LdsPoint[]): TopLevelSpec {
         { mark: { type: 'line', strokeWidth: 1.6 }, encoding: { x, y: mean, color } },
         {
           mark: { type: 'point', filled: true, size: 50, opacity: 1 },
-          encoding: { x, y: mean, color, shape: channel(present.map((estimator) => estimator.shape)) },
+          encoding: { x, y: mean, color, shape: channel(present.map(({ mark }) => mark.shape)) },
         },
       ],
     },

@@ -30,6 +30,10 @@ function methodFolder(forgetSet: string, method: string): string {
   return `unlearned/${forgetSetName(forgetSet)}/${requireName(method, 'method')}`;
 }
 
+function datamodelFolder(attributor: string | undefined): string {
+  return attributor === undefined ? 'datamodels' : `datamodels/${requireName(attributor, 'attributor')}`;
+}
+
 function forgetSetName(name: string): string {
   return requireName(name, 'forget set');
 }
@@ -54,17 +58,17 @@ export const layout = {
   /** Retrained on the retain set with the recipe compressed to `epochs`. */
   compressed: (forgetSet: string, epochs: number, shard: number): string =>
     `oracles/${forgetSetName(forgetSet)}/compressed-${number5(epochs)}/${shardFile(shard)}`,
-  /** What was chosen for the targets of all blocks together. */
-  penalties: (targets: 'logits' | 'margins'): string => `datamodels/penalties-${targets}.json`,
+  /** What was chosen for the targets of all blocks together; here and below `attributor`: absent for the first one of the plan. */
+  penalties: (targets: 'logits' | 'margins', attributor?: string): string => `${datamodelFolder(attributor)}/penalties-${targets}.json`,
   /** Datamodels of a block of logit targets. */
-  logitDatamodels: (block: number): string => `datamodels/logits-${number5(block)}.arrow`,
+  logitDatamodels: (block: number, attributor?: string): string => `${datamodelFolder(attributor)}/logits-${number5(block)}.arrow`,
   /** Datamodels of the margins of all train points. */
   marginDatamodels: 'datamodels/margins.arrow',
   /** Predictions for the held-out masks of a fit on `numModels` models. */
-  ldsPredictions: (estimator: string, numModels: number): string =>
-    `datamodels/lds-${requireName(estimator, 'estimator')}-${numModels}.npy`,
+  ldsPredictions: (attributor: string, numModels: number): string =>
+    `datamodels/lds-${requireName(attributor, 'attributor')}-${numModels}.npy`,
   /** What a forget set changes in every logit. */
-  forgetShift: (name: string): string => `datamodels/shift-${forgetSetName(name)}.npy`,
+  forgetShift: (name: string, attributor?: string): string => `${datamodelFolder(attributor)}/shift-${forgetSetName(name)}.npy`,
   forgetSet: (name: string): string => `forget-sets/${forgetSetName(name)}.npy`,
   /** One run of a tuned grid on the tuning originals, and which run was chosen. */
   tuningRun: (forgetSet: string, method: string, run: number): string =>
@@ -144,7 +148,7 @@ const artefactPattern = new RegExp(
     `outputs/\\d{2,}/${shardPattern}`,
     `originals/(tuning/)?${shardPattern}`,
     `oracles/${segment}/(scored|matched|compressed-\\d{5,})/${shardPattern}`,
-    `datamodels/${segment}\\.(arrow|npy|json)`,
+    `datamodels/(${segment}/)?${segment}\\.(arrow|npy|json)`,
     `forget-sets/${segment}\\.npy`,
     `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,
     `scores/${segment}\\.json`,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { choosePenalties, columnsOf, penaltiesOf, sampleTargets } from '../../src/datamodels/choice.js';
-import { openDesign } from '../../src/datamodels/design.js';
+import { columnsOf, penaltiesOf, sampleTargets } from '../../src/attributors/pooled.js';
+import { openDesign } from '../../src/attributors/registry.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
 import { packMasks } from '../../src/data/masks.js';
@@ -28,10 +28,10 @@ async function choose(noise: number, options: Partial<FitOptions> = {}, seed = 1
   const { dense, outputs, groups } = problem(noise, seed);
   const design = openDesign(packMasks(dense, numModels, numTrain), { ...defaultFitOptions, ...options }, { numTargets });
   const sample = sampleTargets(numTargets, groups, 0);
-  return choosePenalties(design, { ...columnsOf({ outputs, numTargets, targetsPerRowWeight: 1 }, numModels, sample), sample }, groups);
+  return design.choose({ ...columnsOf({ outputs, numTargets, targetsPerRowWeight: 1 }, numModels, sample), sample }, groups);
 }
 
-describe('choosePenalties', () => {
+describe('the pooled choice', () => {
   it.each(['correlation', 'error'] as const)('takes least squares on a sparse support for what is sparse (%s)', async (criterion) => {
     const [signal] = await choose(1.5, { criterion });
     expect(signal).toMatchObject({ group: 'signal', criterion, numSampled: 40 });
@@ -59,12 +59,12 @@ describe('choosePenalties', () => {
     const masks = packMasks(Uint8Array.of(1, 0), 1, 2);
     const design = openDesign(masks, defaultFitOptions, { numTargets: 1 });
     const block = { outputs: Float32Array.of(1), numTargets: 1, targetsPerRowWeight: 1, sample: Int32Array.of(0) };
-    expect(await choosePenalties(design, block, undefined)).toMatchObject([{ group: 'all targets', lambdaRatio: 1, numSampled: 0 }]);
+    expect(await design.choose(block, undefined)).toMatchObject([{ group: 'all targets', lambdaRatio: 1, numSampled: 0 }]);
     const { dense } = problem(1, 1);
     const large = openDesign(packMasks(dense, numModels, numTrain), defaultFitOptions, { numTargets: 2 });
     const odd = Float32Array.from({ length: 2 * numModels }, (_, k) => (k % 2 === 0 ? 4 : k === 5 ? NaN : k));
     const none = { outputs: odd, numTargets: 2, targetsPerRowWeight: 1, sample: Int32Array.of(0, 1) };
-    expect(await choosePenalties(large, none, undefined)).toMatchObject([{ lambdaRatio: 1, relaxation: 0, numSampled: 0 }]);
+    expect(await large.choose(none, undefined)).toMatchObject([{ lambdaRatio: 1, relaxation: 0, numSampled: 0 }]);
   });
 });
 

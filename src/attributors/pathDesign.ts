@@ -1,77 +1,22 @@
-/** The design that all targets of a fit share: the only place that calls the addon's solver. */
+/** The design of the Lasso and of its marginal form: the only place that calls the addon's solver. */
 import { abortFlag, nativeAddon } from '../native/addon.js';
-import type { NativeDesign, NativeFits } from '../native/types.js';
-import type { FitOptions, Masks, RunOptions } from '../types.js';
-import { checkMasks, checkOptions } from './check.js';
+import type { NativeDesign, NativeDesignRequest } from '../native/types.js';
+import type { LassoOptions, Masks } from '../types.js';
+import type { AttributionSource, Design, DesignOptions, Penalties } from './attributor.js';
+import { choosePenalties } from './pathChoice.js';
 import { foldsOf, heldOutModels } from './selection.js';
 
-/** Targets of one call. */
-export interface DesignBlock {
-  /** (numModels, numTargets) */
-  outputs: Float32Array;
-  numTargets: number;
-  /** (numModels, numTargets / targetsPerRowWeight) */
-  rowWeights?: Uint8Array;
-  targetsPerRowWeight: number;
-}
-
-/** What each target is solved at, where that was chosen for many together. */
-export interface Penalties {
-  /** (numTargets) lambda as a share of the target's lambda_max */
-  lambdaRatio: Float64Array;
-  /** (numTargets) */
-  relaxation: Float64Array;
-}
-
-/** (numTargets, pathLength, relaxations) on the held-out models; NaN where a path did not get to. */
-export interface PathScores {
-  error: Float32Array;
-  correlation: Float32Array;
-}
-
-export interface Design {
-  numModels: number;
-  numTrain: number;
-  options: FitOptions;
-  /** Whether every fit must be given its penalties. */
-  pooled: boolean;
-  /** Models that choose lambda. */
-  numHeldOut: number;
-  /** A target's fit depends on its own column and penalties only. Progress counts targets. @throws LETHE_TASK_ABORTED */
-  fit(block: DesignBlock, run?: RunOptions, penalties?: Penalties): Promise<NativeFits>;
-  /** Held-out scores of every lambda of the path and relaxation (on the CPU). @throws LETHE_TASK_ABORTED */
-  score(block: DesignBlock, relaxations: readonly number[], run?: RunOptions): Promise<PathScores>;
-  /** What the solver holds beside a block's outputs and results, where targets end with `weightsPerTarget` weights; more take more. */
-  memoryBytes: number;
-  /** Weights of a target to reckon with. */
-  weightsPerTarget: number;
-  /** Targets of a call that are worth it: one that is lost when the fit is stopped should not be hours of work. */
-  mostTargets: number;
-  /** Where the Gram counts of the fits so far came from; undefined before the first. */
-  gram(): NativeDesign['gram'] | undefined;
-}
-
-export interface DesignOptions {
-  /** That will be fitted in all: tables of Gram counts pay for many only. */
-  numTargets: number;
-  /** Memory for these tables. */
-  gramBytes?: number;
-  /** 0: all allowed. */
-  threads?: number;
-  /** Where fits run: 'cuda' uses every GPU there is. Default: cpu. */
-  device?: 'cpu' | 'cuda';
-}
-
-/** Bits and tables are made at the first fit. @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION (exit code 2) */
-export function openDesign(
-  masks: Masks,
-  options: FitOptions,
+/** `relaxations`: to choose from. Bits and tables are made at the first fit. */
+export function openPathDesign(
+  estimator: NativeDesignRequest['estimator'],
+  { masks }: AttributionSource,
+  options: LassoOptions,
+  relaxations: readonly number[],
   { numTargets, gramBytes = 2 ** 30, threads = 0, device = 'cpu' }: DesignOptions,
 ): Design {
-  checkMasks(masks);
-  checkOptions(options, masks.numModels);
   const { numModels, numTrain, bits } = masks;
   const fold = foldsOf(numModels, options);
+  const heldOut = heldOutModels(fold);
   const subsets = fold.reduce((most, k) => Math.max(most, k), -1) + 2;
   const pooled = options.select === 'pooled';
   const weightsPerTarget = weightsToExpect(masks, options);
@@ -89,7 +34,7 @@ export function openDesign(
         numTrain,
         numTargets,
         bits,
-        estimator: options.estimator,
+        estimator,
         fold,
         lambdas: Float64Array.from(options.lambdas ?? []).sort((a, b) => b - a),
         standardise: options.standardise ?? false,
@@ -118,7 +63,10 @@ export function openDesign(
     numTrain,
     options,
     pooled,
-    numHeldOut: heldOutModels(fold).length,
+    heldOut,
+    chosenOn: `${heldOut.length} held-out models`,
+    lambdaUnit: 'lambda_max',
+    backend: device === 'cuda' ? device : `cpu-${nativeAddon().systemInfo().isa}`,
     memoryBytes:
       device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, { subsets, gramBytes, inFlight, weightsPerTarget }),
     weightsPerTarget,
@@ -130,19 +78,22 @@ export function openDesign(
       const request = { ...block, ...penalties, design: design.handle };
       return nativeAddon().fitDatamodels(request, (done, total) => onProgress?.({ done, total }), abortFlag(signal));
     },
-    async score(block, relaxations, { onProgress, signal } = {}) {
-      const design = await ready(signal);
-      const size = block.numTargets * options.pathLength * relaxations.length;
+    async choose(sample, groups, { onProgress, signal } = {}) {
+      const size = sample.numTargets * options.pathLength * relaxations.length;
       const scores = { error: new Float32Array(size), correlation: new Float32Array(size) };
-      const request = { ...block, ...scores, relaxations: Float64Array.from(relaxations), design: design.handle };
-      await nativeAddon().scorePaths(request, (done, total) => onProgress?.({ done, total }), abortFlag(signal));
-      return scores;
+      const numHeldOut = heldOut.length;
+      if (numHeldOut > 0) {
+        const design = await ready(signal);
+        const request = { ...sample, ...scores, relaxations: Float64Array.from(relaxations), design: design.handle };
+        await nativeAddon().scorePaths(request, (done, total) => onProgress?.({ done, total }), abortFlag(signal));
+      }
+      return choosePenalties(options, { sample, groups, relaxations, numHeldOut, ...(numHeldOut > 0 ? { scores } : {}) });
     },
   };
 }
 
 /** Of options that give lambda as a share of lambda_max. */
-function samePenalties({ lambdaRatio, relaxation = 0 }: FitOptions, numTargets: number): Penalties | undefined {
+function samePenalties({ lambdaRatio, relaxation = 0 }: LassoOptions, numTargets: number): Penalties | undefined {
   if (lambdaRatio === undefined) return undefined;
   return { lambdaRatio: new Float64Array(numTargets).fill(lambdaRatio), relaxation: new Float64Array(numTargets).fill(relaxation) };
 }
@@ -154,7 +105,7 @@ const targetsOfWorker = 48;
  * Weights of a target to reckon with when lambda is chosen on held-out models, from measurements; outputs that depend on hundreds of examples
  * with little noise end with more. A lambda that is given may leave everything in.
  */
-function weightsToExpect({ numModels, numTrain }: Masks, { select }: FitOptions): number {
+function weightsToExpect({ numModels, numTrain }: Masks, { select }: LassoOptions): number {
   const all = Math.min(numModels, numTrain);
   return select === 'none' ? all : Math.min(all, Math.ceil(Math.min(8 * Math.sqrt(numModels), 6.2 * Math.sqrt(numTrain))));
 }

@@ -1,6 +1,9 @@
 /** Which models choose lambda. */
 import { Purpose, Random } from '../native/random.js';
-import { defaultFolds, type FitOptions } from '../types.js';
+import { defaultFolds, type LassoOptions } from '../types.js';
+
+/** Of a Lasso that says which models are held out. */
+type SelectionOptions = Pick<LassoOptions, 'select' | 'holdoutFraction' | 'folds' | 'seed'>;
 
 /** A pooled choice averages over targets, not over models: with fewer models, what these have in common decides. */
 const fewestPooled = 10;
@@ -10,7 +13,7 @@ const fewestPooled = 10;
  * round(holdoutFraction * numModels) models in fold 0, at least one (for a pooled choice ten, or a third of them) and never all; with
  * 'kfold' every model in one of `folds` folds whose sizes differ by at most one.
  */
-export function foldsOf(numModels: number, options: FitOptions): Int32Array {
+export function foldsOf(numModels: number, options: SelectionOptions): Int32Array {
   const { select, holdoutFraction, folds = defaultFolds } = options;
   if (select === 'none' || numModels < 2) return new Int32Array(0);
   const fold = new Int32Array(numModels).fill(-1);
@@ -41,6 +44,6 @@ export function heldOutModels(fold: Int32Array): Int32Array {
 }
 
 /** The models that choose lambda, sorted; empty without selection. */
-export function holdoutModels(numModels: number, options: FitOptions): Int32Array {
+export function holdoutModels(numModels: number, options: SelectionOptions): Int32Array {
   return heldOutModels(foldsOf(numModels, options));
 }

@@ -1,0 +1,122 @@
+/** What an attributor is: facts, options with their rules, and a design that fits blocks of targets. It gives a linear model a target. */
+import type { NativeDesign, NativeFits } from '../native/types.js';
+import type { AttributorName, FitOptions, Masks, OptionValue, PenaltyChoice, RunOptions, TargetGroups } from '../types.js';
+
+export interface AttributorOption {
+  /** How it is read from a command line; numbers are several with commas between them. */
+  kind: 'number' | 'word' | 'truth' | 'numbers';
+  /** Absent, or undefined for what was `given`: the option stays absent. `complete`: the options before it in the order of declaration. */
+  default?: OptionValue | ((given: Partial<FitOptions>, complete: FitOptions) => OptionValue | undefined);
+  /** For help. */
+  description: string;
+  /** What is right, in words, when `value` is not; undefined when it is. */
+  check: (value: unknown) => string | undefined;
+  /** The words that `check` takes, where it takes words. */
+  words?: readonly string[];
+}
+
+/** An option that others, or the number of models, do not allow. */
+export interface OptionMistake {
+  option: string;
+  expected: string;
+  received: string;
+  action?: string;
+}
+
+/** What an attributor works from. */
+export type AttributorNeed = 'subset-outputs' | 'originals' | 'checkpoints' | 'gradients';
+
+/** What it needs by name; more as attributors need more. */
+export interface AttributionSource {
+  /** Of the models whose outputs are fitted. */
+  masks: Masks;
+}
+
+export interface Attributor {
+  name: AttributorName;
+  /** In tables and figures. */
+  title: string;
+  /** A colour and a vega symbol name, for figures. */
+  mark: { color: string; shape: string };
+  /** For help. */
+  description: string;
+  needs: readonly AttributorNeed[];
+  devices: readonly ('cpu' | 'cuda')[];
+  /** `seed` among them. */
+  options: Record<string, AttributorOption>;
+  /** Rules between options. numModels: of the smallest fit. */
+  rules: (options: FitOptions, numModels: number) => Iterable<OptionMistake>;
+  /** The attributor beside which it stands in every LDS, with the options that both have: for comparison. */
+  baselineOf?: AttributorName;
+  /** Whether something is chosen for many targets together before any is fitted. */
+  isPooled: (options: FitOptions) => boolean;
+  /** Options in words, for the facts of a report. */
+  describe: (options: FitOptions) => string;
+  /** Of one target, in gradient images, so that one progress bar serves all stages. */
+  cost: (options: FitOptions, numModels: number) => number;
+  /** The design that all targets of a fit share; options are checked. */
+  open: (source: AttributionSource, options: FitOptions, where: DesignOptions) => Design;
+}
+
+export interface DesignOptions {
+  /** That will be fitted in all: tables of Gram counts pay for many only. */
+  numTargets: number;
+  /** Memory for these tables. */
+  gramBytes?: number;
+  /** 0: all allowed. */
+  threads?: number;
+  /** Where fits run: 'cuda' uses every GPU there is. Default: cpu. */
+  device?: 'cpu' | 'cuda';
+}
+
+/** Targets of one call. */
+export interface DesignBlock {
+  /** (numModels, numTargets) */
+  outputs: Float32Array;
+  numTargets: number;
+  /** (numModels, numTargets / targetsPerRowWeight) */
+  rowWeights?: Uint8Array;
+  targetsPerRowWeight: number;
+}
+
+/** A block of sampled targets. */
+export interface SampleBlock extends DesignBlock {
+  /** Their numbers. */
+  sample: Int32Array;
+}
+
+/** What each target is solved at, where that was chosen for many together. */
+export interface Penalties {
+  /** (numTargets) see PenaltyChoice */
+  lambdaRatio: Float64Array;
+  /** (numTargets) */
+  relaxation: Float64Array;
+}
+
+export interface Design {
+  numModels: number;
+  numTrain: number;
+  options: FitOptions;
+  /** Attributor.isPooled: every fit must be given its penalties. */
+  pooled: boolean;
+  /** Models that choose what is chosen, ascending; none where nothing is, or by another way. */
+  heldOut: Int32Array;
+  /** What a pooled choice is made on, in words: "40 held-out models". */
+  chosenOn: string;
+  /** What PenaltyChoice.lambdaRatio is a share of, in words. */
+  lambdaUnit: string;
+  /** Where it is computed, for records: "cuda", "cpu-avx2". */
+  backend: string;
+  /** A target's fit depends on its own column and penalties only. Progress counts targets. @throws LETHE_TASK_ABORTED */
+  fit(block: DesignBlock, run?: RunOptions, penalties?: Penalties): Promise<NativeFits>;
+  /** One choice a group, in the order of their names. @throws LETHE_TASK_ABORTED (75) */
+  choose(sample: SampleBlock, groups: TargetGroups | undefined, run?: RunOptions): Promise<PenaltyChoice[]>;
+  /** What the solver holds beside a block's outputs and results, where targets end with `weightsPerTarget` weights; more take more. */
+  memoryBytes: number;
+  /** Weights of a target to reckon with. */
+  weightsPerTarget: number;
+  /** Targets of a call that are worth it: one that is lost when the fit is stopped should not be hours of work. */
+  mostTargets: number;
+  /** Where the Gram counts of the fits so far came from; undefined before the first, and where there are none. */
+  gram(): NativeDesign['gram'] | undefined;
+}
