@@ -8,8 +8,9 @@ import type { Attributor, Design, DesignOptions } from './attributor.js';
 import { lasso } from './lasso.js';
 import { marginal } from './marginal.js';
 import { checkOptions } from './options.js';
+import { ridge } from './ridge.js';
 
-export const attributors: readonly Attributor[] = [lasso, marginal];
+export const attributors: readonly Attributor[] = [lasso, marginal, ridge];
 
 export const attributorNames: readonly AttributorName[] = attributors.map(({ name }) => name);
 

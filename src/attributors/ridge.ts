@@ -1,0 +1,351 @@
+/**
+ * Ridge regression on the masks: min over w, b of 1/(2m) ||y - X w - b||^2 + lambda/2 ||w||^2 for all targets on one Gram matrix, over the
+ * models or over the examples, whichever are fewer. In double precision. Weights are dense: every example has one.
+ */
+import { maskIndices } from '../data/masks.js';
+import { LetheError, requireRunning } from '../errors.js';
+import type { NativeFits } from '../native/types.js';
+import { type FitOptions, fitStatuses, type Masks, type PenaltyChoice, type TargetGroups } from '../types.js';
+import type { AttributionSource, Attributor, Design, DesignBlock, SampleBlock } from './attributor.js';
+import { positive, seed } from './options.js';
+import { membersOf } from './pooled.js';
+
+export const ridge: Attributor = {
+  name: 'ridge',
+  title: 'ridge',
+  mark: { color: '#cc79a7', shape: 'diamond' },
+  description: 'dense ridge regression on one Gram matrix, for up to a few thousand models or examples',
+  needs: ['subset-outputs'],
+  devices: ['cpu'],
+  options: {
+    lambdaRatio: positive(
+      'lambda as a share of the mean eigenvalue of the Gram matrix / models (default: by generalised cross-validation, for all targets of a group)',
+    ),
+    seed,
+  },
+  rules: () => [],
+  isPooled: ({ lambdaRatio }) => lambdaRatio === undefined,
+  describe: ({ lambdaRatio }) =>
+    lambdaRatio === undefined
+      ? 'ridge, lambda of a kind of target by generalised cross-validation'
+      : `ridge, lambda ${lambdaRatio as number} of the mean eigenvalue`,
+  cost: (_, numModels) => (numModels / 500) ** 2,
+  open: openRidge,
+};
+
+/** Shares of the mean eigenvalue: at the first, weights are a hundredth of what they could be. */
+const candidates = Array.from({ length: 51 }, (_, k) => 10 ** (2 - k / 10));
+
+/** Eigenvalues below this share of the largest, and sums of counts, are zero. */
+const rounding = 1e-12;
+
+/** Targets that are solved between two looks at the clock. */
+const chunkSize = 64;
+
+function openRidge({ masks }: AttributionSource, options: FitOptions): Design {
+  const { numModels, numTrain } = masks;
+  const isDual = numModels <= numTrain;
+  const size = Math.min(numModels, numTrain);
+  const rows = Array.from({ length: numModels }, (_, model) => maskIndices(masks, model));
+  const shares = meanMask(rows, masks);
+  let made: Float64Array | undefined;
+  const gram = (): Float64Array => (made ??= isDual ? gramOfModels(rows, numTrain) : gramOfExamples(rows, shares));
+  /** Mean eigenvalue of X^T X / m over the directions that masks differ in; masks that are all alike have none. */
+  const unit = (): number => {
+    const mean = trace(gram(), size) / numModels / Math.max(1, Math.min(numModels - 1, numTrain));
+    return mean > rounding ? mean : 1;
+  };
+  return {
+    numModels,
+    numTrain,
+    options,
+    pooled: ridge.isPooled(options),
+    heldOut: new Int32Array(0),
+    chosenOn: 'all models by generalised cross-validation',
+    backend: 'cpu',
+    lambdaUnit: 'the mean eigenvalue',
+    memoryBytes: 8 * (5 * size * size + chunkSize * (2 * numModels + numTrain)) + 4 * numModels * numTrain,
+    weightsPerTarget: numTrain,
+    mostTargets: 4096,
+    gram: () => undefined,
+    async choose(sample, groups, { signal } = {}) {
+      refuseRowWeights(sample);
+      requireRunning(signal);
+      return chooseByGcv(await spectrumOf(gram(), size), { sample, groups, masks, rows, isDual, unit: unit() });
+    },
+    async fit(block, run = {}, penalties) {
+      refuseRowWeights(block);
+      const fits = new DenseFits(block.numTargets, numTrain);
+      const given = options['lambdaRatio'] as number | undefined;
+      const ratioOf = (target: number): number => penalties?.lambdaRatio[target] ?? given!;
+      for (const [ratio, targets] of groupBy(block.numTargets, ratioOf)) {
+        const lambda = ratio * unit();
+        const solve = await solver(gram(), size, numModels * lambda);
+        for (let at = 0; at < targets.length; at += chunkSize) {
+          await tick(run.signal);
+          const chunk = targets.slice(at, at + chunkSize);
+          const { centred, means } = centre(block, numModels, chunk);
+          const width = chunk.length;
+          const weights = isDual
+            ? transposeTimes(rows, numTrain, solve(centred, width), width)
+            : solve(transposeTimes(rows, numTrain, centred, width), width);
+          fits.add(chunk, { weights, means, shares, lambda, statuses: statusesOf(block, numModels, chunk) });
+          run.onProgress?.({ done: fits.added, total: block.numTargets });
+        }
+      }
+      return fits.finish();
+    },
+  };
+}
+
+function refuseRowWeights({ rowWeights }: DesignBlock): void {
+  if (rowWeights === undefined) return;
+  throw new LetheError('LETHE_FIT_OPTION', 'ridge takes no row weights', {
+    expected: 'one Gram matrix for all targets',
+    received: 'models that count differently for some of them',
+    action: 'Leave the models out of masks and outputs, or use another estimator.',
+  });
+}
+
+/** Lets others work. @throws LETHE_TASK_ABORTED (exit code 75) */
+async function tick(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  requireRunning(signal);
+}
+
+function groupBy(numTargets: number, ratioOf: (target: number) => number): Map<number, number[]> {
+  const groups = new Map<number, number[]>();
+  for (let target = 0; target < numTargets; target++) {
+    const ratio = ratioOf(target);
+    const group = groups.get(ratio);
+    if (group) group.push(target);
+    else groups.set(ratio, [target]);
+  }
+  return groups;
+}
+
+// ---- the Gram matrix
+
+/** (numTrain) share of the models that are trained on each example */
+function meanMask(rows: readonly Int32Array[], { numModels, numTrain }: Masks): Float64Array {
+  const shares = new Float64Array(numTrain);
+  for (const row of rows) for (const example of row) shares[example]! += 1 / numModels;
+  return shares;
+}
+
+/** X X^T of centred columns: (models, models) */
+function gramOfModels(rows: readonly Int32Array[], numTrain: number): Float64Array {
+  const size = rows.length;
+  const counts = new Float64Array(size * size);
+  const isIn = new Uint8Array(numTrain);
+  rows.forEach((row, i) => {
+    isIn.fill(0);
+    for (const example of row) isIn[example] = 1;
+    for (let j = 0; j <= i; j++) {
+      let common = 0;
+      for (const example of rows[j]!) common += isIn[example]!;
+      counts[i * size + j] = counts[j * size + i] = common;
+    }
+  });
+  const means = Float64Array.from({ length: size }, (_, i) => counts.subarray(i * size, (i + 1) * size).reduce((a, b) => a + b, 0) / size);
+  const mean = means.reduce((a, b) => a + b, 0) / size;
+  return counts.map((count, k) => count - (means[Math.floor(k / size)]! + means[k % size]!) + mean);
+}
+
+/** X^T X of centred columns: (examples, examples) */
+function gramOfExamples(rows: readonly Int32Array[], shares: Float64Array): Float64Array {
+  const size = shares.length;
+  const counts = new Float64Array(size * size);
+  for (const row of rows) for (const i of row) for (const j of row) counts[i * size + j]!++;
+  return counts.map((count, k) => count - rows.length * (shares[Math.floor(k / size)]! * shares[k % size]!));
+}
+
+function trace(gram: Float64Array, size: number): number {
+  let sum = 0;
+  for (let i = 0; i < size; i++) sum += gram[i * size + i]!;
+  return sum;
+}
+
+/** X^T times (models, width): (numTrain, width) */
+function transposeTimes(rows: readonly Int32Array[], numTrain: number, values: Float64Array, width: number): Float64Array {
+  const product = new Float64Array(numTrain * width);
+  rows.forEach((row, model) => {
+    for (const example of row) for (let k = 0; k < width; k++) product[example * width + k]! += values[model * width + k]!;
+  });
+  return product;
+}
+
+/** Solves (gram + shift I) x = values for (size, width) values, in place. */
+async function solver(gram: Float64Array, size: number, shift: number): Promise<(values: Float64Array, width: number) => Float64Array> {
+  const { CholeskyDecomposition, Matrix } = await import('ml-matrix');
+  const shifted = Matrix.from1DArray(size, size, gram);
+  for (let i = 0; i < size; i++) shifted.set(i, i, shifted.get(i, i) + shift);
+  const factor = Float64Array.from(new CholeskyDecomposition(shifted).lowerTriangularMatrix.to1DArray());
+  return (x, width) => {
+    const subtract = (from: number, times: number, row: number): void => {
+      for (let k = 0; k < width; k++) x[from * width + k]! -= times * x[row * width + k]!;
+    };
+    const divide = (row: number): void => {
+      for (let k = 0; k < width; k++) x[row * width + k]! /= factor[row * size + row]!;
+    };
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < i; j++) subtract(i, factor[i * size + j]!, j);
+      divide(i);
+    }
+    for (let i = size - 1; i >= 0; i--) {
+      divide(i);
+      for (let j = 0; j < i; j++) subtract(j, factor[i * size + j]!, i);
+    }
+    return x;
+  };
+}
+
+// ---- targets
+
+/** (numModels, chunk) outputs less their means; float64 */
+function centre(
+  { outputs, numTargets }: DesignBlock,
+  numModels: number,
+  chunk: readonly number[],
+): { centred: Float64Array; means: Float64Array } {
+  const width = chunk.length;
+  const centred = new Float64Array(numModels * width);
+  const means = new Float64Array(width);
+  for (let model = 0; model < numModels; model++) {
+    for (let k = 0; k < width; k++) means[k]! += (centred[model * width + k] = outputs[model * numTargets + chunk[k]!]!) / numModels;
+  }
+  for (let at = 0; at < centred.length; at++) centred[at]! -= means[at % width]!;
+  return { centred, means };
+}
+
+type Status = (typeof fitStatuses)[number];
+
+function statusesOf({ outputs, numTargets }: DesignBlock, numModels: number, chunk: readonly number[]): Status[] {
+  return chunk.map((target) => {
+    let constant = true;
+    for (let model = 0; model < numModels; model++) {
+      const value = outputs[model * numTargets + target]!;
+      if (!Number.isFinite(value)) return 'nonfinite';
+      constant &&= value === outputs[target];
+    }
+    return constant ? 'constant' : 'converged';
+  });
+}
+
+interface SolvedChunk {
+  /** (numTrain, chunk) */
+  weights: Float64Array;
+  means: Float64Array;
+  shares: Float64Array;
+  lambda: number;
+  statuses: Status[];
+}
+
+/** Rows of targets; those that are constant or not finite have none. */
+class DenseFits {
+  added = 0;
+  private readonly rows: (Float32Array | undefined)[] = [];
+  private readonly status: Uint8Array;
+  private readonly bias: Float32Array;
+  private readonly lambda: Float32Array;
+
+  constructor(
+    private readonly numTargets: number,
+    private readonly numTrain: number,
+  ) {
+    this.status = new Uint8Array(numTargets);
+    this.bias = new Float32Array(numTargets);
+    this.lambda = new Float32Array(numTargets);
+  }
+
+  add(chunk: readonly number[], { weights, means, shares, lambda, statuses }: SolvedChunk): void {
+    chunk.forEach((target, k) => {
+      const status = statuses[k]!;
+      this.status[target] = fitStatuses.indexOf(status);
+      this.bias[target] = status === 'nonfinite' ? NaN : means[k]!;
+      this.lambda[target] = status === 'nonfinite' ? NaN : lambda;
+      if (status !== 'converged') return;
+      const row = Float64Array.from({ length: this.numTrain }, (_, example) => weights[example * chunk.length + k]!);
+      this.bias[target] = means[k]! - row.reduce((sum, weight, example) => sum + weight * shares[example]!, 0);
+      this.rows[target] = Float32Array.from(row);
+    });
+    this.added += chunk.length;
+  }
+
+  finish(): NativeFits {
+    const { numTargets, numTrain, status, bias, lambda } = this;
+    const rowStart = new Float64Array(numTargets + 1);
+    for (let target = 0; target < numTargets; target++) rowStart[target + 1] = rowStart[target]! + (this.rows[target] ? numTrain : 0);
+    const weights = new Float32Array(rowStart[numTargets]!);
+    this.rows.forEach((row, target) => {
+      if (row) weights.set(row, rowStart[target]);
+    });
+    const gap = bias.map((value) => (Number.isNaN(value) ? NaN : 0)); // a closed form
+    return { status, bias, lambda, gap, rowStart, indices: Int32Array.from(weights, (_, k) => k % numTrain), weights };
+  }
+}
+
+// ---- the choice of lambda
+
+interface Spectrum {
+  values: Float64Array;
+  /** (size, size) eigenvectors as columns */
+  vectors: Float64Array;
+}
+
+async function spectrumOf(gram: Float64Array, size: number): Promise<Spectrum> {
+  const { EigenvalueDecomposition, Matrix } = await import('ml-matrix');
+  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(Matrix.from1DArray(size, size, gram), {
+    assumeSymmetric: true,
+  });
+  const values = Float64Array.from(realEigenvalues, (value) => Math.max(value, 0));
+  return { values, vectors: Float64Array.from(eigenvectorMatrix.to1DArray()) };
+}
+
+interface GcvInput {
+  sample: SampleBlock;
+  groups: TargetGroups | undefined;
+  masks: Masks;
+  rows: readonly Int32Array[];
+  isDual: boolean;
+  unit: number;
+}
+
+/**
+ * Golub, Heath and Wahba (1979): m ||y - prediction||^2 / (m - degrees of freedom)^2, as a share of that without weights, mean over the
+ * targets of a group. On 480 real models it finds the lambda that errors on held-out models find, and keeps every model for the fit.
+ */
+function chooseByGcv({ values, vectors }: Spectrum, { sample, groups, masks, rows, isDual, unit }: GcvInput): PenaltyChoice[] {
+  const { numModels, numTrain } = masks;
+  const size = values.length;
+  const targets = Array.from({ length: sample.numTargets }, (_, k) => k);
+  const statuses = statusesOf(sample, numModels, targets);
+  const { centred } = centre(sample, numModels, targets);
+  const width = targets.length;
+  const inside = isDual ? centred : transposeTimes(rows, numTrain, centred, width);
+  const total = (k: number): number => {
+    let sum = 0;
+    for (let at = k; at < centred.length; at += width) sum += centred[at]! ** 2;
+    return sum;
+  };
+  // squared coordinates of outputs along the eigenvectors, over the models; what lies outside them no fit explains
+  const squares = targets.map((k) => {
+    const along = new Float64Array(size);
+    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) along[j]! += vectors[i * size + j]! * inside[i * width + k]!;
+    return along.map((value, j) => (isDual ? value ** 2 : values[j]! > rounding * values.at(-1)! ? value ** 2 / values[j]! : 0));
+  });
+  return membersOf(sample.sample, groups).map(({ group, members }) => {
+    const fitted = members.filter((k) => statuses[k] === 'converged');
+    const scores = candidates.map((ratio) => {
+      const left = values.map((value) => (ratio * unit * numModels) / (value + ratio * unit * numModels));
+      const freedom = left.reduce((sum, share) => sum + 1 - share, 0);
+      const unexplained = (k: number): number =>
+        1 - squares[k]!.reduce((sum, square, j) => sum + square * (1 - left[j]! ** 2), 0) / total(k);
+      const mean = fitted.reduce((sum, k) => sum + unexplained(k), 0) / fitted.length;
+      return mean * ((numModels - 1) / (numModels - 1 - freedom)) ** 2;
+    });
+    const best = scores.reduce((least, score, k) => (score < scores[least]! ? k : least), 0);
+    const error = fitted.length > 0 ? scores[best]! : 1;
+    return { group, lambdaRatio: candidates[best]!, criterion: 'generalised cross-validation', numSampled: fitted.length, error };
+  });
+}
