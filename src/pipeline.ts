@@ -21,6 +21,7 @@ import { openRun as openRunFolder, type RunFolder } from './store/folders/run.js
 import { settleFacts } from './store/folders/runFacts.js';
 import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from './types.js';
+import { calibrationStage } from './unlearn/calibration.js';
 import { snapshotSettings } from './unlearn/grid.js';
 import { trainsOnOracles } from './unlearn/registry.js';
 import { type MethodRuns, methodRuns, numTuningOriginals, partialLengths, shiftStage, tuningStage, unlearnStage } from './unlearn/tasks.js';
@@ -92,6 +93,7 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
     forgetSetStage(plan, numTrain),
     shiftStage(plan, unlearnSizes),
     oracleStage(plan, { ...points, numParameters }, forgetSizes, partialLengths(plan)),
+    calibrationStage(plan),
     tuningStage(plan, unlearnSizes),
     choiceStage(plan, scored),
     unlearnStage(plan, unlearnSizes),

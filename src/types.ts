@@ -465,6 +465,8 @@ export interface Plan {
   /** Fraction of the subset models kept from the fit for the LDS curve, and the numbers of models on the curve. */
   lds: { heldOutFraction: number; numModels: number[] };
   forgetSets: ForgetSetSpec[];
+  /** The forget set whose matched oracles give `scale: 'calibrated'` its value; absent: nothing is calibrated. */
+  calibration?: { forgetSet: string };
   methods: MethodPlan[];
   /**
    * Grids with more than one setting are tuned on `numModels` more originals, which are not scored, against matched oracles; 0: every

@@ -29,7 +29,7 @@ export const ridge: Attributor = {
     lambdaRatio === undefined
       ? 'ridge, lambda of a kind of target by generalised cross-validation'
       : `ridge, lambda ${lambdaRatio as number} of the mean eigenvalue`,
-  cost: (_, numModels) => (numModels / 500) ** 2,
+  cost: (_, numModels) => (numModels / 250) ** 2,
   open: openRidge,
 };
 

@@ -18,7 +18,9 @@ import { modelKey, trainingJob } from '../train/jobs.js';
 import { type MethodName, type MethodSetting, type SplitName, type TrainJob } from '../types.js';
 import { lengthOf, unlearnedLogits, unlearnJob, unlearnMethod } from '../unlearn/index.js';
 import type { DirectMethod, UnlearnInput, UnlearnMethod } from '../unlearn/index.js';
+import { readCalibration } from '../unlearn/calibration.js';
 import { makesModels } from '../unlearn/registry.js';
+import { attributorOfSetting } from '../unlearn/tasks.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from '../unlearn/inputs.js';
 import { makeModels, modelRange, type ModelSummary, numbers, writeOutputs, requireSomeTrained } from './models.js';
 import { engineOf, reopenSession } from './session.js';
@@ -225,7 +227,7 @@ async function jobMaker(request: Request): Promise<((first: number, end: number)
 
 /** What the method needs beside the originals is read once. */
 async function inputReader(request: Request): Promise<(first: number, end: number) => Promise<UnlearnInput[]>> {
-  const { context, method, forget, forgetSetIndex, start } = request;
+  const { context, method, setting, forget, forgetSetIndex, start } = request;
   const { plan, run, dataset } = context;
   const points = { numTrain: dataset.numTrain, numPoints: dataset.labels.length, numClasses: dataset.numClasses };
   const forgetSet = plan.forgetSets[forgetSetIndex]?.name;
@@ -235,11 +237,14 @@ async function inputReader(request: Request): Promise<(first: number, end: numbe
       action: 'Put the forget set into a plan, or use dmm, which needs no oracles.',
     });
   }
+  const shiftOf = async () => {
+    const { folder } = attributorOfSetting(plan, setting);
+    const shift = shiftParts(await computeShift(run, { ...points, logitBlocks: logitBlocks(points) }, forget, folder));
+    return { shift, ...(await readCalibration(context, setting, folder)) };
+  };
   const shared = {
     forget,
-    ...(method.needs.datamodels
-      ? { shift: shiftParts(await computeShift(run, { ...points, logitBlocks: logitBlocks(points) }, forget)) }
-      : {}),
+    ...(method.needs.datamodels ? await shiftOf() : {}),
     ...(method.needs.matchedOracles ? { oracles: await readMatchedOracles(context, forgetSet!) } : {}),
   };
   return async (first, end) => {

@@ -6,6 +6,7 @@ import { layout } from '../store/folders/layout.js';
 import type { ForgetSetScores, MethodScore, MethodSetting, Plan, SettingChoice } from '../types.js';
 import { dmDirect as dmDirectMethod } from '../unlearn/registry.js';
 import { splitAccuracy } from './accuracy.js';
+import { sameSetting } from './chosen.js';
 import { choose, type Comparison, halves, judge, type JudgedCandidate, modelsBefore, type ScoredMethod, snapshotEpochs } from './choice.js';
 import { sampleMargins } from './marginSamples.js';
 import { allDiverged, divergedModels, groupOutputs, numPointsOf, oracleOutputs, type Outputs, pointSplits, smallTask } from './outputs.js';
@@ -111,9 +112,8 @@ async function scoreMethod(
 
 /** What was chosen, with a score that can be shown; a method with one setting is that setting. */
 function markBest(rows: MethodScore[], choice: SettingChoice | undefined): void {
-  const same = (a: MethodSetting, b: MethodSetting): boolean => Object.keys(a).every((key) => a[key] === b[key]);
   for (const row of rows) {
-    const chosen = choice === undefined || choice.settings.some((each) => each.chosen && same(row.setting, each.setting));
+    const chosen = choice === undefined || choice.settings.some((each) => each.chosen && sameSetting(row.setting, each.setting));
     row.best = chosen && Number.isFinite(row.splits.average.p95);
   }
 }

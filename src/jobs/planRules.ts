@@ -2,6 +2,7 @@
 import { completeOptions, optionMistakes } from '../attributors/options.js';
 import { attributorsOf } from '../attributors/planned.js';
 import { attributorOf, defaultAttributor } from '../attributors/registry.js';
+import { didYouMean } from '../errors.js';
 import { isName, reservedForgetSetNames } from '../store/folders/layout.js';
 import { ldsSplit } from './ldsSplit.js';
 import {
@@ -23,7 +24,7 @@ import type { ParsedPlan } from './planSchema.js';
 
 /** Writes out what the file left to others: name, seeds, peak of the schedule. */
 export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
-  const { fit, attributors, ...rest } = parsed;
+  const { fit, attributors, calibration, ...rest } = parsed;
   const { recipe, seed, tuning } = rest;
   return {
     ...rest,
@@ -31,6 +32,7 @@ export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
     name: parsed.name ?? fileStem,
     net: resolveNet(parsed.net),
     recipe: resolveRecipe(recipe),
+    ...(calibration ? { calibration } : {}),
     ...resolveAttributors({ fit, attributors, seed }),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),
     methods: parsed.methods.map(({ method, grid }): MethodPlan => ({ method, grid })),
@@ -171,7 +173,31 @@ function* methodMistakes(plan: Plan): Generator<Mistake> {
       const action = 'Raise subsetModels.count or list other methods.';
       yield { keys, expected: `subset models, which ${method} needs`, received: 'subsetModels.count 0', action };
     }
-    if (grid !== 'paper') yield* gridMistakes(grid, [...keys, 'grid']);
+    if (grid === 'paper') continue;
+    yield* gridMistakes(grid, [...keys, 'grid']);
+    if (unlearnMethod(method).needs.datamodels) yield* datamodelMistakes(plan, grid, [...keys, 'grid']);
+  }
+}
+
+/** What methods take from datamodels is in the plan. */
+function* datamodelMistakes(
+  plan: Plan,
+  { attributor = [], scale = [] }: Record<string, unknown[]>,
+  keys: PropertyKey[],
+): Generator<Mistake> {
+  const names = attributorsOf(plan).map(({ name }) => name);
+  for (const name of attributor.filter((each) => !names.includes(each as string))) {
+    const action = typeof name === 'string' ? { action: didYouMean(name, names) } : {};
+    yield {
+      keys: [...keys, 'attributor'],
+      expected: `attributors of the plan: ${names.join(', ')}`,
+      received: JSON.stringify(name),
+      ...action,
+    };
+  }
+  if (scale.includes('calibrated') && plan.calibration === undefined) {
+    const action = 'Add calibration: { forgetSet: NAME }.';
+    yield { keys: [...keys, 'scale'], expected: 'a calibration beside a scale that is calibrated', received: 'none', action };
   }
 }
 
@@ -188,6 +214,16 @@ function* gridMistakes(grid: Record<string, unknown[]>, keys: PropertyKey[]): Ge
 }
 
 function* forgetSetMistakes(plan: Plan): Generator<Mistake> {
+  const names = plan.forgetSets.map(({ name }) => name);
+  if (plan.calibration && !names.includes(plan.calibration.forgetSet)) {
+    const received = JSON.stringify(plan.calibration.forgetSet);
+    yield {
+      keys: ['calibration', 'forgetSet'],
+      expected: 'the name of a forget set of the plan',
+      received,
+      action: didYouMean(received, names),
+    };
+  }
   const seen = new Set<string>();
   for (const [index, set] of plan.forgetSets.entries()) {
     const keys = ['forgetSets', index];

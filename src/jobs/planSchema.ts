@@ -148,6 +148,7 @@ export const planSchema = closed({
     numModels: z.array(whole(2)).default(defaults.lds.numModels),
   }).prefault({}),
   forgetSets: z.array(forgetSet).default(defaults.forgetSets),
+  calibration: closed({ forgetSet: name }).optional(),
   methods: z.array(closed({ method: z.enum(methodNames), grid: grid.default({}) })).default(defaults.methods),
   tuning: closed({
     numModels: models(0, mostModels - firstTuningOriginal).default(defaults.tuning.numModels),

@@ -13,7 +13,7 @@ import {
   type Plan,
   type ReportData,
 } from '../types.js';
-import { listed } from './format.js';
+import { fixed, listed } from './format.js';
 import { criteria } from './notes.js';
 
 /** Read-only: everything comes from published artefacts, so that the report of a finished run can be made anew at any time. */
@@ -34,7 +34,11 @@ export async function collectReport(
     version: 2,
     runName: plan.name,
     dataDescription: dataset.description,
-    facts: [...runFacts(plan, dataset, engine), ...groups.map((models) => ({ name: 'diverged', value: describeDiverged(models) }))],
+    facts: [
+      ...runFacts(plan, dataset, engine),
+      ...(await scaleFacts(run, plan)),
+      ...groups.map((models) => ({ name: 'diverged', value: describeDiverged(models) })),
+    ],
     forgetSets: sets.map(({ forgetSet, size }) => ({ name: forgetSet, size })),
     scores: sets.flatMap(({ scores }) => scores),
     floors: sets.map(({ floor }) => floor),
@@ -44,6 +48,17 @@ export async function collectReport(
     originalAccuracy: sets.map(({ forgetSet, originalAccuracy }) => ({ forgetSet, accuracy: originalAccuracy })),
     ...(groups.length > 0 ? { diverged: groups } : {}),
   };
+}
+
+/** Scales that methods were given by the calibration. */
+async function scaleFacts(run: RunFolder, plan: Plan): Promise<{ name: string; value: string }[]> {
+  const facts = [];
+  for (const { name, folder } of plan.calibration ? attributorsOf(plan) : []) {
+    const scales = decodeJson(await run.read(layout.calibration(folder)), layout.calibration(folder)) as { full: number; diagonal: number };
+    const text = `${fixed(scales.full, 2)} (diagonal only ${fixed(scales.diagonal, 2)}), least squares on the matched oracles of ${plan.calibration!.forgetSet}`;
+    facts.push({ name: `scale, ${name}`, value: `${text}, whose own scores it flatters` });
+  }
+  return facts;
 }
 
 const mostNamed = 20;

@@ -1,5 +1,6 @@
 /** The page of a run. */
 import type { ReportData } from '../types.js';
+import { ldsTable } from './ldsTable.js';
 import { hasManySets } from './manySets.js';
 import { sharedNotes } from './notes.js';
 import { detailsHtml, type DrawnFigure, figureHtml, fileList, notesHtml, type PageFile, pageHtml, section, tableHtml } from './page.js';
@@ -19,7 +20,7 @@ export function renderPage(data: ReportData, figures: readonly DrawnFigure[], ta
     section('Unlearning quality (KLOM)', klomHtml(data) + figure('compute-klom') + figure('klom-percentiles')),
     section('Margins of single points', figure('margin-histograms')),
     section('Accuracy', accuracyHtml(data)),
-    section('Datamodels', figure('lds')),
+    section('Datamodels', figure('lds') + orEmpty(ldsTable(data))),
     section('About this run', factsHtml(data) + fileList(tableFiles, 'Tables and data')),
   ];
   return pageHtml({

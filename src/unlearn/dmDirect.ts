@@ -1,7 +1,7 @@
 /** DM-Direct (Section 4.3, Algorithm C.2): the outputs of a retrained model, predicted by datamodels; and the calibration of its scale. */
 import { LetheError } from '../errors.js';
 import type { Datamodels, MethodSetting } from '../types.js';
-import type { DirectMethod, ForgetShift, UnlearnInput } from './method.js';
+import type { DirectMethod, ForgetShift, ParameterValue, UnlearnInput } from './method.js';
 import { booleanOf, choice, numberOf, positive } from './setting.js';
 
 export interface ForgetShiftInput {
@@ -69,21 +69,48 @@ export function simulate(input: SimulateInput): Float32Array {
   return originalLogits.map((logit, target) => logit - scale * shift[target]!);
 }
 
-/** @throws LETHE_DATAMODELS_MISSING, LETHE_SHAPE_MISMATCH */
-export function simulatedLogits(input: UnlearnInput, scale: number, diagonalOnly: boolean): Float32Array {
+/** @throws LETHE_DATAMODELS_MISSING, LETHE_SCALE_UNDEFINED, LETHE_SHAPE_MISMATCH */
+export function simulatedLogits(input: UnlearnInput, setting: MethodSetting): Float32Array {
+  const diagonalOnly = booleanOf(setting, 'diagonalOnly');
   if (!input.shift) {
     throw new LetheError('LETHE_DATAMODELS_MISSING', 'the method needs datamodels', {
       expected: 'the shift that the forget set makes in every logit',
       action: 'Fit datamodels of the logits first: lethe run PLAN, or lethe fit.',
     });
   }
+  const scale = isCalibrated(setting) ? calibratedScale(input, diagonalOnly ? 'diagonal' : 'full') : numberOf(setting, 'scale');
   return simulate({ originalLogits: input.originalLogits, shift: input.shift, scale, diagonalOnly });
 }
 
+export function isCalibrated(setting: MethodSetting): boolean {
+  return setting['scale'] === calibrated;
+}
+
+/** Weights that predict the wrong sign predict nothing: then nothing is subtracted. A scale that is left open gives NaN logits, which are counted. */
+function calibratedScale({ calibratedScale: scales }: UnlearnInput, which: keyof ForgetShift): number {
+  if (scales) return Math.max(0, scales[which]);
+  throw new LetheError('LETHE_SCALE_UNDEFINED', 'the scale of DM-Direct is not calibrated', {
+    expected: 'a plan with a calibration',
+    action: 'Put calibration: { forgetSet: NAME } into the plan, or give the scale.',
+  });
+}
+
+/** The word for a scale that a forget set of the plan has given. */
+const calibrated = 'calibrated';
+
 /** Shared by DM-Direct and DMM. */
 export const simulationParameters = {
-  scale: positive(1, 'global factor of the datamodel weights'),
+  scale: {
+    default: 1,
+    description: `global factor of the datamodel weights, or ${calibrated}: by the plan's calibration`,
+    check: (value: ParameterValue) =>
+      value === calibrated ? undefined : positive(1, '').check(value) && `a finite number above 0, or ${calibrated}`,
+  },
   diagonalOnly: choice([false, true], 'use memorisation scores only (ablation G.2)'),
+  attributor: {
+    description: 'attributor of the plan whose datamodels predict; absent: the first',
+    check: (value: ParameterValue) => (typeof value === 'string' ? undefined : 'the name of an attributor of the plan'),
+  },
 };
 
 /** The ablation never stands for the method. */
@@ -103,8 +130,9 @@ export const dmDirect: DirectMethod = {
   paperGrid: () => ({ scale: [1], diagonalOnly: [false] }),
   presets: {},
   needs: { matchedOracles: false, datamodels: true },
-  variant: simulationVariant,
-  logits: (input, setting) => simulatedLogits(input, numberOf(setting, 'scale'), booleanOf(setting, 'diagonalOnly')),
+  // it costs nothing to show what each attributor predicts; a tuned method chooses one
+  variant: (setting) => [setting['attributor'], simulationVariant(setting)].filter((part) => part !== undefined).join(', ') || undefined,
+  logits: simulatedLogits,
   computeFraction: () => 0,
 };
 

@@ -27,7 +27,7 @@ export function expandGrid(method: UnlearnMethod, grid: MethodPlan['grid'], reci
   }
   // a partial retraining has no default length of its own: it depends on the recipe
   const published = method.kind === 'reference' ? method.paperGrid(recipe)['epochs'] : undefined;
-  const defaultEpochs = published ?? [method.parameters['epochs']!.default];
+  const defaultEpochs = published ?? [method.parameters['epochs']!.default!];
   return settings.flatMap((setting) => {
     const evalEpochs = [...new Set((epochs ?? defaultEpochs) as number[])].sort((a, b) => a - b);
     checkLength(method, recipe, evalEpochs.at(-1)!);

@@ -9,7 +9,7 @@ import { isTrained, readOutputs, type StoredOutputs } from '../store/contents/ou
 import { firstTuningOriginal } from '../jobs/planCounts.js';
 import type { RunFolder } from '../store/folders/run.js';
 import { forgetShift } from './dmDirect.js';
-import type { ForgetShift, UnlearnInput } from './method.js';
+import type { CalibratedScale, ForgetShift, UnlearnInput } from './method.js';
 
 export interface ShiftSizes {
   numPoints: number;
@@ -18,12 +18,12 @@ export interface ShiftSizes {
   logitBlocks: { block: number; first: number }[];
 }
 
-/** sum_{i in F} beta_i for every logit (Algorithm C.2) from the datamodels of a run: (full or diagonal, points, classes). */
-export async function computeShift(run: RunFolder, sizes: ShiftSizes, forget: Int32Array): Promise<Float32Array> {
+/** sum_{i in F} beta_i for every logit (Algorithm C.2) from datamodels of a run: (full or diagonal, points, classes). folder: PlannedAttributor. */
+export async function computeShift(run: RunFolder, sizes: ShiftSizes, forget: Int32Array, folder?: string): Promise<Float32Array> {
   const size = sizes.numPoints * sizes.numClasses;
   const both = new Float32Array(2 * size);
   for (const { block, first } of sizes.logitBlocks) {
-    const datamodels = readDatamodels(await run.read(layout.logitDatamodels(block)));
+    const datamodels = readDatamodels(await run.read(layout.logitDatamodels(block, folder)));
     const firstTarget = first * sizes.numClasses;
     const shift = forgetShift({ datamodels, firstTarget, numClasses: sizes.numClasses, forget });
     both.set(shift.full, firstTarget);
@@ -71,6 +71,7 @@ export interface InputRequest {
   first: number;
   end: number;
   shift?: ForgetShift;
+  calibratedScale?: CalibratedScale;
   /** Original k is matched to oracle k modulo their number. */
   oracles?: MatchedOracles;
 }
@@ -78,7 +79,7 @@ export interface InputRequest {
 /** One input for each original of the run. */
 export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'dataset'>, request: InputRequest): Promise<UnlearnInput[]> {
   const { plan, run, dataset } = context;
-  const { forget, shift, oracles } = request;
+  const { forget, shift, calibratedScale, oracles } = request;
   const retain = retainIndices(dataset.numTrain, forget);
   const inputs: UnlearnInput[] = [];
   let path = '';
@@ -103,6 +104,7 @@ export async function readInputs(context: Pick<TaskContext, 'plan' | 'run' | 'da
       originalLogits: originals!.logits!.row(row),
       recipe: plan.recipe,
       ...(shift ? { shift } : {}),
+      ...(calibratedScale ? { calibratedScale } : {}),
       ...(oracles ? { matchedOracleLogits: oracles.rows[model % oracles.rows.length]!, meanOracleLogits: oracles.mean } : {}),
     });
   }

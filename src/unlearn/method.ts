@@ -6,7 +6,8 @@ import type { MethodName, MethodSetting, TrainJob, TrainRecipe } from '../types.
 export type ParameterValue = number | string | boolean;
 
 export interface MethodParameter {
-  default: ParameterValue;
+  /** Absent: so is the parameter, unless it is given. */
+  default?: ParameterValue;
   description: string;
   /** What is right, in words, when `value` is not; undefined when it is. */
   check: (value: ParameterValue) => string | undefined;
@@ -23,6 +24,9 @@ export interface ForgetShift {
   /** (points, classes) the same with memorisation scores only: a forget point's weight on itself, elsewhere 0 (G.2). */
   diagonal: Float32Array;
 }
+
+/** Scales of DM-Direct from a forget set of the plan (G.2); NaN where the shift leaves it open. */
+export type CalibratedScale = Record<keyof ForgetShift, number>;
 
 /** One original model and one forget set. "Points" are train points first, then validation points. */
 export interface UnlearnInput {
@@ -46,8 +50,10 @@ export interface UnlearnInput {
   matchedOracleLogits?: Float32Array;
   /** (points, numClasses) mean over the matched oracles, for `oracleTargets: 'mean'` */
   meanOracleLogits?: Float32Array;
-  /** needs.datamodels */
+  /** needs.datamodels; of the attributor that the setting names */
   shift?: ForgetShift;
+  /** For `scale: 'calibrated'`: of the same attributor. */
+  calibratedScale?: CalibratedScale;
   /** How originals and oracles are trained. */
   recipe: TrainRecipe;
 }

@@ -4,7 +4,7 @@ import type { MethodSetting, Optimizer, PassTerm, TrainJob } from '../types.js';
 import { simulatedLogits, simulationParameters, simulationVariant } from './dmDirect.js';
 import { forwardCost, gatherRows, sampleRetain } from './method.js';
 import type { JobMethod, MethodParameter, UnlearnInput, UnlearnSizes } from './method.js';
-import { booleanOf, choice, numberOf, positive, stringOf, wholeNumber } from './setting.js';
+import { choice, numberOf, positive, stringOf, wholeNumber } from './setting.js';
 
 const adam: Optimizer = { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 };
 
@@ -51,8 +51,7 @@ export const datamodelMatching: JobMethod = {
   presets: { published: sweepBest, 'u-lira': uLira },
   needs: { matchedOracles: false, datamodels: true },
   variant: simulationVariant,
-  buildJob: (input, setting) =>
-    matchingJob(input, setting, simulatedLogits(input, numberOf(setting, 'scale'), booleanOf(setting, 'diagonalOnly'))),
+  buildJob: (input, setting) => matchingJob(input, setting, simulatedLogits(input, setting)),
   computeFraction,
 };
 

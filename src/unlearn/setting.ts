@@ -15,7 +15,8 @@ export function checkSetting(method: UnlearnMethod, given: MethodSetting, base: 
     const value = Object.hasOwn(given, name) ? given[name] : undefined;
     if (applies(parameter, complete)) {
       if (value !== undefined) checkValue(method, name, value);
-      complete[name] = value ?? base[name] ?? parameter.default;
+      const settled = value ?? base[name] ?? parameter.default;
+      if (settled !== undefined) complete[name] = settled;
     } else if (value !== undefined) {
       throw new LetheError('LETHE_SETTING_UNUSED', `${name} has no effect on ${method.name} in this setting`, {
         expected: `${name} only with ${describe(parameter.when!)}`,
@@ -44,7 +45,7 @@ export function checkValue(method: UnlearnMethod, name: string, value: Parameter
   throw new LetheError('LETHE_SETTING_INVALID', `${name} of ${method.name} (${parameter.description})`, {
     expected,
     received: JSON.stringify(value),
-    action: `The default is ${parameter.default}.`,
+    ...(parameter.default === undefined ? {} : { action: `The default is ${parameter.default}.` }),
   });
 }
 

@@ -3,6 +3,8 @@
  * choice (made in evaluate/, against matched oracles), and the chosen run on all scored originals. Grids of one setting, methods without
  * training and plans that tune on no originals skip the tuning: every setting is then final.
  */
+import { attributorsOf, type PlannedAttributor, plannedAttributor } from '../attributors/planned.js';
+import { didYouMean, LetheError } from '../errors.js';
 import { shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
 import { nativeMargins } from '../native/margins.js';
@@ -13,7 +15,9 @@ import { decodeFloats, decodeIndices } from '../store/contents/npyArtefact.js';
 import { encodeOutputs } from '../store/contents/outputs.js';
 import { firstTuningOriginal } from '../jobs/planCounts.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
-import type { JobStatus, MethodPlan, Plan, SettingChoice, TrainRecipe } from '../types.js';
+import type { JobStatus, MethodPlan, MethodSetting, Plan, SettingChoice, TrainRecipe } from '../types.js';
+import { calibrationInputs, readCalibration } from './calibration.js';
+import { isCalibrated } from './dmDirect.js';
 import { expandGrid, type GridRun, unlearnedLogits, unlearnJob, unlearnMethod } from './index.js';
 import { computeShift, readInputs, readMatchedOracles, shiftParts } from './inputs.js';
 import type { DirectMethod, JobMethod, UnlearnInput, UnlearnMethod } from './method.js';
@@ -40,10 +44,33 @@ export interface MethodRuns {
 export function methodRuns(plan: Plan): MethodRuns[] {
   return plan.methods.map((entry: MethodPlan) => {
     const method = unlearnMethod(entry.method);
-    const runs = expandGrid(method, entry.grid, plan.recipe);
+    const runs = expandGrid(method, entry.grid, plan.recipe).map((run) => ({ ...run, setting: withoutFirst(plan, run.setting) }));
     const several = runs.length > 1 || runs[0]!.evalEpochs.length > 1;
     return { method, runs, tuned: method.kind === 'job' && several && plan.tuning.numModels > 0 };
   });
+}
+
+/** The first attributor is meant where a setting names none: named or not it is one setting. */
+function withoutFirst(plan: Plan, { attributor, ...setting }: MethodSetting): MethodSetting {
+  return attributor === undefined || attributor === attributorsOf(plan)[0].name ? setting : { ...setting, attributor };
+}
+
+/** @throws LETHE_SETTING_INVALID */
+export function attributorOfSetting(plan: Plan, { attributor }: MethodSetting): PlannedAttributor {
+  const planned = plannedAttributor(plan, attributor as string | undefined);
+  if (planned) return planned;
+  const names = attributorsOf(plan).map(({ name }) => name);
+  throw new LetheError('LETHE_SETTING_INVALID', `the plan has no attributor "${attributor}"`, {
+    expected: names.join(', '),
+    received: String(attributor),
+    action: didYouMean(String(attributor), names),
+  });
+}
+
+/** Attributors that some runs, or the calibration, take datamodels of; the first one always. */
+function attributorsIn(plan: Plan, runs: readonly GridRun[]): PlannedAttributor[] {
+  const used = new Set(runs.map(({ setting }) => attributorOfSetting(plan, setting).name));
+  return attributorsOf(plan).filter(({ name, folder }) => folder === undefined || used.has(name));
 }
 
 /** Shorter retrainings of the plan: epochs at which matched oracles are looked at on their way, and recipes of models of their own. */
@@ -68,25 +95,38 @@ export function numTuningOriginals(plan: Plan, methods: readonly MethodRuns[]): 
 /** sum_{i in F} beta_i for every logit, once per forget set (Algorithm C.2). */
 export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
   const forgetSets = plan.subsetModels.count === 0 ? [] : plan.forgetSets; // without datamodels there is no shift
+  const shifted = plan.calibration
+    ? attributorsOf(plan)
+    : attributorsIn(
+        plan,
+        methodRuns(plan).flatMap(({ runs }) => runs),
+      );
   return {
     name: 'datamodel shifts',
-    tasks: forgetSets.map(({ name }, index): Task => {
-      const artefact = layout.forgetShift(name);
-      return {
-        id: artefact,
-        label: `datamodel shift of ${name}`,
-        artefacts: [artefact],
-        cost: sizes.numPoints / 10,
-        models: 0,
-        bytes: 8 * sizes.numPoints * sizes.numClasses,
-        inputs: { shift: forgetSetInputs(plan, index), datamodels: datamodelInputs(plan) },
-        async produce(context) {
-          const forget = decodeIndices(await context.run.read(layout.forgetSet(name)));
-          const both = await computeShift(context.run, sizes, forget);
-          return [{ path: artefact, content: encodeNpy([2, sizes.numPoints, sizes.numClasses], both) }];
-        },
-      };
-    }),
+    tasks: forgetSets.flatMap(({ name }, index) => shifted.map((planned) => shiftTask(plan, sizes, { name, index }, planned))),
+  };
+}
+
+function shiftTask(
+  plan: Plan,
+  sizes: UnlearnPlanSizes,
+  { name, index }: { name: string; index: number },
+  planned: PlannedAttributor,
+): Task {
+  const artefact = layout.forgetShift(name, planned.folder);
+  return {
+    id: artefact,
+    label: `datamodel shift of ${name}${planned.folder === undefined ? '' : `, ${planned.name}`}`,
+    artefacts: [artefact],
+    cost: sizes.numPoints / 10,
+    models: 0,
+    bytes: 8 * sizes.numPoints * sizes.numClasses,
+    inputs: { shift: forgetSetInputs(plan, index), datamodels: datamodelInputs(plan, planned.options) },
+    async produce(context) {
+      const forget = decodeIndices(await context.run.read(layout.forgetSet(name)));
+      const both = await computeShift(context.run, sizes, forget, planned.folder);
+      return [{ path: artefact, content: encodeNpy([2, sizes.numPoints, sizes.numClasses], both) }];
+    },
   };
 }
 
@@ -106,6 +146,7 @@ export function tuningStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
           first: firstTuningOriginal,
           end: firstTuningOriginal + plan.tuning.numModels,
           costRun: runs[run]!,
+          runs: [runs[run]!],
           setting: { run: runs[run]! },
           chooseRun: () => Promise.resolve(runs[run]!),
         }),
@@ -132,6 +173,7 @@ export function unlearnStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
             first,
             end,
             costRun: which === 'chosen' ? runs[0]! : runs[which]!,
+            runs: which === 'chosen' ? runs : [runs[which]!],
             setting:
               which === 'chosen' ? { runs, tuning: plan.tuning, oracles: oracleInputs(plan, forgetSetIndex) } : { run: runs[which]! },
             async chooseRun(context) {
@@ -167,6 +209,8 @@ interface UnlearnTaskSpec {
   end: number;
   /** For the estimate: the run, or one like it. */
   costRun: GridRun;
+  /** Among which chooseRun chooses. */
+  runs: GridRun[];
   /** What decides the run. */
   setting: object;
   chooseRun(context: TaskContext): Promise<GridRun>;
@@ -189,7 +233,7 @@ function unlearnTask(plan: Plan, sizes: UnlearnPlanSizes, spec: UnlearnTaskSpec)
     inputs: unlearnInputs(plan, spec),
     async produce(context) {
       const run = await spec.chooseRun(context);
-      const inputs = await taskInputs(context, spec, forgetSet);
+      const inputs = await taskInputs(context, spec, forgetSet, run.setting);
       const logits =
         spec.method.kind === 'direct' ? directLogits(spec.method, inputs, run) : await trainedLogits(context, spec.method, inputs, run);
       return [await encodeRun(context, spec, run, logits)];
@@ -198,14 +242,25 @@ function unlearnTask(plan: Plan, sizes: UnlearnPlanSizes, spec: UnlearnTaskSpec)
 }
 
 /** Originals are trained with the plan's recipe; their number decides nothing. */
-function unlearnInputs(plan: Plan, { method, setting, forgetSetIndex, first, end }: UnlearnTaskSpec): object {
+function unlearnInputs(plan: Plan, { method, setting, runs, forgetSetIndex, first, end }: UnlearnTaskSpec): object {
   return {
     method: method.name,
     setting,
     forgetSet: forgetSetInputs(plan, forgetSetIndex),
     originals: { first, end, training: trainingInputs(plan) },
-    ...(method.needs.datamodels ? { datamodels: datamodelInputs(plan) } : {}),
+    ...(method.needs.datamodels ? shiftInputs(plan, runs) : {}),
     ...(method.needs.matchedOracles ? { oracles: oracleInputs(plan, forgetSetIndex) } : {}),
+  };
+}
+
+/** What the datamodels of some runs come from. */
+function shiftInputs(plan: Plan, runs: readonly GridRun[]): object {
+  const [first, ...others] = attributorsIn(plan, runs);
+  const calibrated = runs.filter(({ setting }) => isCalibrated(setting)).map(({ setting }) => attributorOfSetting(plan, setting));
+  return {
+    datamodels: datamodelInputs(plan, first!.options),
+    ...(others.length > 0 ? { others: others.map(({ name, options }) => ({ name, options })) } : {}),
+    ...(calibrated.length > 0 ? { scales: calibrated.map((planned) => calibrationInputs(plan, planned)) } : {}),
   };
 }
 
@@ -264,15 +319,20 @@ async function encodeRun(context: TaskContext, spec: UnlearnTaskSpec, run: GridR
   return { path: spec.artefact, content, rows: spec.end - spec.first, firstRow: spec.first };
 }
 
-async function taskInputs(context: TaskContext, spec: UnlearnTaskSpec, forgetSet: string): Promise<UnlearnInput[]> {
-  const { run } = context;
+async function taskInputs(context: TaskContext, spec: UnlearnTaskSpec, forgetSet: string, setting: MethodSetting): Promise<UnlearnInput[]> {
+  const { plan, run } = context;
   const { method, first, end } = spec;
   const forget = decodeIndices(await run.read(layout.forgetSet(forgetSet)));
+  const readShift = async () => {
+    const { folder } = attributorOfSetting(plan, setting);
+    const shift = shiftParts(decodeFloats(await run.read(layout.forgetShift(forgetSet, folder))));
+    return { shift, ...(await readCalibration(context, setting, folder)) };
+  };
   return readInputs(context, {
     forget,
     first,
     end,
-    ...(method.needs.datamodels ? { shift: shiftParts(decodeFloats(await run.read(layout.forgetShift(forgetSet)))) } : {}),
+    ...(method.needs.datamodels ? await readShift() : {}),
     ...(method.needs.matchedOracles ? { oracles: await readMatchedOracles(context, forgetSet) } : {}),
   });
 }

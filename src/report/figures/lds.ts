@@ -1,10 +1,10 @@
 /** How well the datamodels predict, by number of models they were fitted on. */
 import type { TopLevelSpec } from 'vega-lite';
-import { attributors } from '../../attributors/registry.js';
 import type { LdsPoint, ReportData } from '../../types.js';
 import { csv } from '../csv.js';
 import { schema } from '../figure.js';
 import type { Figure } from '../figure.js';
+import { attributorsIn } from '../ldsTable.js';
 import { config } from '../style.js';
 
 const pointKinds = { train: 'training points', validation: 'validation points' } as const;
@@ -24,21 +24,6 @@ export function ldsCurve(data: ReportData): Figure | undefined {
       data.lds.map((point) => [point.estimator, point.points, point.numModels, point.mean, point.median, point.low, point.high]),
     ),
   };
-}
-
-/** For attributors that a plan has given a name of its own. */
-const spareMarks = [
-  { color: '#009e73', shape: 'diamond' },
-  { color: '#cc79a7', shape: 'triangle-up' },
-  { color: '#56b4e9', shape: 'triangle-down' },
-];
-
-/** Registered ones in the order of the registry, then others in that of the scores. */
-export function attributorsIn(points: readonly LdsPoint[]): { name: string; title: string; mark: { color: string; shape: string } }[] {
-  const names = [...new Set(points.map(({ estimator }) => estimator))];
-  const known = attributors.filter(({ name }) => names.includes(name));
-  const others = names.filter((name) => known.every((attributor) => attributor.name !== name));
-  return [...known, ...others.map((name, index) => ({ name, title: name, mark: spareMarks[index % spareMarks.length]! }))];
 }
 
 function spec(drawn: LdsPoint[]): TopLevelSpec {

@@ -69,6 +69,8 @@ export const layout = {
     `datamodels/lds-${requireName(attributor, 'attributor')}-${numModels}.npy`,
   /** What a forget set changes in every logit. */
   forgetShift: (name: string, attributor?: string): string => `${datamodelFolder(attributor)}/shift-${forgetSetName(name)}.npy`,
+  /** Scales of DM-Direct from the forget set of the plan's calibration. */
+  calibration: (attributor?: string): string => `${datamodelFolder(attributor)}/scale.json`,
   forgetSet: (name: string): string => `forget-sets/${forgetSetName(name)}.npy`,
   /** One run of a tuned grid on the tuning originals, and which run was chosen. */
   tuningRun: (forgetSet: string, method: string, run: number): string =>
