@@ -42,6 +42,8 @@ export interface Attributor {
   description: string;
   needs: readonly AttributorNeed[];
   devices: readonly ('cpu' | 'cuda')[];
+  /** Every example has a weight of every target. */
+  isDense?: true;
   /** `seed` among them. */
   options: Record<string, AttributorOption>;
   /** Rules between options. numModels: of the smallest fit. */

@@ -43,6 +43,11 @@ function baselinesOf({ attributor, options }: PlannedAttributor, names: Set<stri
     });
 }
 
+/** Whether the plan makes what the attributor works from. */
+export function canBeFitted({ subsetModels }: Pick<Plan, 'subsetModels'>, { attributor }: Pick<PlannedAttributor, 'attributor'>): boolean {
+  return subsetModels.count > 0 || !attributor.needs.includes('subset-outputs');
+}
+
 /** By name; the first one without. */
 export function plannedAttributor(plan: Pick<Plan, 'fit' | 'attributors'>, name: string | undefined): PlannedAttributor | undefined {
   const planned = attributorsOf(plan);

@@ -5,7 +5,7 @@
 import { maskIndices } from '../data/masks.js';
 import { LetheError, requireRunning } from '../errors.js';
 import type { NativeFits } from '../native/types.js';
-import { type FitOptions, fitStatuses, type Masks, type PenaltyChoice, type TargetGroups } from '../types.js';
+import { type FitOptions, type FitStatus, fitStatuses, type Masks, type PenaltyChoice, type TargetGroups } from '../types.js';
 import type { AttributionSource, Attributor, Design, DesignBlock, SampleBlock } from './attributor.js';
 import { positive, seed } from './options.js';
 import { membersOf } from './pooled.js';
@@ -17,6 +17,7 @@ export const ridge: Attributor = {
   description: 'dense ridge regression on one Gram matrix, for up to a few thousand models or examples',
   needs: ['subset-outputs'],
   devices: ['cpu'],
+  isDense: true,
   options: {
     lambdaRatio: positive(
       'lambda as a share of the mean eigenvalue of the Gram matrix / models (default: by generalised cross-validation, for all targets of a group)',
@@ -75,7 +76,8 @@ function openRidge({ masks }: AttributionSource, options: FitOptions): Design {
     },
     async fit(block, run = {}, penalties) {
       refuseRowWeights(block);
-      const fits = new DenseFits(block.numTargets, numTrain);
+      const fits = emptyFits(statusesOf(block, numModels), numTrain);
+      let done = 0;
       const given = options['lambdaRatio'] as number | undefined;
       const ratioOf = (target: number): number => penalties?.lambdaRatio[target] ?? given!;
       for (const [ratio, targets] of groupBy(block.numTargets, ratioOf)) {
@@ -89,11 +91,12 @@ function openRidge({ masks }: AttributionSource, options: FitOptions): Design {
           const weights = isDual
             ? transposeTimes(rows, numTrain, solve(centred, width), width)
             : solve(transposeTimes(rows, numTrain, centred, width), width);
-          fits.add(chunk, { weights, means, shares, lambda, statuses: statusesOf(block, numModels, chunk) });
-          run.onProgress?.({ done: fits.added, total: block.numTargets });
+          fill(fits, chunk, { weights, means, shares, lambda });
+          done += width;
+          run.onProgress?.({ done, total: block.numTargets });
         }
       }
-      return fits.finish();
+      return fits;
     },
   };
 }
@@ -218,10 +221,9 @@ function centre(
   return { centred, means };
 }
 
-type Status = (typeof fitStatuses)[number];
-
-function statusesOf({ outputs, numTargets }: DesignBlock, numModels: number, chunk: readonly number[]): Status[] {
-  return chunk.map((target) => {
+/** (numTargets) */
+function statusesOf({ outputs, numTargets }: DesignBlock, numModels: number): FitStatus[] {
+  return Array.from({ length: numTargets }, (_, target) => {
     let constant = true;
     for (let model = 0; model < numModels; model++) {
       const value = outputs[model * numTargets + target]!;
@@ -232,57 +234,39 @@ function statusesOf({ outputs, numTargets }: DesignBlock, numModels: number, chu
   });
 }
 
+/** Every example has a weight where there is something to fit; a closed form has no gap. */
+function emptyFits(statuses: readonly FitStatus[], numTrain: number): NativeFits {
+  const rowStart = new Float64Array(statuses.length + 1);
+  statuses.forEach((status, target) => (rowStart[target + 1] = rowStart[target]! + (status === 'converged' ? numTrain : 0)));
+  const weights = new Float32Array(rowStart.at(-1)!);
+  const indices = new Int32Array(weights.length);
+  for (let k = 0; k < indices.length; k++) indices[k] = k % numTrain;
+  const numbers = (): Float32Array => Float32Array.from(statuses, (status) => (status === 'nonfinite' ? NaN : 0));
+  const status = Uint8Array.from(statuses, (each) => fitStatuses.indexOf(each));
+  return { status, bias: numbers(), lambda: numbers(), gap: numbers(), rowStart, indices, weights };
+}
+
 interface SolvedChunk {
   /** (numTrain, chunk) */
   weights: Float64Array;
   means: Float64Array;
   shares: Float64Array;
   lambda: number;
-  statuses: Status[];
 }
 
-/** Rows of targets; those that are constant or not finite have none. */
-class DenseFits {
-  added = 0;
-  private readonly rows: (Float32Array | undefined)[] = [];
-  private readonly status: Uint8Array;
-  private readonly bias: Float32Array;
-  private readonly lambda: Float32Array;
-
-  constructor(
-    private readonly numTargets: number,
-    private readonly numTrain: number,
-  ) {
-    this.status = new Uint8Array(numTargets);
-    this.bias = new Float32Array(numTargets);
-    this.lambda = new Float32Array(numTargets);
-  }
-
-  add(chunk: readonly number[], { weights, means, shares, lambda, statuses }: SolvedChunk): void {
-    chunk.forEach((target, k) => {
-      const status = statuses[k]!;
-      this.status[target] = fitStatuses.indexOf(status);
-      this.bias[target] = status === 'nonfinite' ? NaN : means[k]!;
-      this.lambda[target] = status === 'nonfinite' ? NaN : lambda;
-      if (status !== 'converged') return;
-      const row = Float64Array.from({ length: this.numTrain }, (_, example) => weights[example * chunk.length + k]!);
-      this.bias[target] = means[k]! - row.reduce((sum, weight, example) => sum + weight * shares[example]!, 0);
-      this.rows[target] = Float32Array.from(row);
+function fill(fits: NativeFits, chunk: readonly number[], { weights, means, shares, lambda }: SolvedChunk): void {
+  chunk.forEach((target, k) => {
+    if (Number.isNaN(fits.bias[target]!)) return;
+    const row = fits.weights.subarray(fits.rowStart[target], fits.rowStart[target + 1]);
+    let bias = means[k]!;
+    row.forEach((_, example) => {
+      const weight = weights[example * chunk.length + k]!;
+      row[example] = weight;
+      bias -= weight * shares[example]!;
     });
-    this.added += chunk.length;
-  }
-
-  finish(): NativeFits {
-    const { numTargets, numTrain, status, bias, lambda } = this;
-    const rowStart = new Float64Array(numTargets + 1);
-    for (let target = 0; target < numTargets; target++) rowStart[target + 1] = rowStart[target]! + (this.rows[target] ? numTrain : 0);
-    const weights = new Float32Array(rowStart[numTargets]!);
-    this.rows.forEach((row, target) => {
-      if (row) weights.set(row, rowStart[target]);
-    });
-    const gap = bias.map((value) => (Number.isNaN(value) ? NaN : 0)); // a closed form
-    return { status, bias, lambda, gap, rowStart, indices: Int32Array.from(weights, (_, k) => k % numTrain), weights };
-  }
+    fits.bias[target] = bias;
+    fits.lambda[target] = lambda;
+  });
 }
 
 // ---- the choice of lambda
@@ -319,7 +303,7 @@ function chooseByGcv({ values, vectors }: Spectrum, { sample, groups, masks, row
   const { numModels, numTrain } = masks;
   const size = values.length;
   const targets = Array.from({ length: sample.numTargets }, (_, k) => k);
-  const statuses = statusesOf(sample, numModels, targets);
+  const statuses = statusesOf(sample, numModels);
   const { centred } = centre(sample, numModels, targets);
   const width = targets.length;
   const inside = isDual ? centred : transposeTimes(rows, numTrain, centred, width);

@@ -4,6 +4,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import type { Design } from '../attributors/attributor.js';
 import { penaltiesOf, sampleTargets } from '../attributors/pooled.js';
+import { attributorOf } from '../attributors/registry.js';
 import {
   fitBlocks,
   type FittedBlock,
@@ -175,7 +176,8 @@ class DiskNeed {
   bytes(): number {
     const { design, inputs, exportNpy } = this.run;
     const { numTargets } = inputs.outputs;
-    const perTarget = this.targets > 0 ? this.blockBytes / this.targets : assumedBytes;
+    const assumed = attributorOf(design.options).isDense ? 8 * design.numTrain + 64 : assumedBytes;
+    const perTarget = this.targets > 0 ? this.blockBytes / this.targets : assumed;
     const dense = exportNpy ? 4 * numTargets * (design.numTrain + 3) : 0;
     return Math.ceil(perTarget * (2 * numTargets - this.targets)) + dense;
   }

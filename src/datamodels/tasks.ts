@@ -1,5 +1,5 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
-import { attributorsOf, comparedAttributors, type PlannedAttributor } from '../attributors/planned.js';
+import { attributorsOf, canBeFitted, comparedAttributors, type PlannedAttributor } from '../attributors/planned.js';
 import { sampleSize, sampleTargets } from '../attributors/pooled.js';
 import { openDesign } from '../attributors/registry.js';
 import { selectRows } from '../data/masks.js';
@@ -46,9 +46,10 @@ function fieldsOf({ folder }: PlannedAttributor): Field[] {
 
 /** What is chosen for many targets together (lambda, relaxation), for all blocks alike, by the attributors that do so. */
 export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
-  const pooled = attributorsOf(plan).filter(({ attributor, options }) => attributor.isPooled(options));
+  const fitted = attributorsOf(plan).filter((planned) => canBeFitted(plan, planned));
+  const pooled = fitted.filter(({ attributor, options }) => attributor.isPooled(options));
   const tasks = pooled.flatMap((planned) => fieldsOf(planned).map((field) => penaltyTask(plan, sizes, planned, field)));
-  return { name: 'lambda', tasks: plan.subsetModels.count > 0 ? tasks : [] };
+  return { name: 'lambda', tasks };
 }
 
 function penaltyTask(plan: Plan, sizes: FitSizes, { attributor, options: given, folder }: PlannedAttributor, field: Field): Task {
@@ -80,8 +81,8 @@ function penaltyTask(plan: Plan, sizes: FitSizes, { attributor, options: given, 
 
 /** Of each attributor: a datamodel per point and class (logits), and of the first one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
-  if (plan.subsetModels.count === 0) return { name: 'datamodels', tasks: [] };
-  return { name: 'datamodels', tasks: attributorsOf(plan).flatMap((planned) => fitTasks(plan, sizes, planned)) };
+  const fitted = attributorsOf(plan).filter((planned) => canBeFitted(plan, planned));
+  return { name: 'datamodels', tasks: fitted.flatMap((planned) => fitTasks(plan, sizes, planned)) };
 }
 
 function fitTasks(plan: Plan, sizes: FitSizes, planned: PlannedAttributor): Task[] {
@@ -90,18 +91,23 @@ function fitTasks(plan: Plan, sizes: FitSizes, planned: PlannedAttributor): Task
     const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
     const label = `logit datamodels of points ${first}-${end - 1}${folder === undefined ? '' : `, ${folder}`}`;
     const place = { artefact: layout.logitDatamodels(block, folder), targets: layout.logitDatamodels(block) };
-    return fitTask(plan, planned, { ...place, label, numTargets: columns.end - columns.first }, async (context) => ({
-      columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
-      groups: logitGroups(context.dataset, first, end),
-      ...(await chosen(context, planned, 'logits')),
-    }));
+    return fitTask(
+      plan,
+      planned,
+      { ...place, label, numTargets: columns.end - columns.first, numTrain: sizes.numTrain },
+      async (context) => ({
+        columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
+        groups: logitGroups(context.dataset, first, end),
+        ...(await chosen(context, planned, 'logits')),
+      }),
+    );
   });
   if (!fieldsOf(planned).includes('margins')) return tasks;
   const place = { artefact: layout.marginDatamodels, targets: layout.marginDatamodels };
   const margins = fitTask(
     plan,
     planned,
-    { ...place, label: 'margin datamodels of train points', numTargets: sizes.numTrain },
+    { ...place, label: 'margin datamodels of train points', numTargets: sizes.numTrain, numTrain: sizes.numTrain },
     async (context) => ({
       columns: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
       ...(await chosen(context, planned, 'margins')),
@@ -189,12 +195,13 @@ interface FitPlace {
   targets: string;
   label: string;
   numTargets: number;
+  numTrain: number;
 }
 
 function fitTask(
   plan: Plan,
   { attributor, options }: PlannedAttributor,
-  { artefact, targets, label, numTargets }: FitPlace,
+  { artefact, targets, label, numTargets, numTrain }: FitPlace,
   read: (context: TaskContext) => Promise<Targets>,
 ): Task {
   return {
@@ -203,7 +210,7 @@ function fitTask(
     artefacts: [artefact],
     cost: numTargets * attributor.cost(options, plan.subsetModels.count),
     models: 0,
-    bytes: numTargets * 8 * 64,
+    bytes: numTargets * 8 * (attributor.isDense ? numTrain : 64),
     inputs: { targets, datamodels: datamodelInputs(plan, options) },
     async produce(context) {
       const masks = readMasks(await context.run.read(layout.masks));

@@ -1,6 +1,6 @@
 /** Rules between the values of a plan, and the values that follow from others. */
 import { completeOptions, optionMistakes } from '../attributors/options.js';
-import { attributorsOf } from '../attributors/planned.js';
+import { attributorsOf, canBeFitted } from '../attributors/planned.js';
 import { attributorOf, defaultAttributor } from '../attributors/registry.js';
 import { didYouMean } from '../errors.js';
 import { isName, reservedForgetSetNames } from '../store/folders/layout.js';
@@ -169,7 +169,7 @@ function* methodMistakes(plan: Plan): Generator<Mistake> {
     const keys = ['methods', index];
     if (seen.has(method)) yield { keys: [...keys, 'method'], expected: 'every method once', received: `${method} a second time` };
     seen.add(method);
-    if (plan.forgetSets.length > 0 && unlearnMethod(method).needs.datamodels && plan.subsetModels.count === 0) {
+    if (plan.forgetSets.length > 0 && unlearnMethod(method).needs.datamodels && !canBeFitted(plan, attributorsOf(plan)[0])) {
       const action = 'Raise subsetModels.count or list other methods.';
       yield { keys, expected: `subset models, which ${method} needs`, received: 'subsetModels.count 0', action };
     }

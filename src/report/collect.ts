@@ -1,5 +1,5 @@
 /** Gathers what the report shows from the scores of a run folder. */
-import { attributorsOf, type PlannedAttributor } from '../attributors/planned.js';
+import { attributorsOf, canBeFitted, type PlannedAttributor } from '../attributors/planned.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
 import { leastTuningModels, tunesOnFew } from '../jobs/planCounts.js';
@@ -53,7 +53,8 @@ export async function collectReport(
 /** Scales that methods were given by the calibration. */
 async function scaleFacts(run: RunFolder, plan: Plan): Promise<{ name: string; value: string }[]> {
   const facts = [];
-  for (const { name, folder } of plan.calibration ? attributorsOf(plan) : []) {
+  const calibrated = plan.calibration ? attributorsOf(plan).filter((planned) => canBeFitted(plan, planned)) : [];
+  for (const { name, folder } of calibrated) {
     const scales = decodeJson(await run.read(layout.calibration(folder)), layout.calibration(folder)) as { full: number; diagonal: number };
     const text = `${fixed(scales.full, 2)} (diagonal only ${fixed(scales.diagonal, 2)}), least squares on the matched oracles of ${plan.calibration!.forgetSet}`;
     facts.push({ name: `scale, ${name}`, value: `${text}, whose own scores it flatters` });

@@ -1,5 +1,5 @@
 /** The scale of DM-Direct from a forget set of the plan, once for all (G.2): its matched oracles, never a scored one. */
-import { attributorsOf, type PlannedAttributor } from '../attributors/planned.js';
+import { attributorsOf, canBeFitted, type PlannedAttributor } from '../attributors/planned.js';
 import { splitPoints } from '../data/indices.js';
 import { errorCode } from '../errors.js';
 import { datamodelInputs, forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
@@ -14,8 +14,8 @@ import type { CalibratedScale, ForgetShift } from './method.js';
 
 /** A scale for each attributor. */
 export function calibrationStage(plan: Plan): Stage {
-  const needed = plan.calibration !== undefined && plan.subsetModels.count > 0;
-  return { name: 'calibration', tasks: needed ? attributorsOf(plan).map((planned) => calibrationTask(plan, planned)) : [] };
+  const calibrated = plan.calibration ? attributorsOf(plan).filter((planned) => canBeFitted(plan, planned)) : [];
+  return { name: 'calibration', tasks: calibrated.map((planned) => calibrationTask(plan, planned)) };
 }
 
 /** All that decides the scale of an attributor. */

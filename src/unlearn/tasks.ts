@@ -3,7 +3,7 @@
  * choice (made in evaluate/, against matched oracles), and the chosen run on all scored originals. Grids of one setting, methods without
  * training and plans that tune on no originals skip the tuning: every setting is then final.
  */
-import { attributorsOf, type PlannedAttributor, plannedAttributor } from '../attributors/planned.js';
+import { attributorsOf, canBeFitted, type PlannedAttributor, plannedAttributor } from '../attributors/planned.js';
 import { didYouMean, LetheError } from '../errors.js';
 import { shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
@@ -94,16 +94,12 @@ export function numTuningOriginals(plan: Plan, methods: readonly MethodRuns[]): 
 
 /** sum_{i in F} beta_i for every logit, once per forget set (Algorithm C.2). */
 export function shiftStage(plan: Plan, sizes: UnlearnPlanSizes): Stage {
-  const forgetSets = plan.subsetModels.count === 0 ? [] : plan.forgetSets; // without datamodels there is no shift
-  const shifted = plan.calibration
-    ? attributorsOf(plan)
-    : attributorsIn(
-        plan,
-        methodRuns(plan).flatMap(({ runs }) => runs),
-      );
+  const runs = methodRuns(plan).flatMap((method) => method.runs);
+  const used = plan.calibration ? attributorsOf(plan) : attributorsIn(plan, runs);
+  const shifted = used.filter((planned) => canBeFitted(plan, planned)); // without datamodels there is no shift
   return {
     name: 'datamodel shifts',
-    tasks: forgetSets.flatMap(({ name }, index) => shifted.map((planned) => shiftTask(plan, sizes, { name, index }, planned))),
+    tasks: plan.forgetSets.flatMap(({ name }, index) => shifted.map((planned) => shiftTask(plan, sizes, { name, index }, planned))),
   };
 }
 

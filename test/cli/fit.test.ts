@@ -92,6 +92,25 @@ describe('lethe fit', () => {
     expect(datamodels.lambda).toEqual(new Float32Array(6).fill(0.05));
   });
 
+  it('fits by the attributor it is told, with the options of that one only', async () => {
+    const fit = (out: string, ...args: string[]) => lethe(...inputs(), '--out', file(out), '--estimator', 'ridge', ...args);
+    const { document, code } = await fit('ridge', '--device', 'auto', '--export', 'npy');
+    expect(code).toBe(0);
+    expect(document).toMatchObject({ numConverged: 6, meanNonzero: 30, maxRelativeGap: 0, backend: 'cpu' });
+    expect(document['choices']).toMatchObject([{ criterion: 'generalised cross-validation', numSampled: 6 }]);
+    const description = JSON.parse(fs.readFileSync(path.join(file('ridge'), 'fit.json'), 'utf8')) as object;
+    expect(description).toMatchObject({ options: { estimator: 'ridge', seed: 0 }, holdoutModels: [] });
+    for (const wrong of [['--relaxation', '1'], ['--no-refit'], ['--device', 'cuda'], ['--lambda-ratio', '-1']]) {
+      const refused = await fit('never', ...wrong);
+      // a machine without a GPU says that first
+      expect([['LETHE_FIT_OPTION', 'LETHE_GPU_UNAVAILABLE'].includes(String(refused.document['code'])), refused.code > 0]).toEqual([
+        true,
+        true,
+      ]);
+    }
+    expect(fs.existsSync(file('never'))).toBe(false);
+  });
+
   it('fails when no target is fitted, and only then; the folder stays', async () => {
     const fitted = async (name: string, outputs: Float32Array, ...more: string[]) => {
       await writeNpy(file(`${name}.npy`), [80, 6], outputs);
