@@ -5,6 +5,7 @@ import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type Lds, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
+import { defaultMemory } from '../native/limits.js';
 import { formatBytes } from '../store/disk/byteSize.js';
 import { readDatamodelBatches } from '../store/contents/datamodels.js';
 import { requireRecordedDatamodels } from '../store/folders/fitFolder.js';
@@ -28,7 +29,7 @@ import {
 import { deviceOption } from './device.js';
 import { namedRows } from './fitNotes.js';
 import { describeOrigin, type MaskOrigin, originOfMasks } from './ldsMasks.js';
-import { byteSize, defaultMemory } from './memory.js';
+import { byteSize } from './memory.js';
 
 interface LdsVerbOptions {
   datamodels?: string;

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import {
+  chooseForAll,
   fitBlocks,
   type FittedBlock,
   type InputBlock,
@@ -10,10 +11,8 @@ import {
   planBlocks,
   planMemory,
   readBlock,
-  readSample,
   type Span,
 } from '../datamodels/blocks.js';
-import { choosePenalties, penaltiesOf, sampleTargets } from '../datamodels/choice.js';
 import type { Design } from '../datamodels/design.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { formatBytes } from '../store/disk/byteSize.js';
@@ -67,7 +66,7 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const disk = new DiskNeed(run, finished);
   sayEstimate(run, plan, blocks, finished, disk.bytes());
   await disk.require();
-  const choices = design.pooled ? await choose(run) : undefined;
+  const choices = await choose(run);
   const display = progressOf(numTargets, targetsIn(finished));
   let started = performance.now();
   const published = [...finished];
@@ -85,8 +84,7 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
     const onProgress = ({ done }: Progress): void => {
       display.update(done);
     };
-    const penalties = choices && (({ first, end }: Span) => penaltiesOf(choices, inputs.groups, first, end));
-    const given = { ...inputs, blocks, ...(penalties ? { penalties } : {}) };
+    const given = { ...inputs, blocks, ...(choices ? { choices } : {}) };
     await folder.whileClaimed(() => fitBlocks(design, given, { threads, signal, onProgress, onBlock }));
   } finally {
     display.stop();
@@ -105,12 +103,9 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
 }
 
 /** The same in every session: it depends on the inputs only. */
-async function choose({ design, inputs, threads, signal }: FitRun): Promise<PenaltyChoice[]> {
-  const { outputs, rowWeights, groups } = inputs;
-  const sample = sampleTargets(outputs.numTargets, groups, design.options.seed);
-  const block = await readSample(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, sample);
-  const choices = await choosePenalties(design, { ...block, sample }, groups, { threads, signal });
-  for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices) {
+async function choose({ design, inputs, threads, signal }: FitRun): Promise<PenaltyChoice[] | undefined> {
+  const choices = await chooseForAll(design, inputs, inputs.groups, { threads, signal });
+  for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices ?? []) {
     say(
       `fit: ${group}: lambda ${lambdaRatio.toPrecision(2)} of lambda_max, relaxation ${relaxation}, chosen on ${design.numHeldOut} held-out models ` +
         `and ${numSampled} targets (correlation ${correlation.toFixed(3)}, error ${error.toFixed(3)} of no weights)`,

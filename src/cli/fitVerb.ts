@@ -6,6 +6,7 @@ import { holdoutModels } from '../datamodels/selection.js';
 import { ExitCode, LetheError, requireRunning } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import { chooseDevice, deviceNames } from '../native/device.js';
+import { defaultMemory } from '../native/limits.js';
 import { FitFolder, type FitRecord } from '../store/folders/fitFolder.js';
 import { writeMaskRows } from '../store/folders/maskRows.js';
 import { differenceText } from '../store/folders/planIdentity.js';
@@ -15,7 +16,6 @@ import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type FitInputs, openFitInputs } from './fitInputs.js';
 import { namedRows } from './fitNotes.js';
 import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
-import { defaultMemory } from './memory.js';
 
 export interface FitVerbOptions {
   masks: string;

@@ -1,24 +1,22 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
 import { selectRows } from '../data/masks.js';
 import { ExitCode, LetheError } from '../errors.js';
-import { shardRanges } from '../jobs/shards.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
+import { joinTargets } from '../store/contents/datamodelRows.js';
 import { encodeDatamodels } from '../store/contents/datamodels.js';
 import { decodeJson, encodeJson } from '../store/disk/json.js';
+import { chooseDevice } from '../native/device.js';
 import { layout } from '../store/folders/layout.js';
 import { ldsSplit } from '../jobs/ldsSplit.js';
 import { readMasks } from '../store/contents/masksFile.js';
 import { encodeNpy } from '../store/formats/npy.js';
 import { datamodelInputs } from '../jobs/planInputs.js';
-import { type OutputColumns, readOutputColumns } from '../store/folders/outputColumns.js';
+import { type OutputColumns, outputColumns, type OutputField, pointsOfBand, shareOutputs } from '../store/folders/outputColumns.js';
 import type { Datamodels, DatasetFacts, FitOptions, Masks, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
-import { choosePenalties, sampleSize, sampleTargets } from './choice.js';
-import { openDesign } from './design.js';
-import { fitDatamodels, type FitInput } from './fit.js';
+import { type BlockedInput, chooseForAll, fitBlocks, planBlocks } from './blocks.js';
+import { sampleSize } from './choice.js';
+import { type Design, openDesign } from './design.js';
 import { predict } from './predict.js';
-
-/** Targets of one fit task: bounds memory and is the unit of resuming. */
-const targetsPerBlock = 2560;
 
 export interface FitSizes {
   numTrain: number;
@@ -26,9 +24,9 @@ export interface FitSizes {
   numClasses: number;
 }
 
-/** Points [first, end) of each logit block. */
+/** Points [first, end) of each logit block: bounds memory and is the unit of resuming. */
 export function logitBlocks(sizes: FitSizes): { block: number; first: number; end: number }[] {
-  const pointsPerBlock = Math.max(1, Math.floor(targetsPerBlock / sizes.numClasses));
+  const pointsPerBlock = pointsOfBand(sizes.numClasses);
   const blocks = [];
   for (let first = 0; first < sizes.numPoints; first += pointsPerBlock) {
     blocks.push({ block: blocks.length, first, end: Math.min(first + pointsPerBlock, sizes.numPoints) });
@@ -50,55 +48,46 @@ export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
       bytes: 4096,
       inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
       async produce(context) {
-        const { run, dataset } = context;
-        const masks = readMasks(await run.read(layout.masks));
-        const groups = field === 'logits' ? logitGroups(dataset, 0, sizes.numPoints) : undefined;
-        const sample = sampleTargets(numTargets, groups, plan.fit.seed);
-        const columns = await readOutputColumns(run, allShards(plan), field, sample);
-        requireSomeTrained(columns, plan);
-        const { masks: trained, options } = withoutDiverged(masks, columns, plan.fit);
-        const design = openDesign(trained, options, { numTargets: sample.length, ...quiet(context) });
-        const block = { outputs: columns.values, numTargets: sample.length, targetsPerRowWeight: 1, sample };
-        const choices = await choosePenalties(design, block, groups, unitProgress(context, this.cost));
+        const { columns, design } = await openFit(context, plan.fit, sizes);
+        const groups = field === 'logits' ? logitGroups(context.dataset) : undefined;
+        const outputs = blocksOf(columns, field, numTargets);
+        const choices = await chooseForAll(design, { outputs }, groups, unitProgress(context, this.cost));
         return [{ path: artefact, content: encodeJson(choices) }];
       },
     };
   });
-  return { name: 'lambda', tasks: plan.fit.select === 'pooled' && plan.subsetModels.count > 0 ? tasks : [] };
+  return { name: 'lambda', tasks: plan.fit.select === 'pooled' && plan.subsetModels.count > 0 ? tasks : [], share };
 }
 
 /** One datamodel per point and class (logits), and one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
   if (plan.subsetModels.count === 0) return { name: 'datamodels', tasks: [] };
-  const tasks: Task[] = logitBlocks(sizes).map(({ block, first, end }) => {
-    const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
-    const label = `logit datamodels of points ${first}-${end - 1}`;
-    return fitTask(plan, layout.logitDatamodels(block), label, columns.end - columns.first, async (context) => ({
-      columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
-      groups: logitGroups(context.dataset, first, end),
-      ...(await chosen(context, 'logits')),
-    }));
+  const { numTrain, numPoints, numClasses } = sizes;
+  const tasks = logitBlocks(sizes).map(({ block, first, end }) => {
+    const targets = { field: 'logits' as const, first: first * numClasses, end: end * numClasses, of: numPoints * numClasses };
+    return fitTask(plan, sizes, layout.logitDatamodels(block), `logit datamodels of points ${first}-${end - 1}`, targets);
   });
-  tasks.push(
-    fitTask(plan, layout.marginDatamodels, 'margin datamodels of train points', sizes.numTrain, async (context) => ({
-      columns: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
-      ...(await chosen(context, 'margins')),
-    })),
-  );
-  return { name: 'datamodels', tasks };
+  const margins = { field: 'margins' as const, first: 0, end: numTrain, of: numTrain };
+  tasks.push(fitTask(plan, sizes, layout.marginDatamodels, 'margin datamodels of train points', margins));
+  return { name: 'datamodels', tasks, share };
 }
 
-async function chosen({ plan, run }: TaskContext, field: 'logits' | 'margins'): Promise<{ choices?: PenaltyChoice[] }> {
+/** Workers read by columns what would else be read by each of them. */
+function share({ run, signal }: TaskContext): Promise<void> {
+  return shareOutputs(run, signal ? { signal } : {});
+}
+
+async function chosen({ plan, run }: TaskContext, field: OutputField): Promise<{ choices?: PenaltyChoice[] }> {
   if (plan.fit.select !== 'pooled') return {};
   return { choices: decodeJson(await run.read(layout.penalties(field)), layout.penalties(field)) as PenaltyChoice[] };
 }
 
-/** A point's own class and the others, train and validation: weights of the same kind. Of points [first, end). */
-function logitGroups({ labels, numTrain, numClasses }: DatasetFacts, first: number, end: number): TargetGroups {
-  const of = new Uint8Array((end - first) * numClasses);
-  for (let point = first; point < end; point++) {
-    const split = point < numTrain ? 0 : 2;
-    for (let c = 0; c < numClasses; c++) of[(point - first) * numClasses + c] = split + (labels[point] === c ? 0 : 1);
+/** A point's own class and the others, train and validation: weights of the same kind. */
+function logitGroups({ labels, numTrain, numValidation, numClasses }: DatasetFacts): TargetGroups {
+  const of = new Uint8Array((numTrain + numValidation) * numClasses);
+  for (let target = 0; target < of.length; target++) {
+    const point = Math.floor(target / numClasses);
+    of[target] = (point < numTrain ? 0 : 2) + (labels[point] === target % numClasses ? 0 : 1);
   }
   return { names: ['train, own class', 'train, other classes', 'validation, own class', 'validation, other classes'], of };
 }
@@ -127,31 +116,35 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         bytes: 4 * split.heldOut * sizes.numPoints,
         inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, options) },
         async produce(context) {
-          const masks = readMasks(await context.run.read(layout.masks));
-          const margins = await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numPoints });
-          const trained = margins.trained.filter((model) => model < numModels);
-          const columns = { ...margins, trained, values: margins.values.subarray(0, trained.length * sizes.numPoints) };
-          const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
-          const predicted =
-            trained.length === 0
-              ? new Float32Array(split.heldOut * sizes.numPoints).fill(NaN) // nothing to learn from
-              : await predict(
-                  await fitTrained(
-                    masks,
-                    { columns, groups: marginGroups(sizes) },
-                    sizes.numPoints,
-                    options,
-                    unitProgress(context, this.cost),
-                  ),
-                  heldOut,
-                  quiet(context),
-                );
+          const columns = await outputColumns(context.run, context);
+          const trained = columns.trained.filter((model) => model < numModels);
+          const predicted = new Float32Array(split.heldOut * sizes.numPoints).fill(NaN); // where there is nothing to learn from
+          if (trained.length > 0) {
+            const masks = readMasks(await context.run.read(layout.masks));
+            const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
+            const design = designOf(context, masks, trained, options, sizes.numPoints);
+            const input = { outputs: blocksOf(columns, 'margins', sizes.numPoints, trained.length), groups: marginGroups(sizes) };
+            const choices = await chooseForAll(design, input, input.groups, quiet(context));
+            await fitBlocks(
+              design,
+              { ...input, blocks: marginBlocks(sizes.numPoints), ...(choices ? { choices } : {}) },
+              {
+                ...unitProgress(context, this.cost),
+                async onBlock({ first, end, datamodels }) {
+                  const part = await predict(datamodels, heldOut, quiet(context));
+                  for (let model = 0; model < split.heldOut; model++) {
+                    predicted.set(part.subarray(model * (end - first), (model + 1) * (end - first)), model * sizes.numPoints + first);
+                  }
+                },
+              },
+            );
+          }
           return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predicted), rows: split.heldOut }];
         },
       };
     }),
   );
-  return { name: 'LDS fits', tasks };
+  return { name: 'LDS fits', tasks, share };
 }
 
 /** The same rules for another estimator; only the Lasso has a relaxation. */
@@ -159,16 +152,16 @@ function variantOf({ relaxation, ...fit }: FitOptions, estimator: FitOptions['es
   return { ...fit, estimator, ...(relaxation === undefined || estimator === 'marginal' ? {} : { relaxation }) };
 }
 
-/** What a block is fitted on, its masks apart. */
-type Targets = Pick<FitInput, 'groups' | 'choices'> & { columns: OutputColumns };
+/** Targets [first, end) of the first `of` of a field. */
+interface Targets {
+  field: OutputField;
+  first: number;
+  end: number;
+  of: number;
+}
 
-function fitTask(
-  plan: Plan,
-  artefact: string,
-  label: string,
-  numTargets: number,
-  targets: (context: TaskContext) => Promise<Targets>,
-): Task {
+function fitTask(plan: Plan, sizes: FitSizes, artefact: string, label: string, { field, first, end, of }: Targets): Task {
+  const numTargets = end - first;
   return {
     id: artefact,
     label,
@@ -178,30 +171,65 @@ function fitTask(
     bytes: numTargets * 8 * 64,
     inputs: { targets: artefact, datamodels: datamodelInputs(plan) },
     async produce(context) {
-      const masks = readMasks(await context.run.read(layout.masks));
-      const given = await targets(context);
-      requireSomeTrained(given.columns, plan);
-      const fitted = await fitTrained(masks, given, numTargets, plan.fit, unitProgress(context, this.cost));
-      return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
+      const { columns, design } = await openFit(context, plan.fit, sizes);
+      const input: BlockedInput = {
+        outputs: blocksOf(columns, field, of),
+        blocks: field === 'logits' ? [{ first, end }] : marginBlocks(end),
+        ...(field === 'logits' ? { groups: logitGroups(context.dataset) } : {}),
+        ...(await chosen(context, field)),
+      };
+      const parts: Datamodels[] = [];
+      const onBlock = async ({ datamodels }: { datamodels: Datamodels }): Promise<void> => {
+        await Promise.resolve(parts.push(datamodels));
+      };
+      await fitBlocks(design, input, { ...unitProgress(context, this.cost), onBlock });
+      return [{ path: artefact, content: encodeDatamodels(joinTargets(sizes.numTrain, parts)), rows: numTargets }];
     },
   };
 }
 
-/** Diverged models are left out of the design; where none has, this is the fit on all. */
-function fitTrained(
-  masks: Masks,
-  { columns, ...choice }: Targets,
-  numTargets: number,
-  fit: FitOptions,
-  run: RunOptions,
-): Promise<Datamodels> {
-  const { masks: trained, options } = withoutDiverged(masks, columns, fit);
-  return fitDatamodels({ masks: trained, outputs: columns.values, numTargets, ...choice }, options, run);
+/** Of the same size as those of logits: margins are fitted within one task. */
+function marginBlocks(numTargets: number): BlockedInput['blocks'] {
+  return planBlocks(numTargets, pointsOfBand(1));
 }
 
-function withoutDiverged(masks: Masks, { trained }: OutputColumns, options: FitOptions): { masks: Masks; options: FitOptions } {
-  const folds = options.folds === undefined ? {} : { folds: Math.max(2, Math.min(options.folds, trained.length)) };
-  return { masks: trained.length === masks.numModels ? masks : selectRows(masks, trained), options: { ...options, ...folds } };
+/** Of the first `numModels` that trained. */
+function blocksOf(
+  columns: OutputColumns,
+  field: OutputField,
+  numTargets: number,
+  numModels = columns.trained.length,
+): BlockedInput['outputs'] {
+  return {
+    numModels,
+    numTargets,
+    read: async (first, end) => (await columns.read(field, { first, end })).subarray(0, numModels * (end - first)),
+    pick: async (targets) => (await columns.read(field, targets)).subarray(0, numModels * targets.length),
+  };
+}
+
+/** The design that all blocks share: kept for the next task of this process. */
+const designs = new WeakMap<OutputColumns, { fit: FitOptions; design: Design }>();
+
+/** @throws LETHE_MODELS_DIVERGED (exit code 1) */
+async function openFit(context: TaskContext, fit: FitOptions, sizes: FitSizes): Promise<{ columns: OutputColumns; design: Design }> {
+  const { plan, run } = context;
+  const columns = await outputColumns(run, context);
+  requireSomeTrained(columns, plan);
+  const known = designs.get(columns);
+  if (known?.fit === fit) return { columns, design: known.design };
+  const masks = readMasks(await run.read(layout.masks));
+  const design = designOf(context, masks, columns.trained, fit, sizes.numPoints * sizes.numClasses + sizes.numTrain);
+  designs.set(columns, { fit, design });
+  return { columns, design };
+}
+
+/** On the models that trained. */
+function designOf(context: TaskContext, masks: Masks, trained: Int32Array, fit: FitOptions, numTargets: number): Design {
+  const folds = fit.folds === undefined ? {} : { folds: Math.max(2, Math.min(fit.folds, trained.length)) };
+  const { threads = 0, device = 'cpu' } = context;
+  const rows = trained.length === masks.numModels ? masks : selectRows(masks, trained);
+  return openDesign(rows, { ...fit, ...folds }, { numTargets, threads, device: chooseDevice(device) });
 }
 
 /** @throws LETHE_MODELS_DIVERGED (exit code 1) */
@@ -213,11 +241,6 @@ function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: P
     action: `Lower recipe.schedule.learningRate (${recipe.schedule.learningRate}), and run the changed plan in another folder.`,
     exitCode: ExitCode.taskFailed,
   });
-}
-
-/** Shard indices of the subset models. */
-function allShards(plan: Plan): number[] {
-  return shardRanges(plan.subsetModels.count, plan.subsetModels.modelsPerShard).map(({ shard }) => shard);
 }
 
 /** In gradient images, so that one progress bar serves all stages: measured at width/8, a Lasso target costs about as much as this. */

@@ -51,7 +51,7 @@ const resamples = 1000;
  * so they count as 0.
  * @throws LETHE_SHAPE_MISMATCH, LETHE_TASK_ABORTED (75)
  */
-export async function lds(input: LdsInput, options?: Partial<LdsOptions>, run: RunOptions = {}): Promise<Lds> {
+export async function lds(input: LdsInput, options?: Partial<LdsOptions>, run: RunOptions & { device?: DeviceName } = {}): Promise<Lds> {
   return summariseLds([await correlatePoints(input, options, run)], options?.seed ?? 0, run);
 }
 
