@@ -20,8 +20,17 @@ export { OrtEngine, type OrtEngineOptions } from './engines/ort.js';
 
 // stages
 export { trainingJob } from './train/jobs.js';
-export { fitDatamodels, type FitInput } from './datamodels/fit.js';
-export { fitBlocks, planBlocks, planMemory, type FittedBlock, type OutputBlocks, type RowWeightBlocks } from './datamodels/blocks.js';
+export { defaultFitOptions, fitDatamodels, type FitInput } from './datamodels/fit.js';
+export {
+  chooseForAll,
+  fitBlocks,
+  planBlocks,
+  planMemory,
+  type FittedBlock,
+  type OutputBlocks,
+  type RowWeightBlocks,
+} from './datamodels/blocks.js';
+export { type FitFiles, fitFiles, type FitFilesOptions, type FittedFiles } from './datamodels/fitFiles.js';
 export { openDesign, type Design } from './datamodels/design.js';
 export { holdoutModels } from './datamodels/selection.js';
 export { predict } from './datamodels/predict.js';

@@ -27,9 +27,9 @@ import {
   processorCount,
 } from './common.js';
 import { deviceOption } from './device.js';
-import { namedRows } from './fitNotes.js';
 import { describeOrigin, type MaskOrigin, originOfMasks } from './ldsMasks.js';
 import { byteSize } from './memory.js';
+import { namedRows } from './namedRows.js';
 
 interface LdsVerbOptions {
   datamodels?: string;
