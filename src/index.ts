@@ -20,8 +20,17 @@ export { OrtEngine, type OrtEngineOptions } from './engines/ort.js';
 
 // stages
 export { trainingJob } from './train/jobs.js';
-export { fitDatamodels, type FitInput } from './datamodels/fit.js';
-export { fitBlocks, planBlocks, planMemory, type FittedBlock, type OutputBlocks, type RowWeightBlocks } from './datamodels/blocks.js';
+export { defaultFitOptions, fitDatamodels, type FitInput } from './datamodels/fit.js';
+export {
+  chooseForAll,
+  fitBlocks,
+  planBlocks,
+  planMemory,
+  type FittedBlock,
+  type OutputBlocks,
+  type RowWeightBlocks,
+} from './datamodels/blocks.js';
+export { type FitFiles, fitFiles, type FitFilesOptions, type FittedFiles } from './datamodels/fitFiles.js';
 export { openDesign } from './attributors/registry.js';
 export type { Attributor, Design } from './attributors/attributor.js';
 export { holdoutModels } from './attributors/selection.js';

@@ -1,4 +1,5 @@
 /** lethe bench: how fast the kernels and solvers are here, checked against rivals before they are timed. */
+import { openFitInputs } from '../datamodels/fitInputs.js';
 import { InvalidArgumentError } from 'commander';
 import { benchLasso, type LassoBenchOptions } from '../bench/lasso.js';
 import { defaultInterpreters, knownPeers } from '../bench/peers.js';
@@ -13,7 +14,6 @@ import { addSuiteOptions, instructionSets, parseThreads, split, type SuiteOption
 import { registerBenchGpu } from './benchGpu.js';
 import { registerBenchTrain } from './benchTrain.js';
 import { action, type Command, emitJson, integerAtLeast, interruptSignal, jsonHelp, optionWithDefault, say, oneOf } from './common.js';
-import { openFitInputs } from './fitInputs.js';
 
 interface LassoVerbOptions extends SuiteOptions {
   sizes: Size[];

@@ -9,7 +9,8 @@ export interface EngineFlags {
   precision: PrecisionChoice;
 }
 
-export const deviceHelp = 'where networks train; auto (native engine only): a GPU where there is one';
+export const deviceHelp =
+  'where networks train (a run of the native engine also fits and scores there); auto (native engine only): a GPU where there is one';
 
 export function engineOptions(command: Command): Command {
   return command

@@ -5,6 +5,7 @@ import { predict, type DenseDatamodels } from '../datamodels/predict.js';
 import { LetheError } from '../errors.js';
 import { correlatePoints, type Lds, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
+import { defaultMemory } from '../native/limits.js';
 import { formatBytes } from '../store/disk/byteSize.js';
 import { readDatamodelBatches } from '../store/contents/datamodels.js';
 import { requireRecordedDatamodels } from '../store/folders/fitFolder.js';
@@ -26,9 +27,9 @@ import {
   processorCount,
 } from './common.js';
 import { deviceOption } from './device.js';
-import { namedRows } from './fitNotes.js';
 import { describeOrigin, type MaskOrigin, originOfMasks } from './ldsMasks.js';
-import { byteSize, defaultMemory } from './memory.js';
+import { byteSize } from './memory.js';
+import { namedRows } from './namedRows.js';
 
 interface LdsVerbOptions {
   datamodels?: string;

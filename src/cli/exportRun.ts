@@ -1,4 +1,5 @@
 /** What a run folder holds, as NumPy files and CSV tables. */
+import { writeDenseDatamodels } from '../datamodels/denseDatamodels.js';
 import path from 'node:path';
 import { unpackMasks } from '../data/masks.js';
 import { logitBlocks } from '../datamodels/tasks.js';
@@ -16,7 +17,6 @@ import { isTrained, readOutputs } from '../store/contents/outputs.js';
 import { publishFile } from '../store/disk/publish.js';
 import type { Datamodels } from '../types.js';
 import { emitJson, interruptSignal, say } from './common.js';
-import { writeDenseDatamodels } from './denseDatamodels.js';
 import { type ModelGroup, modelGroups } from './exportGroups.js';
 import { type RunView, viewRun } from '../commands/session.js';
 

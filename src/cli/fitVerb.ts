@@ -1,20 +1,14 @@
-/** What lethe fit does: datamodels from masks and outputs in files. */
+/** What lethe fit says and prints. */
+import path from 'node:path';
 import { completeOptions } from '../attributors/options.js';
-import { attributorNames, attributorOf, attributors, openDesign } from '../attributors/registry.js';
-import { constantExamples } from '../data/masks.js';
-import { ExitCode, LetheError, requireRunning } from '../errors.js';
-import { nativeAddon } from '../native/addon.js';
-import { chooseDevice, deviceNames } from '../native/device.js';
-import { FitFolder, type FitRecord } from '../store/folders/fitFolder.js';
-import { writeMaskRows } from '../store/folders/maskRows.js';
-import { differenceText } from '../store/folders/planIdentity.js';
-import type { FitOptions, PenaltyChoice } from '../types.js';
-import { compact, emitJson, interruptSignal, oneOf, say } from './common.js';
-import { writeDenseDatamodels } from './denseDatamodels.js';
-import { type FitInputs, openFitInputs } from './fitInputs.js';
-import { namedRows } from './fitNotes.js';
-import { type FitCounts, type FitRun, FitSummary, fitTargets } from './fitRun.js';
-import { defaultMemory } from './memory.js';
+import { attributorNames, attributorOf, attributors } from '../attributors/registry.js';
+import type { ProgressDisplay } from '../commands/talk.js';
+import { fitFiles, type FittedFiles } from '../datamodels/fitFiles.js';
+import { ExitCode, LetheError } from '../errors.js';
+import { deviceNames } from '../native/device.js';
+import type { FitOptions, Progress } from '../types.js';
+import { compact, createProgress, duration, emitJson, interruptSignal, oneOf, say } from './common.js';
+import { namedRows } from './namedRows.js';
 
 /** Options of attributors among them, by their names. */
 export interface FitVerbOptions extends Partial<Omit<FitOptions, 'estimator'>> {
@@ -32,156 +26,32 @@ export interface FitVerbOptions extends Partial<Omit<FitOptions, 'estimator'>> {
   json?: boolean;
 }
 
-/** @throws LETHE_FIT_OPTION, LETHE_FIT_CHANGED, LETHE_MEMORY_LIMIT (exit code 2), LETHE_FIT_FAILED (1), LETHE_TASK_ABORTED (75) */
+/** @throws what fitFiles() does, LETHE_FIT_FAILED (exit code 1) */
 export async function fitVerb(verb: FitVerbOptions): Promise<void> {
   const options = fitOptions(verb);
-  const exportNpy = verb.export !== undefined;
+  const { memory, block, threads } = verb;
   oneOf('--export', verb.export ?? 'npy', ['npy']);
-  const wanted = oneOf('--device', verb.device, deviceNames);
-  // what fits on processors only is not asked to look for a GPU
-  const device = wanted === 'auto' && !attributorOf(options).devices.includes('cuda') ? 'cpu' : chooseDevice(wanted);
-  const signal = interruptSignal({ resumes: true });
-  const inputs = await openFitInputs(verb, signal);
-  try {
-    const { threads } = verb;
-    const design = openDesign(inputs.masks, options, {
-      numTargets: inputs.outputs.numTargets,
-      gramBytes: (verb.memory ?? defaultMemory()) / 3,
-      threads,
-      device,
-    });
-    const { backend } = design;
-    const constant = constantExamples(inputs.masks);
-    if (constant > 0)
-      say(`fit: ${constant} of ${inputs.masks.numTrain} examples are in every mask or in none: nothing can be learned of them`);
-    const folder = await FitFolder.open(verb.out, commandOf(options, backend, inputs));
-    const run = { folder, design, inputs, exportNpy, threads, signal, memory: verb.memory ?? defaultMemory() };
-    const forced = verb.block === undefined ? {} : { targetsPerBlock: verb.block };
-    const whole = { ...run, ...forced };
-    const outcome =
-      (await finishedBefore(whole, backend)) ??
-      (await fitAll(whole, verb, options, backend).catch(async (error: unknown) => {
-        // the same command in another process may have come to the end first, and have taken the blocks away
-        const finished = signal.aborted ? undefined : await finishedBefore(whole, backend);
-        if (finished) return finished;
-        throw error;
-      }));
-    requireSomeFitted(outcome, folder);
-    if (verb.json) emitJson('fit', outcome);
-    else report(folder, outcome);
-  } finally {
-    await inputs.close();
-  }
-}
-
-type Summary = FitCounts & {
-  /** With a pooled choice. */
-  choices?: PenaltyChoice[];
-  numModels: number;
-  numTrain: number;
-  numTargets: number;
-  /** Rows of the outputs that are not finite everywhere; absent: none, or not written down by an earlier version. */
-  nonFiniteModels?: number[];
-  backend: string;
-  threads: number;
-};
-/** foundFinished: an earlier session had done everything. gram: where this session's Gram counts came from; the numbers do not depend on it. */
-type Outcome = Summary & Timing & { resumedTargets: number; foundFinished: boolean; gram?: string };
-
-/** Of all targets, in whatever session they were fitted; NaN where an earlier version did not write it down. */
-interface Timing {
-  seconds: number;
-  secondsPerTarget: number;
-}
-
-function timing(seconds: number, numTargets: number): Timing {
-  return { seconds, secondsPerTarget: seconds / numTargets };
-}
-
-/** What an earlier session has finished is not fitted again; only exports that it did not make are. */
-async function finishedBefore(run: FitRun, backend: string): Promise<Outcome | undefined> {
-  const { folder, design, inputs, exportNpy, signal } = run;
-  const record = await folder.finishedFit();
-  if (!record) return undefined;
-  const { numTargets } = inputs.outputs;
-  say(`fit: ${folder.datamodelsPath} is finished and whole`);
-  const summary = await summaryOf(run, record, backend);
-  if (exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain: design.numTrain, signal });
-  await folder.removeBlocks();
-  await writeMaskRows(folder.root, inputs.masks); // a fit of an earlier version has none
-  const timed = timing(record.seconds ?? NaN, numTargets);
-  return { ...summary, ...timed, resumedTargets: numTargets, foundFinished: true };
-}
-
-/**
- * What a finished fit came to, from its datamodels; a description that says otherwise is put right.
- * @throws LETHE_FIT_CHANGED (exit code 2), LETHE_DATAMODELS_INVALID (exit code 3)
- */
-async function summaryOf({ folder, design, inputs, signal }: FitRun, record: FitRecord, backend: string): Promise<Summary> {
-  const { numModels, numTrain } = design;
-  const { numTargets } = inputs.outputs;
-  const counts = new FitSummary();
-  for await (const part of folder.datamodels()) {
-    requireRunning(signal);
-    counts.add(part);
-  }
-  const { choices, nonFiniteModels, threads } = record.summary as Pick<Summary, 'choices' | 'nonFiniteModels' | 'threads'>;
-  const facts = { ...(choices ? { choices } : {}), ...(nonFiniteModels ? { nonFiniteModels } : {}) };
-  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...facts, backend, threads };
-  if (counts.targets !== numTargets) {
-    throw new LetheError('LETHE_FIT_CHANGED', `${folder.datamodelsPath} is of another fit`, {
-      expected: `${numTargets} targets`,
-      received: String(counts.targets),
-      action: 'Give this fit another --out, or remove that folder.',
-    });
-  }
-  const difference = differenceText(record.summary, summary, 'said');
-  if (difference !== undefined) {
-    say(`fit: the description of the fit is not that of its datamodels and is written anew: ${difference}`);
-    await folder.finish({ ...record, summary: { ...summary } });
-  }
-  return summary;
-}
-
-async function fitAll(run: FitRun, verb: FitVerbOptions, options: FitOptions, backend: string): Promise<Outcome> {
-  const { folder, design, inputs, signal } = run;
-  const { numModels, numTrain } = design;
-  const { numTargets } = inputs.outputs;
-  const { blocks, fitted, seconds, choices, nonFiniteModels } = await fitTargets(run);
-  const counts = new FitSummary();
-  const datamodels = await folder.assemble(numTrain, blocks, (part) => {
-    requireRunning(signal);
-    counts.add(part);
-  });
-  if (run.exportNpy) await writeDenseDatamodels(folder.root, { batches: folder.datamodels(), numTargets, numTrain, signal });
-  await writeMaskRows(folder.root, inputs.masks);
-  const threads = verb.threads || nativeAddon().systemInfo().threads;
-  const facts = { ...(choices ? { choices } : {}), ...(nonFiniteModels.length > 0 ? { nonFiniteModels } : {}) };
-  const summary: Summary = { numModels, numTrain, numTargets, ...counts.counts(), ...facts, backend, threads };
-  await folder.finish({
-    document: 'lethe.fit',
-    version: 1,
-    masks: verb.masks,
-    outputs: verb.outputs,
-    outputShape: inputs.outputShape,
-    ...(verb.rowWeights === undefined ? {} : { rowWeights: verb.rowWeights }),
-    options,
-    holdoutModels: design.heldOut,
-    command: commandOf(options, backend, inputs),
-    datamodels,
-    summary: { ...summary },
-    seconds,
-  });
-  const gram = design.gram();
-  const resumedTargets = numTargets - fitted;
-  return { ...summary, ...timing(seconds, numTargets), resumedTargets, foundFinished: false, ...(gram === undefined ? {} : { gram }) };
+  const device = oneOf('--device', verb.device, deviceNames);
+  const display = progressOf();
+  const run = {
+    ...(memory === undefined ? {} : { memory }),
+    ...(block === undefined ? {} : { targetsPerBlock: block }),
+    threads,
+    device,
+    exportNpy: verb.export !== undefined,
+    note: say,
+    onProgress: display.update,
+    signal: interruptSignal({ resumes: true }),
+  };
+  const fitted = await fitFiles(verb, options, run).finally(display.stop);
+  requireSomeFitted(fitted);
+  if (verb.json) emitJson('fit', { ...fitted, datamodels: undefined });
+  else report(fitted);
 }
 
 /** A target that is constant has an exact datamodel. @throws LETHE_FIT_FAILED (exit code 1) when no target has one; the folder stays */
-function requireSomeFitted(
-  { numTargets, numConverged, numConstant, numUnconverged, numNonFinite, nonFiniteModels = [], maxRelativeGap }: Outcome,
-  folder: FitFolder,
-): void {
+function requireSomeFitted(fitted: FittedFiles): void {
+  const { numTargets, numConverged, numConstant, numUnconverged, numNonFinite, nonFiniteModels = [], maxRelativeGap } = fitted;
   if (numTargets === 0 || numConverged + numConstant > 0) return;
   const gap = numUnconverged > 0 ? `, relative gap up to ${maxRelativeGap.toExponential(1)}` : '';
   throw new LetheError('LETHE_FIT_FAILED', `none of the ${numTargets} targets was fitted`, {
@@ -189,7 +59,7 @@ function requireSomeFitted(
     received: `${numNonFinite} targets with NaN or infinite outputs, ${numUnconverged} unconverged${gap}`,
     action:
       (numNonFinite > 0 ? `${leaveOut(nonFiniteModels)} ` : 'Try a larger --gap-tolerance or --lambda-min-ratio. ') +
-      `What was made is in ${folder.root}.`,
+      `What was made is in ${path.dirname(fitted.datamodels)}.`,
     exitCode: ExitCode.taskFailed,
   });
 }
@@ -200,11 +70,6 @@ function leaveOut(rows: readonly number[]): string {
     `NaN or infinite: ${where}. Have these models diverged? Leave them out with --row-weights FILE, numpy.ones(outputs.shape, numpy.uint8) ` +
     'with 0 in these rows, in another --out; or take these rows out of masks and outputs.'
   );
-}
-
-/** What decides the numbers. Not the threads, the memory or the blocks: results do not depend on them. */
-function commandOf(options: FitOptions, backend: string, inputs: FitInputs): Record<string, unknown> {
-  return { options, backend, ...inputs.identity };
 }
 
 /** Options that were given, whichever attributor has them, and defaults. */
@@ -219,7 +84,7 @@ function fitOptions(verb: FitVerbOptions): FitOptions {
   return completeOptions(attributor, given);
 }
 
-function report(folder: FitFolder, outcome: Outcome): void {
+function report(outcome: FittedFiles): void {
   const { numTargets, numConverged, numUnconverged, numConstant, numNonFinite, resumedTargets, backend, seconds, secondsPerTarget } =
     outcome;
   const time = Number.isNaN(seconds)
@@ -237,5 +102,38 @@ function report(folder: FitFolder, outcome: Outcome): void {
     );
   }
   if (numNonFinite > 0) say(leaveOut(outcome.nonFiniteModels ?? []));
-  say(`written to ${folder.datamodelsPath}`);
+  say(`written to ${outcome.datamodels}`);
 }
+
+/** Progress over all targets; the rate is that of this session, and the first report what earlier ones have done. */
+function progressOf(): { update: (progress: Progress) => void; stop: () => void } {
+  let display: ProgressDisplay | undefined;
+  let started = 0;
+  let finished = 0;
+  let said = false;
+  return {
+    update({ done: all, total }) {
+      if (!display) {
+        display = createProgress('fit', 'targets');
+        started = performance.now();
+        finished = all;
+        return;
+      }
+      const done = all - finished;
+      const seconds = Math.max((performance.now() - started) / 1000, 1e-3);
+      const rate = done / seconds;
+      if (!said && done >= firstTargets) {
+        said = true;
+        const left = duration((total - all) / rate);
+        say(`fit: first ${done} targets after ${duration(seconds)}, ${compact(rate)} targets/s, about ${left} left`);
+      }
+      display.update(all, total, '', rate);
+    },
+    stop: () => {
+      display?.stop();
+    },
+  };
+}
+
+/** Fewer say little about the rate: the first ones of every worker end at about the same time. */
+const firstTargets = 64;

@@ -1,6 +1,5 @@
 /** Sizes of memory and files on the command line. */
 import { InvalidArgumentError } from 'commander';
-import { freeMemory } from '../native/limits.js';
 
 const units = new Map<string, number>();
 ['', 'k', 'm', 'g', 't'].forEach((letter, power) => {
@@ -17,9 +16,4 @@ export function byteSize(text: string): number {
   const bytes = Math.floor(Number(number) * (factor ?? NaN));
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
   throw new InvalidArgumentError(`expected a size such as 4GiB or 500MB; received "${text}".`);
-}
-
-/** Half of what the machine or its control groups have free: the other half stays for the page cache, which reads of outputs live on. */
-export function defaultMemory(): number {
-  return Math.floor(freeMemory() / 2);
 }

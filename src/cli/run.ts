@@ -27,6 +27,7 @@ import {
   processorCount,
 } from './common.js';
 import { type EngineFlags, engineOptions } from './engine.js';
+import { byteSize } from './memory.js';
 import { requestStop } from './signals.js';
 
 interface RunVerbOptions extends SessionOptions, EngineFlags {
@@ -53,6 +54,11 @@ export function registerRun(program: Command): void {
     )
     .option('--workers <count>', 'worker processes of --executor process, with the same limits as --threads', processorCount(1), 2)
     .option('--threads <count>', threadsHelp, processorCount(0), 0)
+    .option(
+      '--memory <size>',
+      'memory for the outputs that datamodels are fitted on, such as 4GiB: more lie in a file (default: half of what is free)',
+      byteSize,
+    )
     .option('--dry-run', 'print models, files, bytes and estimated time; write nothing')
     .option('--json', jsonHelp)
     .action(action(runVerb));
@@ -133,8 +139,9 @@ async function dryRun(plan: Plan, options: RunVerbOptions & { planFolder: string
 const measuredMs = 1500;
 
 /** Images a second of this network on all allowed processors, a training on each. */
-async function measureRate({ plan, dataset, engine, net, threads }: Session): Promise<number> {
+async function measureRate({ plan, dataset, engine, net, resources }: Session): Promise<number> {
   const { trainingJob } = await import('../train/jobs.js');
+  const { threads = 0 } = resources;
   const lanes = threads || Number(engine.describe()['threads']);
   const indices = Int32Array.from({ length: Math.min(dataset.numTrain, 4 * plan.recipe.batchSize) }, (_, i) => i);
   const measure = async (epochs: number): Promise<{ images: number; elapsedMs: number }> => {

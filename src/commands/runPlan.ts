@@ -33,6 +33,8 @@ export interface RunPlanOptions extends Partial<EngineChoice>, Talk {
   reuse?: string;
   /** Default: all allowed processors, inline. */
   threads?: number;
+  /** Bytes that outputs of subset models may take while datamodels are fitted, beyond which they lie in a file; default: half of what is free. */
+  memory?: number;
   executor?: ExecutorName;
   workers?: number;
   /** Starts a worker process of the run at `root` that uses so many processors; the process executor needs it. */

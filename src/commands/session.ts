@@ -13,6 +13,8 @@ import type { Note } from './talk.js';
 export interface SessionOptions {
   data?: string;
   threads: number;
+  /** See TaskContext. */
+  memory?: number;
   /** Where relative paths of the plan count from; absent where the run has resolved them. */
   planFolder?: string;
   note?: Note;
@@ -33,7 +35,8 @@ export interface Session {
   /** Of a plan whose network is a file. */
   onnx?: Uint8Array;
   stages: Stage[];
-  threads: number;
+  /** For tasks. */
+  resources: Pick<TaskContext, 'threads' | 'device' | 'memory'>;
   planFolder?: string;
 }
 
@@ -41,7 +44,7 @@ export interface Session {
 export async function planSession(
   plan: Plan,
   choice: EngineChoice,
-  { data, threads, planFolder, note }: SessionOptions,
+  { data, threads, memory, planFolder, note }: SessionOptions,
   onnx?: Uint8Array,
 ): Promise<Session> {
   const directory = resolveDataDirectory(data);
@@ -49,13 +52,20 @@ export async function planSession(
   const engine = engineOf({ ...choice, threads }, note);
   const net = planNet(plan, dataset, onnx, note);
   const stages = planStages(plan, dataset, engine, net);
-  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages, threads, ...(planFolder === undefined ? {} : { planFolder }) };
+  const { engine: name, device: used } = engine.describe();
+  // ONNX Runtime may have a GPU that the addon has none for
+  const device = name === 'native' && used === 'cuda' ? used : 'cpu';
+  const resources: Session['resources'] = { threads, device, ...(memory === undefined ? {} : { memory }) };
+  return { plan, dataset, engine, net, ...(onnx ? { onnx } : {}), stages, resources, ...(planFolder === undefined ? {} : { planFolder }) };
 }
 
 /** The context tasks run in. The run folder is made or, when it is there, must be of the same plan, data, engine and instruction set. */
-export async function openSession(root: string, { plan, dataset, engine, net, onnx, threads, planFolder }: Session): Promise<TaskContext> {
+export async function openSession(
+  root: string,
+  { plan, dataset, engine, net, onnx, resources, planFolder }: Session,
+): Promise<TaskContext> {
   const run = await openRun(root, { plan, dataset, engine, net, ...(onnx ? { onnx } : {}) });
-  return { plan, run, dataset, engine, net, threads, ...(planFolder === undefined ? {} : { planFolder }) };
+  return { plan, run, dataset, engine, net, ...resources, ...(planFolder === undefined ? {} : { planFolder }) };
 }
 
 /** A run folder for verbs that only read it. */

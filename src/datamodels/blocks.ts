@@ -1,10 +1,11 @@
 /** Fits of more targets than memory holds: block after block of output columns, in any cut, with the same numbers. */
-import type { Design, DesignBlock, Penalties } from '../attributors/attributor.js';
+import type { Design, DesignBlock } from '../attributors/attributor.js';
 import { LetheError, requireRunning } from '../errors.js';
 import { formatBytes } from '../store/disk/byteSize.js';
-import type { Datamodels, Progress, RunOptions } from '../types.js';
+import type { Datamodels, PenaltyChoice, Progress, RunOptions, TargetGroups } from '../types.js';
 import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';
+import { penaltiesOf, sampleTargets } from '../attributors/pooled.js';
 import { toDatamodels } from './fit.js';
 
 /** Outputs of all models, readable by columns. */
@@ -15,6 +16,8 @@ export interface OutputBlocks {
   numClasses?: number;
   /** (numModels, end - first) targets [first, end) */
   read(first: number, end: number): Promise<Float32Array | Float64Array>;
+  /** (numModels, targets.length) single targets, where that is cheaper together than one by one. */
+  pick?(targets: Int32Array): Promise<Float32Array>;
 }
 
 /** Row weights of a fit by blocks (see FitInput). */
@@ -36,8 +39,9 @@ export interface BlockedInput {
   rowWeights?: RowWeightBlocks;
   /** What to fit, in this order: planBlocks(). */
   blocks: Span[];
-  /** What was chosen for the targets of a span; absent: the design's options say it. */
-  penalties?: (span: Span) => Penalties;
+  /** What was chosen for the targets of all blocks, by their groups: chooseForAll(). Absent: the design's options say it. */
+  choices?: readonly PenaltyChoice[];
+  groups?: TargetGroups;
 }
 
 /** Outputs less what was taken off each target before they were rounded to float32; absent: nothing. */
@@ -59,7 +63,7 @@ export interface FittedBlock extends Span {
  */
 export async function fitBlocks(
   design: Design,
-  { outputs, rowWeights, blocks, penalties }: BlockedInput,
+  { outputs, rowWeights, blocks, choices, groups }: BlockedInput,
   { onBlock, onProgress, signal, threads = 0 }: RunOptions & { onBlock: (block: FittedBlock) => Promise<void> },
 ): Promise<void> {
   const total = blocks.reduce((sum, { first, end }) => sum + end - first, 0);
@@ -71,7 +75,7 @@ export async function fitBlocks(
     const base = before;
     const { offsets, ...given } = block;
     const run = { threads, ...(signal ? { signal } : {}), onProgress: ({ done }: Progress) => onProgress?.({ done: base + done, total }) };
-    const fits = await design.fit(given, run, penalties?.({ first, end }));
+    const fits = await design.fit(given, run, choices && penaltiesOf(choices, groups, first, end));
     const datamodels = toDatamodels(fits, end - first, design.numTrain);
     await onBlock({ first, end, input: block, datamodels: offsets ? shiftBias(datamodels, offsets) : datamodels });
     before += end - first;
@@ -99,6 +103,9 @@ export async function readSample(
   inputs: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
   targets: Int32Array,
 ): Promise<DesignBlock> {
+  if (inputs.outputs.pick && !inputs.rowWeights) {
+    return { outputs: await inputs.outputs.pick(targets), numTargets: targets.length, targetsPerRowWeight: 1 };
+  }
   const blocks: InputBlock[] = [];
   for (const target of targets) {
     const { rowWeights: given } = inputs;
@@ -119,6 +126,18 @@ export async function readSample(
     ...(inputs.rowWeights ? { rowWeights: stack(new Uint8Array(numModels * targets.length), ({ rowWeights }) => rowWeights!) } : {}),
     targetsPerRowWeight: 1,
   };
+}
+
+/** What a pooled choice comes to for the targets of all blocks; undefined where each target chooses for itself. @throws LETHE_TASK_ABORTED (75) */
+export async function chooseForAll(
+  design: Design,
+  inputs: Pick<BlockedInput, 'outputs' | 'rowWeights'>,
+  groups: TargetGroups | undefined,
+  run: RunOptions = {},
+): Promise<PenaltyChoice[] | undefined> {
+  if (!design.pooled) return undefined;
+  const sample = sampleTargets(inputs.outputs.numTargets, groups, design.options.seed);
+  return design.choose({ ...(await readSample(design.numModels, inputs, sample)), sample }, groups, run);
 }
 
 /** The one column of row weights that a target has. */

@@ -1,25 +1,24 @@
 /** Datamodels of a plan as tasks: blocks of logit targets for DM-Direct and DMM, margin targets for principal components, LDS curves. */
 import { attributorsOf, canBeFitted, comparedAttributors, type PlannedAttributor } from '../attributors/planned.js';
-import { sampleSize, sampleTargets } from '../attributors/pooled.js';
+import type { Design } from '../attributors/attributor.js';
+import { sampleSize } from '../attributors/pooled.js';
 import { openDesign } from '../attributors/registry.js';
 import { selectRows } from '../data/masks.js';
 import { ExitCode, LetheError } from '../errors.js';
-import { shardRanges } from '../jobs/shards.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
+import { joinTargets } from '../store/contents/datamodelRows.js';
 import { encodeDatamodels } from '../store/contents/datamodels.js';
 import { decodeJson, encodeJson } from '../store/disk/json.js';
+import { chooseDevice } from '../native/device.js';
 import { layout } from '../store/folders/layout.js';
 import { ldsSplit } from '../jobs/ldsSplit.js';
 import { readMasks } from '../store/contents/masksFile.js';
 import { encodeNpy } from '../store/formats/npy.js';
 import { datamodelInputs } from '../jobs/planInputs.js';
-import { type OutputColumns, readOutputColumns } from '../store/folders/outputColumns.js';
-import type { Datamodels, DatasetFacts, FitOptions, LassoOptions, Masks, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
-import { fitDatamodels, type FitInput } from './fit.js';
+import { type OutputColumns, outputColumns, type OutputField, pointsOfBand, shareOutputs } from '../store/folders/outputColumns.js';
+import type { Datamodels, DatasetFacts, LassoOptions, Masks, PenaltyChoice, Plan, RunOptions, TargetGroups } from '../types.js';
+import { type BlockedInput, chooseForAll, fitBlocks, planBlocks } from './blocks.js';
 import { predict } from './predict.js';
-
-/** Targets of one fit task: bounds memory and is the unit of resuming. */
-const targetsPerBlock = 2560;
 
 export interface FitSizes {
   numTrain: number;
@@ -27,9 +26,9 @@ export interface FitSizes {
   numClasses: number;
 }
 
-/** Points [first, end) of each logit block. */
+/** Points [first, end) of each logit block: bounds memory and is the unit of resuming. */
 export function logitBlocks(sizes: FitSizes): { block: number; first: number; end: number }[] {
-  const pointsPerBlock = Math.max(1, Math.floor(targetsPerBlock / sizes.numClasses));
+  const pointsPerBlock = pointsOfBand(sizes.numClasses);
   const blocks = [];
   for (let first = 0; first < sizes.numPoints; first += pointsPerBlock) {
     blocks.push({ block: blocks.length, first, end: Math.min(first + pointsPerBlock, sizes.numPoints) });
@@ -37,11 +36,22 @@ export function logitBlocks(sizes: FitSizes): { block: number; first: number; en
   return blocks;
 }
 
-type Field = 'logits' | 'margins';
-
 /** Margins are for principal components: only the first attributor's. */
-function fieldsOf({ folder }: PlannedAttributor): Field[] {
+function fieldsOf({ folder }: PlannedAttributor): OutputField[] {
   return folder === undefined ? ['logits', 'margins'] : ['logits'];
+}
+
+/** Targets [first, end) of the first `of` of a field. */
+interface Targets {
+  field: OutputField;
+  first: number;
+  end: number;
+  of: number;
+}
+
+function allOf(field: OutputField, { numTrain, numPoints, numClasses }: FitSizes): Targets {
+  const of = field === 'logits' ? numPoints * numClasses : numTrain;
+  return { field, first: 0, end: of, of };
 }
 
 /** What is chosen for many targets together (lambda, relaxation), for all blocks alike, by the attributors that do so. */
@@ -49,89 +59,74 @@ export function penaltyStage(plan: Plan, sizes: FitSizes): Stage {
   const fitted = attributorsOf(plan).filter((planned) => canBeFitted(plan, planned));
   const pooled = fitted.filter(({ attributor, options }) => attributor.isPooled(options));
   const tasks = pooled.flatMap((planned) => fieldsOf(planned).map((field) => penaltyTask(plan, sizes, planned, field)));
-  return { name: 'lambda', tasks };
+  return { name: 'lambda', tasks, share };
 }
 
-function penaltyTask(plan: Plan, sizes: FitSizes, { attributor, options: given, folder }: PlannedAttributor, field: Field): Task {
+function penaltyTask(plan: Plan, sizes: FitSizes, planned: PlannedAttributor, field: OutputField): Task {
+  const { attributor, options, folder } = planned;
   const artefact = layout.penalties(field, folder);
-  const numTargets = field === 'logits' ? sizes.numPoints * sizes.numClasses : sizes.numTrain;
+  const { of } = allOf(field, sizes);
   return {
     id: artefact,
-    label: `lambda of the ${field}${folder === undefined ? '' : `, ${folder}`}`,
+    label: `lambda of the ${field}${ofAttributor(planned)}`,
     artefacts: [artefact],
-    cost: 4 * sampleSize * attributor.cost(given, plan.subsetModels.count),
+    cost: 4 * sampleSize * attributor.cost(options, plan.subsetModels.count),
     models: 0,
     bytes: 4096,
-    inputs: { targets: layout.penalties(field), datamodels: datamodelInputs(plan, given) },
+    inputs: { targets: layout.penalties(field), datamodels: datamodelInputs(plan, options) },
     async produce(context) {
-      const { run, dataset } = context;
-      const masks = readMasks(await run.read(layout.masks));
-      const groups = field === 'logits' ? logitGroups(dataset, 0, sizes.numPoints) : undefined;
-      const sample = sampleTargets(numTargets, groups, given.seed);
-      const columns = await readOutputColumns(run, allShards(plan), field, sample);
-      requireSomeTrained(columns, plan);
-      const { masks: trained, options } = withoutDiverged(masks, columns, given);
-      const design = openDesign(trained, options, { numTargets: sample.length, ...quiet(context) });
-      const block = { outputs: columns.values, numTargets: sample.length, targetsPerRowWeight: 1, sample };
-      const choices = await design.choose(block, groups, unitProgress(context, this.cost));
+      const { columns, design } = await openFit(context, planned, sizes);
+      const groups = field === 'logits' ? logitGroups(context.dataset) : undefined;
+      const choices = await chooseForAll(design, { outputs: blocksOf(columns, field, of) }, groups, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeJson(choices) }];
     },
   };
 }
 
+function ofAttributor({ folder }: PlannedAttributor): string {
+  return folder === undefined ? '' : `, ${folder}`;
+}
+
 /** Of each attributor: a datamodel per point and class (logits), and of the first one per train point's margin for the principal components. */
 export function fitStage(plan: Plan, sizes: FitSizes): Stage {
   const fitted = attributorsOf(plan).filter((planned) => canBeFitted(plan, planned));
-  return { name: 'datamodels', tasks: fitted.flatMap((planned) => fitTasks(plan, sizes, planned)) };
+  return { name: 'datamodels', tasks: fitted.flatMap((planned) => fitTasks(plan, sizes, planned)), share };
 }
 
 function fitTasks(plan: Plan, sizes: FitSizes, planned: PlannedAttributor): Task[] {
-  const { folder } = planned;
+  const { numClasses } = sizes;
+  const logits = allOf('logits', sizes);
   const tasks = logitBlocks(sizes).map(({ block, first, end }) => {
-    const columns = { first: first * sizes.numClasses, end: end * sizes.numClasses };
-    const label = `logit datamodels of points ${first}-${end - 1}${folder === undefined ? '' : `, ${folder}`}`;
-    const place = { artefact: layout.logitDatamodels(block, folder), targets: layout.logitDatamodels(block) };
-    return fitTask(
-      plan,
-      planned,
-      { ...place, label, numTargets: columns.end - columns.first, numTrain: sizes.numTrain },
-      async (context) => ({
-        columns: await readOutputColumns(context.run, allShards(plan), 'logits', columns),
-        groups: logitGroups(context.dataset, first, end),
-        ...(await chosen(context, planned, 'logits')),
-      }),
-    );
+    const place = { artefact: layout.logitDatamodels(block, planned.folder), targets: layout.logitDatamodels(block) };
+    const label = `logit datamodels of points ${first}-${end - 1}${ofAttributor(planned)}`;
+    return fitTask(plan, sizes, planned, { ...place, label }, { ...logits, first: first * numClasses, end: end * numClasses });
   });
   if (!fieldsOf(planned).includes('margins')) return tasks;
-  const place = { artefact: layout.marginDatamodels, targets: layout.marginDatamodels };
-  const margins = fitTask(
-    plan,
-    planned,
-    { ...place, label: 'margin datamodels of train points', numTargets: sizes.numTrain, numTrain: sizes.numTrain },
-    async (context) => ({
-      columns: await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numTrain }),
-      ...(await chosen(context, planned, 'margins')),
-    }),
-  );
-  return [...tasks, margins];
+  const place = { artefact: layout.marginDatamodels, targets: layout.marginDatamodels, label: 'margin datamodels of train points' };
+  return [...tasks, fitTask(plan, sizes, planned, place, allOf('margins', sizes))];
+}
+
+/** Workers read by columns what would else be read by each of them. */
+function share({ run, signal }: TaskContext): Promise<void> {
+  return shareOutputs(run, signal ? { signal } : {});
 }
 
 async function chosen(
   { run }: TaskContext,
   { attributor, options, folder }: PlannedAttributor,
-  field: Field,
+  field: OutputField,
 ): Promise<{ choices?: PenaltyChoice[] }> {
   if (!attributor.isPooled(options)) return {};
   const artefact = layout.penalties(field, folder);
   return { choices: decodeJson(await run.read(artefact), artefact) as PenaltyChoice[] };
 }
 
-/** A point's own class and the others, train and validation: weights of the same kind. Of points [first, end). */
-function logitGroups({ labels, numTrain, numClasses }: DatasetFacts, first: number, end: number): TargetGroups {
-  const of = new Uint8Array((end - first) * numClasses);
-  for (let point = first; point < end; point++) {
-    const split = point < numTrain ? 0 : 2;
-    for (let c = 0; c < numClasses; c++) of[(point - first) * numClasses + c] = split + (labels[point] === c ? 0 : 1);
+/** A point's own class and the others, train and validation: weights of the same kind. */
+function logitGroups({ labels, numTrain, numValidation, numClasses }: DatasetFacts): TargetGroups {
+  const of = new Uint8Array((numTrain + numValidation) * numClasses);
+  for (let target = 0; target < of.length; target++) {
+    const point = Math.floor(target / numClasses);
+    of[target] = (point < numTrain ? 0 : 2) + (labels[point] === target % numClasses ? 0 : 1);
   }
   return { names: ['train, own class', 'train, other classes', 'validation, own class', 'validation, other classes'], of };
 }
@@ -147,8 +142,9 @@ function marginGroups({ numTrain, numPoints }: FitSizes): TargetGroups {
  */
 export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
   const split = ldsSplit(plan);
-  const tasks = comparedAttributors(plan).flatMap(({ name, attributor, options }) =>
+  const tasks = comparedAttributors(plan).flatMap((planned) =>
     split.numModels.map((numModels): Task => {
+      const { name, attributor, options } = planned;
       const artefact = layout.ldsPredictions(name, numModels);
       return {
         id: artefact,
@@ -159,85 +155,132 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         bytes: 4 * split.heldOut * sizes.numPoints,
         inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, options) },
         async produce(context) {
-          const masks = readMasks(await context.run.read(layout.masks));
-          const margins = await readOutputColumns(context.run, allShards(plan), 'margins', { first: 0, end: sizes.numPoints });
-          const trained = margins.trained.filter((model) => model < numModels);
-          const columns = { ...margins, trained, values: margins.values.subarray(0, trained.length * sizes.numPoints) };
-          const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
-          const predicted =
-            trained.length === 0
-              ? new Float32Array(split.heldOut * sizes.numPoints).fill(NaN) // nothing to learn from
-              : await predict(
-                  await fitTrained(
-                    masks,
-                    { columns, groups: marginGroups(sizes) },
-                    sizes.numPoints,
-                    options,
-                    unitProgress(context, this.cost),
-                  ),
-                  heldOut,
-                  quiet(context),
-                );
+          const columns = await outputColumns(context.run, context);
+          const trained = columns.trained.filter((model) => model < numModels);
+          const predicted = new Float32Array(split.heldOut * sizes.numPoints).fill(NaN); // where there is nothing to learn from
+          if (trained.length > 0) {
+            const masks = readMasks(await context.run.read(layout.masks));
+            const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
+            const design = designOf(context, planned, masks, trained, sizes.numPoints);
+            const input = { outputs: blocksOf(columns, 'margins', sizes.numPoints, trained.length), groups: marginGroups(sizes) };
+            const choices = await chooseForAll(design, input, input.groups, quiet(context));
+            await fitBlocks(
+              design,
+              { ...input, blocks: marginBlocks(sizes.numPoints), ...(choices ? { choices } : {}) },
+              {
+                ...unitProgress(context, this.cost),
+                async onBlock({ first, end, datamodels }) {
+                  const part = await predict(datamodels, heldOut, quiet(context));
+                  for (let model = 0; model < split.heldOut; model++) {
+                    predicted.set(part.subarray(model * (end - first), (model + 1) * (end - first)), model * sizes.numPoints + first);
+                  }
+                },
+              },
+            );
+          }
           return [{ path: artefact, content: encodeNpy([split.heldOut, sizes.numPoints], predicted), rows: split.heldOut }];
         },
       };
     }),
   );
-  return { name: 'LDS fits', tasks };
+  return { name: 'LDS fits', tasks, share };
 }
-
-/** What a block is fitted on, its masks apart. */
-type Targets = Pick<FitInput, 'groups' | 'choices'> & { columns: OutputColumns };
 
 interface FitPlace {
   artefact: string;
   /** Names what is fitted, whoever fits it. */
   targets: string;
   label: string;
-  numTargets: number;
-  numTrain: number;
 }
 
 function fitTask(
   plan: Plan,
-  { attributor, options }: PlannedAttributor,
-  { artefact, targets, label, numTargets, numTrain }: FitPlace,
-  read: (context: TaskContext) => Promise<Targets>,
+  sizes: FitSizes,
+  planned: PlannedAttributor,
+  { artefact, targets, label }: FitPlace,
+  { field, first, end, of }: Targets,
 ): Task {
+  const { attributor, options } = planned;
+  const numTargets = end - first;
   return {
     id: artefact,
     label,
     artefacts: [artefact],
     cost: numTargets * attributor.cost(options, plan.subsetModels.count),
     models: 0,
-    bytes: numTargets * 8 * (attributor.isDense ? numTrain : 64),
+    bytes: numTargets * 8 * (attributor.isDense ? sizes.numTrain : 64),
     inputs: { targets, datamodels: datamodelInputs(plan, options) },
     async produce(context) {
-      const masks = readMasks(await context.run.read(layout.masks));
-      const given = await read(context);
-      requireSomeTrained(given.columns, plan);
-      const fitted = await fitTrained(masks, given, numTargets, options, unitProgress(context, this.cost));
-      return [{ path: artefact, content: encodeDatamodels(fitted), rows: numTargets }];
+      const { columns, design } = await openFit(context, planned, sizes);
+      const input: BlockedInput = {
+        outputs: blocksOf(columns, field, of),
+        blocks: field === 'logits' ? [{ first, end }] : marginBlocks(end),
+        ...(field === 'logits' ? { groups: logitGroups(context.dataset) } : {}),
+        ...(await chosen(context, planned, field)),
+      };
+      const parts: Datamodels[] = [];
+      const onBlock = async ({ datamodels }: { datamodels: Datamodels }): Promise<void> => {
+        await Promise.resolve(parts.push(datamodels));
+      };
+      await fitBlocks(design, input, { ...unitProgress(context, this.cost), onBlock });
+      return [{ path: artefact, content: encodeDatamodels(joinTargets(sizes.numTrain, parts)), rows: numTargets }];
     },
   };
 }
 
-/** Diverged models are left out of the design; where none has, this is the fit on all. */
-function fitTrained(
-  masks: Masks,
-  { columns, ...choice }: Targets,
-  numTargets: number,
-  fit: FitOptions,
-  run: RunOptions,
-): Promise<Datamodels> {
-  const { masks: trained, options } = withoutDiverged(masks, columns, fit);
-  return fitDatamodels({ masks: trained, outputs: columns.values, numTargets, ...choice }, options, run);
+/** Of the same size as those of logits: margins are fitted within one task. */
+function marginBlocks(numTargets: number): BlockedInput['blocks'] {
+  return planBlocks(numTargets, pointsOfBand(1));
 }
 
-function withoutDiverged(masks: Masks, { trained }: OutputColumns, options: FitOptions): { masks: Masks; options: FitOptions } {
+/** Of the first `numModels` that trained. */
+function blocksOf(
+  columns: OutputColumns,
+  field: OutputField,
+  numTargets: number,
+  numModels = columns.trained.length,
+): BlockedInput['outputs'] {
+  return {
+    numModels,
+    numTargets,
+    read: async (first, end) => (await columns.read(field, { first, end })).subarray(0, numModels * (end - first)),
+    pick: async (targets) => (await columns.read(field, targets)).subarray(0, numModels * targets.length),
+  };
+}
+
+/** The design that all blocks of an attributor share: kept for the next task of this process. */
+const designs = new WeakMap<OutputColumns, { name: string; design: Design }>();
+
+/** @throws LETHE_MODELS_DIVERGED (exit code 1) */
+async function openFit(
+  context: TaskContext,
+  planned: PlannedAttributor,
+  sizes: FitSizes,
+): Promise<{ columns: OutputColumns; design: Design }> {
+  const { plan, run } = context;
+  const columns = await outputColumns(run, context);
+  requireSomeTrained(columns, plan);
+  const known = designs.get(columns);
+  if (known?.name === planned.name) return { columns, design: known.design };
+  const masks = readMasks(await run.read(layout.masks));
+  const design = designOf(context, planned, masks, columns.trained, sizes.numPoints * sizes.numClasses + sizes.numTrain);
+  designs.set(columns, { name: planned.name, design });
+  return { columns, design };
+}
+
+/** On the models that trained; what fits on processors only does so in a run on GPUs too. */
+function designOf(
+  { threads = 0, device = 'cpu' }: TaskContext,
+  { attributor, options }: Pick<PlannedAttributor, 'attributor' | 'options'>,
+  masks: Masks,
+  trained: Int32Array,
+  numTargets: number,
+): Design {
   const { folds: wanted } = options as Partial<LassoOptions>;
   const folds = wanted === undefined ? {} : { folds: Math.max(2, Math.min(wanted, trained.length)) };
-  return { masks: trained.length === masks.numModels ? masks : selectRows(masks, trained), options: { ...options, ...folds } };
+  const rows = trained.length === masks.numModels ? masks : selectRows(masks, trained);
+  const where = attributor.devices.includes('cuda') ? chooseDevice(device) : 'cpu';
+  return openDesign(rows, { ...options, ...folds }, { numTargets, threads, device: where });
 }
 
 /** @throws LETHE_MODELS_DIVERGED (exit code 1) */
@@ -249,11 +292,6 @@ function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: P
     action: `Lower recipe.schedule.learningRate (${recipe.schedule.learningRate}), and run the changed plan in another folder.`,
     exitCode: ExitCode.taskFailed,
   });
-}
-
-/** Shard indices of the subset models. */
-function allShards(plan: Plan): number[] {
-  return shardRanges(plan.subsetModels.count, plan.subsetModels.modelsPerShard).map(({ shard }) => shard);
 }
 
 /** Fits report targets; a task reports in its own cost unit. */

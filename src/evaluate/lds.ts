@@ -1,6 +1,7 @@
 /** Linear datamodeling score: Spearman correlation of predicted and true outputs over held-out masks, summarised over points. */
 import { LetheError } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
+import { concatenate } from '../native/concatenate.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
 import type { RunOptions } from '../types.js';
 import { percentile } from './percentile.js';
@@ -50,7 +51,7 @@ const resamples = 1000;
  * so they count as 0.
  * @throws LETHE_SHAPE_MISMATCH, LETHE_TASK_ABORTED (75)
  */
-export async function lds(input: LdsInput, options?: Partial<LdsOptions>, run: RunOptions = {}): Promise<Lds> {
+export async function lds(input: LdsInput, options?: Partial<LdsOptions>, run: RunOptions & { device?: DeviceName } = {}): Promise<Lds> {
   return summariseLds([await correlatePoints(input, options, run)], options?.seed ?? 0, run);
 }
 
@@ -145,12 +146,10 @@ function cut(
 
 /** One score of all parts, in order: the same for any cut into parts. @throws LETHE_TASK_ABORTED (75) */
 export async function summariseLds(parts: readonly PointCorrelations[], seed: number, run: RunOptions = {}): Promise<Lds> {
-  const values = new Float64Array(parts.reduce((count, part) => count + part.values.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    values.set(part.values, at);
-    at += part.values.length;
-  }
+  const values = concatenate(
+    Float64Array,
+    parts.map((part) => part.values),
+  );
   const total = (key: 'numUndefined' | 'numNonFinite'): number => parts.reduce((count, part) => count + part[key], 0);
   const counts = { numPoints: values.length, numUndefined: total('numUndefined'), numNonFinite: total('numNonFinite') };
   // a score of nothing is none, however many zeros stand for it

@@ -1,11 +1,10 @@
 /** The LDS curve of a plan as a task. */
 import { comparedAttributors } from '../attributors/planned.js';
-import { shardRanges } from '../jobs/shards.js';
 import type { Stage, Task } from '../jobs/task.js';
 import { decodeFloats } from '../store/contents/npyArtefact.js';
 import { encodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
-import { readOutputColumns } from '../store/folders/outputColumns.js';
+import { outputColumns, releaseOutputs, shareOutputs } from '../store/folders/outputColumns.js';
 import type { LdsPoint, LdsScores, Plan } from '../types.js';
 import { lds } from './lds.js';
 import { divergedModels, smallTask } from './outputs.js';
@@ -18,9 +17,9 @@ export function ldsStage(plan: Plan, split: { firstHeldOut: number; heldOut: num
     async produce(context) {
       const { numTrain, numValidation } = context.dataset;
       const numPoints = numTrain + numValidation;
-      const shards = shardRanges(plan.subsetModels.count, plan.subsetModels.modelsPerShard).map(({ shard }) => shard);
-      const columns = { first: 0, end: numPoints };
-      const { values, trained, numModels: all } = await readOutputColumns(context.run, shards, 'margins', columns);
+      const columns = await outputColumns(context.run, context);
+      const { trained, numModels: all } = columns;
+      const values = await columns.read('margins', { first: 0, end: numPoints });
       const heldOut = trained.filter((model) => model >= split.firstHeldOut);
       const actual = values.subarray((trained.length - heldOut.length) * numPoints);
       const points: LdsPoint[] = [];
@@ -37,7 +36,8 @@ export function ldsStage(plan: Plan, split: { firstHeldOut: number; heldOut: num
             ['train', 0, numTrain],
             ['validation', numTrain, numPoints],
           ] as const) {
-            const score = await lds({ predicted, actual, numModels: heldOut.length, numPoints }, { first, end, seed: plan.seed });
+            const input = { predicted, actual, numModels: heldOut.length, numPoints };
+            const score = await lds(input, { first, end, seed: plan.seed }, context);
             const { mean, median, low, high } = score;
             points.push({ estimator, numModels, points: name, mean, median, low, high, ...(reason === undefined ? {} : { reason }) });
           }
@@ -49,7 +49,12 @@ export function ldsStage(plan: Plan, split: { firstHeldOut: number; heldOut: num
       return [{ path: artefact, content: encodeJson(content) }];
     },
   };
-  return { name: 'LDS', tasks: [task] };
+  return {
+    name: 'LDS',
+    tasks: [task],
+    share: ({ run, signal }) => shareOutputs(run, signal ? { signal } : {}),
+    end: ({ run }) => releaseOutputs(run), // the last stage that needs them
+  };
 }
 
 /** Rows of (held-out models, points). */

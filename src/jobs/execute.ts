@@ -41,7 +41,15 @@ export async function runStages(stages: Stage[], context: TaskContext, options: 
       } else pending.push(task);
     }
     tell();
-    if (pending.length === 0) continue;
+    if (pending.length === 0) {
+      await stage.end?.(context);
+      continue;
+    }
+    if (options.executor === 'process') {
+      await stage.share?.({ ...context, signal }).catch((error: unknown) => {
+        throw options.signal?.aborted ? interrupted() : error;
+      });
+    }
     await executors[options.executor](
       pending,
       context,
@@ -66,6 +74,7 @@ export async function runStages(stages: Stage[], context: TaskContext, options: 
     if (options.signal?.aborted) throw interrupted();
     if (full.signal.aborted) throw stoppedByDisk(full.signal.reason);
     if (outcome.failed.length > 0) break;
+    await stage.end?.(context);
   }
   return outcome;
 }

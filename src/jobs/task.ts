@@ -11,6 +11,10 @@ export interface TaskContext extends RunOptions {
   dataset: Dataset;
   engine: Engine;
   net: NetSpec;
+  /** Where datamodels are fitted and scores computed; absent: cpu. */
+  device?: 'cpu' | 'cuda';
+  /** Bytes that outputs may take in memory while datamodels are fitted; absent: half of what is free. */
+  memory?: number;
   /** Of the plan: relative paths in it count from there. Absent: the current folder. */
   planFolder?: string;
 }
@@ -40,4 +44,8 @@ export interface Task {
 export interface Stage {
   name: string;
   tasks: Task[];
+  /** Makes, before tasks go to other processes, what each of these would make for itself. */
+  share?(context: TaskContext): Promise<void>;
+  /** Once all tasks are done, in this command or an earlier one. */
+  end?(context: TaskContext): Promise<void>;
 }

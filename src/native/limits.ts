@@ -29,6 +29,11 @@ export function freeMemory(root = ''): number {
   );
 }
 
+/** Half of what is free: the other half stays for the page cache, which reads of outputs live on. */
+export function defaultMemory(): number {
+  return Math.floor(freeMemory() / 2);
+}
+
 /** Groups with a limit. `root` is what stands before /proc and /sys. */
 function groups(root: string): GroupMemory[] {
   return (read(`${root}/proc/self/cgroup`) ?? '').split('\n').flatMap((line) => {

@@ -3,6 +3,7 @@ import { range, retainIndices } from '../data/indices.js';
 import { maskIndices } from '../data/masks.js';
 import { type Shard, shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
+import { concatenate } from '../native/concatenate.js';
 import { nativeMargins } from '../native/margins.js';
 import { layout } from '../store/folders/layout.js';
 import { readMasks } from '../store/contents/masksFile.js';
@@ -190,17 +191,14 @@ async function trainShard(context: TaskContext, spec: GroupTask, jobs: TrainJob[
     logits,
     margins,
     predicted,
-    ...(spec.keepParameters ? { parameters: concatenate(results.map((result) => result.parameters!)) } : {}),
+    ...(spec.keepParameters
+      ? {
+          parameters: concatenate(
+            Float32Array,
+            results.map((result) => result.parameters!),
+          ),
+        }
+      : {}),
   });
   return { path: spec.artefact, content, rows: results.length, firstRow: spec.shard.first };
-}
-
-function concatenate(parts: Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
 }

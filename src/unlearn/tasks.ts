@@ -7,6 +7,7 @@ import { attributorsOf, canBeFitted, type PlannedAttributor, plannedAttributor }
 import { didYouMean, LetheError } from '../errors.js';
 import { shardRanges } from '../jobs/shards.js';
 import type { Artefact, Stage, Task, TaskContext } from '../jobs/task.js';
+import { concatenate } from '../native/concatenate.js';
 import { nativeMargins } from '../native/margins.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
@@ -273,7 +274,10 @@ interface RunLogits {
 
 function directLogits(method: DirectMethod, inputs: UnlearnInput[], run: GridRun): RunLogits {
   const rows = inputs.map((input) => unlearnedLogits(method, input, run.setting));
-  return { logits: concatenate(rows), statuses: inputs.map(({ originalDiverged }) => (originalDiverged ? 'diverged' : 'trained')) };
+  return {
+    logits: concatenate(Float32Array, rows),
+    statuses: inputs.map(({ originalDiverged }) => (originalDiverged ? 'diverged' : 'trained')),
+  };
 }
 
 async function trainedLogits(context: TaskContext, method: JobMethod, inputs: UnlearnInput[], run: GridRun): Promise<RunLogits> {
@@ -294,7 +298,10 @@ async function trainedLogits(context: TaskContext, method: JobMethod, inputs: Un
   let next = 0;
   const results = inputs.map(({ originalDiverged }) => (originalDiverged ? nothing : trained[next++]!));
   return {
-    logits: concatenate(results.map((result) => result.logits)),
+    logits: concatenate(
+      Float32Array,
+      results.map((result) => result.logits),
+    ),
     statuses: results.flatMap((result) => run.evalEpochs.map(() => result.status)),
   };
 }
@@ -331,14 +338,4 @@ async function taskInputs(context: TaskContext, spec: UnlearnTaskSpec, forgetSet
     ...(method.needs.datamodels ? await readShift() : {}),
     ...(method.needs.matchedOracles ? { oracles: await readMatchedOracles(context, forgetSet) } : {}),
   });
-}
-
-function concatenate(parts: Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
 }

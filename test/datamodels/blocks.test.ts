@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { fitBlocks, planBlocks, planMemory, type OutputBlocks, type Span } from '../../src/datamodels/blocks.js';
-import { penaltiesOf } from '../../src/attributors/pooled.js';
 import { openDesign } from '../../src/attributors/registry.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
 
@@ -83,7 +82,7 @@ describe('fitBlocks', () => {
     const blocks = planBlocks(23, size).reverse();
     await fitBlocks(
       openDesign(problem.masks, defaultFitOptions, { numTargets: 23 }),
-      { outputs: blocksOf(problem), blocks, penalties: ({ first, end }) => penaltiesOf(choices, undefined, first, end) },
+      { outputs: blocksOf(problem), blocks, choices },
       {
         threads: 2,
         onProgress: ({ done, total }) => seen.push(done / total),

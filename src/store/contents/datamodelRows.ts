@@ -1,4 +1,5 @@
 /** Cutting and joining datamodels by targets. */
+import { concatenate } from '../../native/concatenate.js';
 import type { Datamodels } from '../../types.js';
 
 /** Datamodels of targets [firstTarget, firstTarget + numTargets). */
@@ -34,31 +35,21 @@ export function joinTargets(numTrain: number, parts: readonly Datamodels[]): Dat
     const offset = rowStart[row]!;
     for (let k = 1; k <= part.numTargets; k++) rowStart[++row] = offset + part.rowStart[k]!;
   }
-  const floats = (pick: (part: Datamodels) => Float32Array, length: number): Float32Array =>
-    concat(new Float32Array(length), parts.map(pick));
+  const floats = (pick: (part: Datamodels) => Float32Array): Float32Array => concatenate(Float32Array, parts.map(pick));
   return {
     numTargets,
     numTrain,
-    bias: floats((part) => part.bias, numTargets),
-    lambda: floats((part) => part.lambda, numTargets),
-    gap: floats((part) => part.gap, numTargets),
+    bias: floats((part) => part.bias),
+    lambda: floats((part) => part.lambda),
+    gap: floats((part) => part.gap),
     status: parts.flatMap((part) => part.status),
     rowStart,
-    indices: concat(
-      new Int32Array(rowStart[numTargets]!),
+    indices: concatenate(
+      Int32Array,
       parts.map((part) => part.indices),
     ),
-    weights: floats((part) => part.weights, rowStart[numTargets]!),
+    weights: floats((part) => part.weights),
   };
-}
-
-function concat<T extends Float32Array | Int32Array>(all: T, parts: T[]): T {
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 export interface BatchCutter {

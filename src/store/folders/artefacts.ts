@@ -86,6 +86,13 @@ export class ArtefactFolder {
     }
   }
 
+  /** The manifest goes first: an artefact without one is not done, whatever happens in between. */
+  async remove(artefact: string): Promise<void> {
+    this.whole.delete(artefact);
+    await fs.rm(path.join(this.root, manifestPath(artefact)), { force: true });
+    await fs.rm(path.join(this.root, artefact), { force: true });
+  }
+
   /**
    * Takes over an artefact of another folder, checked by its manifest: the same file under a second name where both folders are on one
    * disk (nothing ever changes a published file in place), otherwise a copy. False when it is not finished there.

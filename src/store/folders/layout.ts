@@ -58,6 +58,9 @@ export const layout = {
   /** Retrained on the retain set with the recipe compressed to `epochs`. */
   compressed: (forgetSet: string, epochs: number, shard: number): string =>
     `oracles/${forgetSetName(forgetSet)}/compressed-${number5(epochs)}/${shardFile(shard)}`,
+  /** Outputs of the subset models by columns, while datamodels are fitted. */
+  outputColumns: 'datamodels/outputs.f32',
+  outputColumnsIndex: 'datamodels/outputs.json',
   /** What was chosen for the targets of all blocks together; here and below `attributor`: absent for the first one of the plan. */
   penalties: (targets: 'logits' | 'margins', attributor?: string): string => `${datamodelFolder(attributor)}/penalties-${targets}.json`,
   /** Datamodels of a block of logit targets. */
@@ -150,7 +153,7 @@ const artefactPattern = new RegExp(
     `outputs/\\d{2,}/${shardPattern}`,
     `originals/(tuning/)?${shardPattern}`,
     `oracles/${segment}/(scored|matched|compressed-\\d{5,})/${shardPattern}`,
-    `datamodels/(${segment}/)?${segment}\\.(arrow|npy|json)`,
+    `datamodels/(${segment}/)?${segment}\\.(arrow|npy|json|f32)`,
     `forget-sets/${segment}\\.npy`,
     `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,
     `scores/${segment}\\.json`,

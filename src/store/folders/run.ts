@@ -34,6 +34,8 @@ export interface RunFolder {
    * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)
    */
   adopt(artefact: string, other: Pick<RunFolder, 'root' | 'finished'>, source: string): Promise<boolean>;
+  /** Removes an artefact and its manifest, where they are there. */
+  remove(artefact: string): Promise<void>;
   /**
    * Writes each artefact and then its manifest, both atomically. `expectedBytes`: for the check of the free space, all together.
    * @throws LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4)

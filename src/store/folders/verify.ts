@@ -1,10 +1,9 @@
 /** Checks a whole run folder against its manifests: `lethe verify`. */
-import fs from 'node:fs/promises';
 import path from 'node:path';
 import { difference, readManifest } from './artefacts.js';
 import { hashFile } from '../disk/files.js';
 import { decodeSealed, readJsonBytes } from '../disk/json.js';
-import { isArtefactPath, isReportPath, layout, manifestedArtefact, manifestPath } from './layout.js';
+import { isArtefactPath, isReportPath, layout, manifestedArtefact } from './layout.js';
 import type { RunFolder } from './run.js';
 import { isTemporary } from '../disk/temporaries.js';
 import { filesBelow } from '../disk/walk.js';
@@ -46,11 +45,7 @@ export async function repairRun(run: RunFolder, health: RunHealth): Promise<stri
   const found = [...health.damaged.map((item) => item.path), ...health.missing].filter((file) => file !== layout.plan);
   const report = found.some(isReportPath) ? (await ownFiles(run.root)).filter(isReportPath) : [];
   const broken = [...new Set([...found, ...report])];
-  for (const artefact of broken) {
-    // the manifest goes first: an artefact without one is not done, whatever happens in between
-    await fs.rm(path.join(run.root, manifestPath(artefact)), { force: true });
-    await fs.rm(path.join(run.root, artefact), { force: true });
-  }
+  for (const artefact of broken) await run.remove(artefact);
   return broken;
 }
 

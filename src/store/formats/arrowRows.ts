@@ -1,4 +1,5 @@
 /** Arrow IPC file format with one row a model: wide rows as fixed-size lists, read back as typed-array views without copying. */
+import { concatenate } from '../../native/concatenate.js';
 import type { Data, DataType, Field, FixedSizeList } from 'apache-arrow';
 import { columnAt, fixedRows, int32Values, metadataCount, type NumberKind, words } from './arrowColumns.js';
 import { arrowLibrary } from './arrowLibrary.js';
@@ -36,13 +37,7 @@ export class Rows<T extends RowValues> {
   flat(): T {
     const [first] = this.blocks;
     if (this.blocks.length === 1) return first!;
-    const all = first instanceof Uint8Array ? new Uint8Array(this.length * this.width) : new Float32Array(this.length * this.width);
-    let at = 0;
-    for (const block of this.blocks) {
-      all.set(block, at);
-      at += block.length;
-    }
-    return all as T;
+    return concatenate(first!.constructor as new (length: number) => T, this.blocks);
   }
 }
 
@@ -119,13 +114,10 @@ export class RowsReader {
   }
 
   numbers(name: string): Int32Array {
-    const all = new Int32Array(this.numRows);
-    let at = 0;
-    for (const column of this.columns(name)) {
-      all.set(int32Values(column, this.what), at);
-      at += column.length;
-    }
-    return all;
+    return concatenate(
+      Int32Array,
+      this.columns(name).map((column) => int32Values(column, this.what)),
+    );
   }
 
   words(name: string): string[] {

@@ -1,9 +1,9 @@
 /** Datamodels as dense NumPy arrays. */
 import path from 'node:path';
-import { denseWeights } from '../datamodels/fit.js';
 import { requireRunning } from '../errors.js';
 import { writeNpy, writeNpyParts } from '../store/formats/npy.js';
 import type { Datamodels } from '../types.js';
+import { denseWeights } from './fit.js';
 
 const partBytes = 2 ** 24;
 
@@ -12,7 +12,7 @@ export interface DenseDatamodels {
   batches: AsyncIterable<Datamodels>;
   numTargets: number;
   numTrain: number;
-  signal: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

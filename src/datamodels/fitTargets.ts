@@ -3,9 +3,14 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import type { Design } from '../attributors/attributor.js';
-import { penaltiesOf, sampleTargets } from '../attributors/pooled.js';
 import { attributorOf } from '../attributors/registry.js';
+import { LetheError, requireRunning } from '../errors.js';
+import { formatBytes } from '../store/disk/byteSize.js';
+import { requireSpace } from '../store/disk/publish.js';
+import type { FinishedBlock, FitFolder } from '../store/folders/fitFolder.js';
+import type { PenaltyChoice, Progress, RunOptions } from '../types.js';
 import {
+  chooseForAll,
   fitBlocks,
   type FittedBlock,
   type InputBlock,
@@ -13,19 +18,13 @@ import {
   planBlocks,
   planMemory,
   readBlock,
-  readSample,
   type Span,
-} from '../datamodels/blocks.js';
-import { LetheError, requireRunning } from '../errors.js';
-import { formatBytes } from '../store/disk/byteSize.js';
-import { requireSpace } from '../store/disk/publish.js';
-import type { FinishedBlock, FitFolder } from '../store/folders/fitFolder.js';
-import type { Datamodels, PenaltyChoice, Progress } from '../types.js';
-import { compact, createProgress, duration, say } from './common.js';
+} from './blocks.js';
 import type { FitInputs } from './fitInputs.js';
 import { FitNotes } from './fitNotes.js';
 
-export interface FitRun {
+/** Progress counts all targets; its first report is what earlier sessions have finished. */
+export interface FitRun extends RunOptions {
   folder: FitFolder;
   design: Design;
   inputs: FitInputs;
@@ -35,8 +34,8 @@ export interface FitRun {
   targetsPerBlock?: number;
   /** Also dense weights.npy, bias.npy, lambda.npy and gap.npy. */
   exportNpy: boolean;
-  threads: number;
-  signal: AbortSignal;
+  /** Takes lines for people. */
+  note: (line: string) => void;
 }
 
 export interface FittedTargets {
@@ -56,7 +55,7 @@ export interface FittedTargets {
  * @throws LETHE_FIT_CHANGED, LETHE_MEMORY_LIMIT (exit code 2), LETHE_DISK_FULL (exit code 4), LETHE_TASK_ABORTED (75)
  */
 export async function fitTargets(run: FitRun): Promise<FittedTargets> {
-  const { folder, design, inputs, threads, signal } = run;
+  const { folder, design, inputs, note } = run;
   const { numTargets, numClasses } = inputs.outputs;
   const sizes = { numModels: design.numModels, numTrain: design.numTrain, numTargets, numClasses };
   const { memoryBytes: designBytes, mostTargets, weightsPerTarget } = design;
@@ -68,32 +67,26 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
   const disk = new DiskNeed(run, finished);
   sayEstimate(run, plan, blocks, finished, disk.bytes());
   await disk.require();
-  const choices = design.pooled ? await choose(run) : undefined;
-  const display = progressOf(numTargets, targetsIn(finished));
+  const choices = await choose(run);
+  const before = targetsIn(finished);
+  run.onProgress?.({ done: before, total: numTargets });
   let started = performance.now();
   const published = [...finished];
-  try {
-    const onBlock = async ({ first, end, datamodels, input }: FittedBlock): Promise<void> => {
-      notes.addInput(input);
-      notes.addBiases(datamodels, input);
-      const inputSha256 = hashOf(input);
-      const seconds = (performance.now() - started) / 1000;
-      started += 1000 * seconds;
-      published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
-      disk.add(published.at(-1)!);
-      if (end !== blocks.at(-1)!.end) await disk.require();
-    };
-    const onProgress = ({ done }: Progress): void => {
-      display.update(done);
-    };
-    const penalties = choices && (({ first, end }: Span) => penaltiesOf(choices, inputs.groups, first, end));
-    const given = { ...inputs, blocks, ...(penalties ? { penalties } : {}) };
-    await folder.whileClaimed(() => fitBlocks(design, given, { threads, signal, onProgress, onBlock }));
-  } finally {
-    display.stop();
-  }
+  const onBlock = async ({ first, end, datamodels, input }: FittedBlock): Promise<void> => {
+    notes.addInput(input);
+    notes.addBiases(datamodels, input);
+    const inputSha256 = hashOf(input);
+    const seconds = (performance.now() - started) / 1000;
+    started += 1000 * seconds;
+    published.push(await folder.publishBlock({ first, end }, datamodels, { inputSha256, seconds }));
+    disk.add(published.at(-1)!);
+    if (end !== blocks.at(-1)!.end) await disk.require();
+  };
+  const onProgress = ({ done }: Progress): void => run.onProgress?.({ done: before + done, total: numTargets });
+  const given = { ...inputs, blocks, ...(choices ? { choices } : {}) };
+  await folder.whileClaimed(() => fitBlocks(design, given, { ...run, onProgress, onBlock }));
   const rounding = notes.rounding();
-  if (rounding !== undefined) say(`fit: ${rounding}`);
+  if (rounding !== undefined) note(`fit: ${rounding}`);
   published.sort((a, b) => a.first - b.first);
   const seconds = published.reduce((sum, block) => sum + block.seconds, 0);
   return {
@@ -106,18 +99,15 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
 }
 
 /** The same in every session: it depends on the inputs only. */
-async function choose({ design, inputs, threads, signal }: FitRun): Promise<PenaltyChoice[]> {
-  const { outputs, rowWeights, groups } = inputs;
-  const sample = sampleTargets(outputs.numTargets, groups, design.options.seed);
-  const block = await readSample(design.numModels, { outputs, ...(rowWeights ? { rowWeights } : {}) }, sample);
-  const choices = await design.choose({ ...block, sample }, groups, { threads, signal });
-  for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices) {
+async function choose({ design, inputs, note, threads = 0, signal }: FitRun): Promise<PenaltyChoice[] | undefined> {
+  const choices = await chooseForAll(design, inputs, inputs.groups, { threads, ...(signal ? { signal } : {}) });
+  for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices ?? []) {
     const relaxed = relaxation === undefined ? '' : `, relaxation ${relaxation}`;
     const scores = [
       ...(correlation === undefined ? [] : [`correlation ${correlation.toFixed(3)}`]),
       `error ${error.toFixed(3)} of no weights`,
     ];
-    say(
+    note(
       `fit: ${group}: lambda ${lambdaRatio.toPrecision(2)} of ${design.lambdaUnit}${relaxed}, chosen on ${design.chosenOn} ` +
         `and ${numSampled} targets (${scores.join(', ')})`,
     );
@@ -199,79 +189,16 @@ async function existingParent(folder: string): Promise<string> {
 }
 
 function sayEstimate(run: FitRun, plan: MemoryPlan, blocks: Span[], finished: Span[], diskBytes: number): void {
-  const { design, inputs, exportNpy } = run;
+  const { design, inputs, exportNpy, note } = run;
   const { numTargets } = inputs.outputs;
   const done = targetsIn(finished);
-  if (done > 0) say(`fit: resuming, ${done} of ${numTargets} targets are finished in ${finished.length} blocks`);
-  say(
+  if (done > 0) note(`fit: resuming, ${done} of ${numTargets} targets are finished in ${finished.length} blocks`);
+  note(
     `fit: ${numTargets - done} targets of ${design.numModels} models on ${design.numTrain} examples, ` +
       `in ${blocks.length} block${blocks.length === 1 ? '' : 's'} of at most ${Math.min(plan.targetsPerBlock, numTargets)}`,
   );
-  say(
+  note(
     `fit: about ${formatBytes(plan.memoryBytes)} of memory (${formatBytes(run.memory)} allowed), about ${formatBytes(diskBytes)} of disk` +
       (exportNpy ? ', dense weights included' : ''),
   );
-}
-
-/** Progress over all targets; the rate is that of this session. */
-function progressOf(numTargets: number, finished: number): { update(done: number): void; stop(): void } {
-  const display = createProgress('fit', 'targets');
-  const started = performance.now();
-  let said = false;
-  return {
-    update(done) {
-      const seconds = Math.max((performance.now() - started) / 1000, 1e-3);
-      const rate = done / seconds;
-      if (!said && done >= firstTargets) {
-        said = true;
-        const left = duration((numTargets - finished - done) / rate);
-        say(`fit: first ${done} targets after ${duration(seconds)}, ${compact(rate)} targets/s, about ${left} left`);
-      }
-      display.update(finished + done, numTargets, '', rate);
-    },
-    stop: () => {
-      display.stop();
-    },
-  };
-}
-
-/** Fewer say little about the rate: the first ones of every worker end at about the same time. */
-const firstTargets = 64;
-
-/** Counts over all targets; gaps of targets that have one. */
-export class FitSummary {
-  maxRelativeGap = 0;
-  numConverged = 0;
-  numUnconverged = 0;
-  numConstant = 0;
-  numNonFinite = 0;
-  targets = 0;
-  private weights = 0;
-
-  add({ status, gap, rowStart, numTargets }: Datamodels): void {
-    status.forEach((word, target) => {
-      if (word === 'nonfinite') this.numNonFinite++;
-      else this.maxRelativeGap = Math.max(this.maxRelativeGap, gap[target]!);
-      if (word === 'converged') this.numConverged++;
-      if (word === 'unconverged') this.numUnconverged++;
-      if (word === 'constant') this.numConstant++;
-    });
-    this.weights += rowStart[numTargets]!;
-    this.targets += numTargets;
-  }
-
-  counts(): FitCounts {
-    const { maxRelativeGap, numConverged, numUnconverged, numConstant, numNonFinite } = this;
-    const meanNonzero = this.targets === 0 ? 0 : this.weights / this.targets;
-    return { maxRelativeGap, numConverged, numUnconverged, numConstant, numNonFinite, meanNonzero };
-  }
-}
-
-export interface FitCounts {
-  maxRelativeGap: number;
-  numConverged: number;
-  numUnconverged: number;
-  numConstant: number;
-  numNonFinite: number;
-  meanNonzero: number;
 }

@@ -1,7 +1,5 @@
-/** The files of lethe fit, opened and checked; large ones are read by columns later. */
+/** The files of a fit, opened and checked; large ones are read by columns later. */
 import { readMaskFile } from '../data/maskFile.js';
-import type { OutputBlocks, RowWeightBlocks } from '../datamodels/blocks.js';
-import { targetsPerRowWeight } from '../datamodels/check.js';
 import { LetheError } from '../errors.js';
 import { sha256 } from '../store/disk/files.js';
 import { readNpy } from '../store/formats/npy.js';
@@ -9,6 +7,8 @@ import { NpyFile } from '../store/formats/npyFile.js';
 import { firstOutside } from '../store/formats/npyIntegers.js';
 import type { NpyValues } from '../store/formats/npyValues.js';
 import type { Masks, TargetGroups } from '../types.js';
+import type { OutputBlocks, RowWeightBlocks } from './blocks.js';
+import { targetsPerRowWeight } from './check.js';
 
 export interface FitInputs {
   masks: Masks;
@@ -31,7 +31,7 @@ export interface FitInputs {
  */
 export async function openFitInputs(
   paths: { masks: string; outputs: string; rowWeights?: string; groups?: string },
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<FitInputs> {
   const masks = await readMaskFile(paths.masks, signal);
   const { numModels, numTrain } = masks;

@@ -1,7 +1,6 @@
 /** What the outputs of a fit are not: finite everywhere, or as exact as they were once their offsets are in a float32 bias. */
-import type { InputBlock } from '../datamodels/blocks.js';
-import { listed } from '../report/format.js';
 import type { Datamodels } from '../types.js';
+import type { InputBlock } from './blocks.js';
 
 /** A bias is stored to this share of itself. */
 const roundOff = 2 ** -24;
@@ -48,12 +47,4 @@ export class FitNotes {
       'Weights do not depend on it; take the mean off the outputs to keep all digits'
     );
   }
-}
-
-const mostNamed = 20;
-
-/** "rows 3 and 17 of the outputs" */
-export function namedRows(rows: readonly number[]): string {
-  const more = rows.length > mostNamed ? [`${rows.length - mostNamed} more`] : [];
-  return `row${rows.length === 1 ? '' : 's'} ${listed([...rows.slice(0, mostNamed).map(String), ...more])} of the outputs`;
 }
