@@ -1,11 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
+import { choosePenalties } from '../../src/attributors/pathChoice.js';
 import { columnsOf, penaltiesOf, sampleTargets } from '../../src/attributors/pooled.js';
 import { openDesign } from '../../src/attributors/registry.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
 import { packMasks } from '../../src/data/masks.js';
 import { Purpose, Random } from '../../src/native/random.js';
-import type { FitOptions, PenaltyChoice, TargetGroups } from '../../src/types.js';
+import type { FitOptions, LassoOptions, PenaltyChoice, TargetGroups } from '../../src/types.js';
 
 const numModels = 300;
 const numTrain = 60;
@@ -50,6 +51,28 @@ describe('the pooled choice', () => {
     expect(marginal).toMatchObject({ relaxation: 0 });
     expect(marginal!.lambdaRatio).toBeLessThan(1);
   });
+
+  // (2 lambdas, 3 relaxations) of one target; what is expected: position of the choice
+  it.each([
+    { why: 'of scores as good the largest relaxation', correlation: [0.5, 0.5, 0.49, 0.1, 0.1, 0.1], at: 2 },
+    {
+      why: 'a relaxation that loses more than 3 % of the correlation is not as good',
+      correlation: [0.5, 0.49, 0.48, 0.1, 0.1, 0.1],
+      at: 1,
+    },
+    { why: 'a relaxation that explains less is not as good', error: [0.75, 0.75, 0.8, 0.9, 0.9, 0.9], at: 1 },
+    { why: 'of one relaxation the smallest error', error: [0.76, 0.76, 0.757, 0.76, 0.76, 0.752], at: 5 },
+    { why: 'errors alone take the smallest', criterion: 'error' as const, error: [0.75, 0.74, 0.741, 0.9, 0.9, 0.9], at: 1 },
+  ])(
+    '$why',
+    ({ correlation = Array<number>(6).fill(0.5), error = Array<number>(6).fill(0.75), criterion = 'correlation' as const, at }) => {
+      const options: LassoOptions = { ...defaultFitOptions, pathLength: 2, lambdaMinRatio: 0.1, criterion };
+      const scores = { correlation: Float32Array.from(correlation), error: Float32Array.from(error) };
+      const sample = { sample: Int32Array.of(0), outputs: new Float32Array(0), numTargets: 1, targetsPerRowWeight: 1 };
+      const [choice] = choosePenalties(options, { sample, groups: undefined, relaxations: [0, 0.5, 1], numHeldOut: 10, scores });
+      expect(choice).toMatchObject({ lambdaRatio: at < 3 ? 1 : 0.1, relaxation: [0, 0.5, 1][at % 3], criterion, numSampled: 1 });
+    },
+  );
 
   it('is the same for any threads', async () => {
     expect(await choose(2)).toEqual(await choose(2));
