@@ -58,5 +58,16 @@ export { openRun, planNet, planStages, type RunInputs } from './pipeline.js';
 export { type FinishedRun, runPlan, type RunPlanOptions } from './commands/runPlan.js';
 export { type RunView, viewRun } from './commands/session.js';
 export { makeModels, type MakeModels, type ModelSummary } from './commands/models.js';
+export { type TrainedModels, type TrainModels, trainModels, type TrainModelsOptions } from './commands/train.js';
 export { unlearn, type Unlearned, type UnlearnOptions } from './commands/unlearn.js';
+export { type LdsFiles, ldsFiles, type LdsFilesOptions, type LdsOfFiles } from './commands/ldsFiles.js';
+export { exportCsv, exportNpy, type ExportedNpy, type ExportNpyOptions, type ExportOptions, type NpyPart } from './commands/exportRun.js';
+export {
+  exportCheckpoint,
+  type ExportedModel,
+  type ExportedOnnx,
+  exportOnnxModel,
+  type ModelSource,
+  type RunModel,
+} from './commands/exportModel.js';
 export type { ProgressDisplay, Talk } from './commands/talk.js';

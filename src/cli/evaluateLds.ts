@@ -1,19 +1,8 @@
-/** lethe evaluate lds: by blocks of targets, so that neither weights nor outputs need fit in memory. */
-import { readMaskFile } from '../data/maskFile.js';
-import { centreOutputs } from '../datamodels/centre.js';
-import { predict, type DenseDatamodels } from '../datamodels/predict.js';
+/** lethe evaluate lds. */
+import { type LdsFiles, ldsFiles, type LdsOfFiles } from '../commands/ldsFiles.js';
+import type { MaskOrigin } from '../commands/ldsMasks.js';
 import { LetheError } from '../errors.js';
-import { correlatePoints, type Lds, type PointCorrelations, summariseLds } from '../evaluate/lds.js';
-import { chooseDevice, type DeviceName } from '../native/device.js';
-import { defaultMemory } from '../native/limits.js';
-import { formatBytes } from '../store/disk/byteSize.js';
-import { readDatamodelBatches } from '../store/contents/datamodels.js';
-import { requireRecordedDatamodels } from '../store/folders/fitFolder.js';
-import { sliceTargets } from '../store/contents/datamodelRows.js';
-import { NpyFile } from '../store/formats/npyFile.js';
-import { readNpy, toFloat32 } from '../store/formats/npy.js';
-import type { NpyValues } from '../store/formats/npyValues.js';
-import type { Datamodels, Masks } from '../types.js';
+import type { DeviceName } from '../native/device.js';
 import {
   action,
   type Command,
@@ -22,14 +11,12 @@ import {
   integerAtLeast,
   interruptSignal,
   jsonHelp,
+  processorCount,
   say,
   threadsHelp,
-  processorCount,
 } from './common.js';
 import { deviceOption } from './device.js';
-import { describeOrigin, type MaskOrigin, originOfMasks } from './ldsMasks.js';
 import { byteSize } from './memory.js';
-import { namedRows } from './namedRows.js';
 
 interface LdsVerbOptions {
   datamodels?: string;
@@ -69,81 +56,42 @@ export function registerLds(evaluate: Command): void {
     .action(action(ldsVerb));
 }
 
-async function ldsVerb(options: LdsVerbOptions): Promise<void> {
-  const device = chooseDevice(options.device);
-  const signal = interruptSignal();
-  const masks = await readMaskFile(options.masks, signal);
-  const outputs = await NpyFile.open(options.outputs);
-  const { rows: numModels, columns: numTargets } = outputs;
-  const { threads } = options;
-  const progress = createProgress('lds', 'targets');
-  try {
-    checkOutputs(outputs, masks);
-    const origin = await originOfMasks(datamodelsFile(options), masks, options.masks, options.allowFitMasks ?? false);
-    const parts: PointCorrelations[] = [];
-    const leftOut = new Set<number>();
-    let first = 0;
-    for await (const datamodels of datamodelBlocks(options, masks, outputs)) {
-      const end = first + datamodels.numTargets;
-      requireEqual(Math.max(end, numTargets), numTargets, `targets in the datamodels, as in ${options.outputs}`);
-      const actual = varyingPart(await outputs.readColumns(first, end), end - first);
-      for (let at = 0; at < actual.length; at++) if (!Number.isFinite(actual[at]!)) leftOut.add(Math.floor(at / (end - first)));
-      const predicted = await predict(withoutBias(datamodels), masks, { signal, threads });
-      parts.push(await correlatePoints({ predicted, actual, numModels, numPoints: end - first }, {}, { signal, threads, device }));
-      first = end;
-      progress.update(first, numTargets);
-    }
-    requireEqual(first, numTargets, `targets in the datamodels, as in ${options.outputs}`);
-    const score = await summariseLds(parts, options.seed, { signal, threads });
-    progress.stop();
-    if (leftOut.size > 0) say(`lds: NaN or infinite: ${namedRows([...leftOut].sort((a, b) => a - b))}; left out where they are`);
-    report(score, origin, { numModels, device, json: options.json ?? false });
-  } finally {
-    progress.stop();
-    await outputs.close();
-  }
-}
-
-/** Ranks do not depend on what is taken off every output of a target: float64 keeps the digits that float32 would spend on an offset. */
-function varyingPart(values: NpyValues, numTargets: number): Float32Array {
-  return values instanceof Float64Array ? centreOutputs(values, numTargets).outputs : (values as Float32Array);
-}
-
-/** For the same reason. The NaN of a target without a fit stays. */
-function withoutBias<Models extends Datamodels | DenseDatamodels>(datamodels: Models): Models {
-  return { ...datamodels, bias: datamodels.bias.map((value) => (Number.isNaN(value) ? NaN : 0)) };
-}
-
-function report(score: Lds, origin: MaskOrigin, { numModels, device, json }: { numModels: number; device: string; json: boolean }): void {
-  const { mean, median, low, high, numPoints: numTargets, numUndefined, numNonFinite } = score;
+async function ldsVerb({ masks, outputs, json = false, ...options }: LdsVerbOptions): Promise<void> {
+  const files = { datamodels: datamodelsOf(options), masks, outputs };
+  const display = createProgress('lds', 'targets');
+  const run = {
+    ...options,
+    note: say,
+    signal: interruptSignal(),
+    onProgress: ({ done, total }: { done: number; total: number }) => {
+      display.update(done, total);
+    },
+  };
+  const score = await ldsFiles(files, run).finally(() => {
+    display.stop();
+  });
   if (json) {
-    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, numNonFinite, ...origin, device });
-    return;
-  }
+    const { numPoints: numTargets, low, high, mean, median, numModels, numUndefined, numNonFinite, masks: origin, numSeen, device } = score;
+    emitJson('lds', { mean, median, numTargets, numModels, low, high, numUndefined, numNonFinite, masks: origin, numSeen, device });
+  } else report(score);
+}
+
+function report(score: LdsOfFiles): void {
+  const { mean, median, low, high, numPoints: numTargets, numUndefined } = score;
   if (Number.isNaN(mean)) {
     process.stdout.write(`LDS of ${numTargets} targets: none, as no target has finite predictions and two models with finite outputs\n`);
     return;
   }
   process.stdout.write(
-    `LDS of ${numTargets} targets on ${describeOrigin(origin, numModels)}: mean ${mean.toFixed(4)} (95 % ${low.toFixed(4)} to ${high.toFixed(4)}), ` +
+    `LDS of ${numTargets} targets on ${describeOrigin(score, score.numModels)}: mean ${mean.toFixed(4)} (95 % ${low.toFixed(4)} to ${high.toFixed(4)}), ` +
       `median ${median.toFixed(4)}${numUndefined > 0 ? `; ${numUndefined} constant or non-finite targets count as 0` : ''}\n`,
   );
 }
 
-function checkOutputs({ dtype, shape, rows, path }: NpyFile, masks: Masks): void {
-  if (!dtype.startsWith('float') || (shape.length !== 2 && shape.length !== 3) || shape.includes(0)) {
-    throw new LetheError('LETHE_OUTPUTS_SHAPE', `${path} does not hold model outputs`, {
-      expected: 'float16, float32 or float64 of shape (models, targets) or (models, points, classes), no dimension empty',
-      received: `${dtype} of shape (${shape.join(', ')})`,
-    });
-  }
-  requireEqual(rows, masks.numModels, `models in ${path}, as many as masks`);
-}
-
-/** The file of the weights. @throws LETHE_OPTION_MISSING (exit code 2) unless exactly one kind of datamodels is given */
-function datamodelsFile({ datamodels, weights, bias }: LdsVerbOptions): string {
+/** @throws LETHE_OPTION_MISSING (exit code 2) unless exactly one kind of datamodels is given */
+function datamodelsOf({ datamodels, weights, bias }: Pick<LdsVerbOptions, 'datamodels' | 'weights' | 'bias'>): LdsFiles['datamodels'] {
   if (datamodels !== undefined && weights === undefined && bias === undefined) return datamodels;
-  if (datamodels === undefined && weights !== undefined && bias !== undefined) return weights;
+  if (datamodels === undefined && weights !== undefined && bias !== undefined) return { weights, bias };
   throw new LetheError('LETHE_OPTION_MISSING', 'nothing says which datamodels are meant', {
     expected: 'either --datamodels FILE, or --weights FILE and --bias FILE',
     received: Object.entries({ '--datamodels': datamodels, '--weights': weights, '--bias': bias })
@@ -152,73 +100,13 @@ function datamodelsFile({ datamodels, weights, bias }: LdsVerbOptions): string {
   });
 }
 
-/** All datamodels in order, each time as many as fit: predictions, outputs and ranks of a block lie in memory together. */
-async function* datamodelBlocks(options: LdsVerbOptions, masks: Masks, outputs: NpyFile): AsyncGenerator<Datamodels | DenseDatamodels> {
-  const { numModels, numTrain } = masks;
-  const { datamodels, weights, bias } = options;
-  const memory = options.memory ?? defaultMemory();
-  // masks, and the copy of them that predictions read
-  const room = memory - 3 * masks.bits.length - 2 ** 26;
-  const perTarget = numModels * (8 + outputs.extraBytes) + 24;
-  if (datamodels === undefined) {
-    yield* denseBlocks(weights!, bias!, numTrain, (extraBytes) => blockSize(room, perTarget + numTrain * (4 + extraBytes), memory));
-    return;
-  }
-  const step = blockSize(room - 2 ** 28, perTarget, memory);
-  await requireRecordedDatamodels(datamodels);
-  for await (const batch of readDatamodelBatches(datamodels, { numTrain, note: say })) {
-    requireEqual(batch.numTrain, numTrain, `train examples in the datamodels, as in ${options.masks}`);
-    for (let first = 0; first < batch.numTargets; first += step) {
-      yield sliceTargets(batch, first, Math.min(first + step, batch.numTargets));
-    }
-  }
-}
-
-async function* denseBlocks(
-  weightsPath: string,
-  biasPath: string,
-  numTrain: number,
-  blockOf: (extraBytes: number) => number,
-): AsyncGenerator<DenseDatamodels> {
-  const bias = toFloat32(await readNpy(biasPath));
-  const file = await NpyFile.open(weightsPath);
-  try {
-    if (!file.dtype.startsWith('float') || file.shape.length !== 2) {
-      throw new LetheError('LETHE_SHAPE_MISMATCH', `${weightsPath} does not hold weights`, {
-        expected: 'float16, float32 or float64 of shape (targets, train)',
-        received: `${file.dtype} of shape (${file.shape.join(', ')})`,
-      });
-    }
-    requireEqual(bias.length, file.rows, `biases in ${biasPath}, one a row of ${weightsPath}`);
-    requireEqual(file.columns, numTrain, `train examples in ${weightsPath}, as in the masks`);
-    const step = blockOf(file.extraBytes);
-    for (let first = 0; first < file.rows; first += step) {
-      const end = Math.min(first + step, file.rows);
-      const read = await file.readRows(first, end);
-      const weights = read instanceof Float32Array ? read : new Float32Array(read);
-      yield { numTargets: end - first, numTrain, bias: bias.subarray(first, end), weights };
-    }
-  } finally {
-    await file.close();
-  }
-}
-
-const mostTargets = 8192;
-
-/** @throws LETHE_MEMORY_LIMIT (exit code 2) */
-function blockSize(room: number, perTarget: number, memory: number): number {
-  if (room >= perTarget) return Math.min(mostTargets, Math.floor(room / perTarget));
-  throw new LetheError('LETHE_MEMORY_LIMIT', 'not even one target fits', {
-    expected: `at least ${formatBytes(memory - room + perTarget)} of memory`,
-    received: formatBytes(memory),
-    action: 'Raise --memory.',
-  });
-}
-
-function requireEqual(received: number, expected: number, what: string): void {
-  if (received === expected) return;
-  throw new LetheError('LETHE_SHAPE_MISMATCH', 'the files do not fit together', {
-    expected: `${expected} ${what}`,
-    received: String(received),
-  });
+/** "40 held-out models", and what it is where they are not. */
+function describeOrigin({ masks, numSeen }: MaskOrigin, numModels: number): string {
+  const words = {
+    'held-out': `${numModels} held-out models`,
+    unknown: `${numModels} models, held out if the fit has not seen their masks`,
+    fit: `${numModels} models OF THE FIT, not held out`,
+    'partly-fit': `${numModels} models, ${numSeen} of them OF THE FIT, not held out`,
+  };
+  return words[masks];
 }

@@ -1,8 +1,8 @@
 /** lethe export onnx|safetensors|npy|csv: models and results for other programs. */
 import { Option } from 'commander';
 import { action, type Command, integerAtLeast, jsonHelp, oldDataHelp } from './common.js';
-import { exportOnnxVerb, exportSafetensorsVerb } from './exportModel.js';
-import { exportCsvVerb, exportNpyVerb, npyParts } from './exportRun.js';
+import { npyParts } from '../commands/exportRun.js';
+import { exportCsvVerb, exportNpyVerb, exportOnnxVerb, exportSafetensorsVerb } from './exportVerbs.js';
 
 export function registerExport(program: Command): void {
   const verb = program.command('export').description('models and results for other programs');

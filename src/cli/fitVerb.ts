@@ -8,7 +8,7 @@ import { ExitCode, LetheError } from '../errors.js';
 import { deviceNames } from '../native/device.js';
 import type { FitOptions, Progress } from '../types.js';
 import { compact, createProgress, duration, emitJson, interruptSignal, oneOf, say } from './common.js';
-import { namedRows } from './namedRows.js';
+import { namedRows } from '../commands/namedRows.js';
 
 /** Options of attributors among them, by their names. */
 export interface FitVerbOptions extends Partial<Omit<FitOptions, 'estimator'>> {

@@ -1,23 +1,11 @@
 /** lethe train: models from scratch, as files. */
-import path from 'node:path';
-import { describeModels, makeModels, modelRange, numbers, requireSomeTrained } from '../commands/models.js';
-import { engineOf } from '../commands/session.js';
-import { range } from '../data/indices.js';
-import { readMaskFile } from '../data/maskFile.js';
-import { maskIndices } from '../data/masks.js';
-import { listDatasets, loadDataset, resolveDataDirectory } from '../data/registry.js';
-import { engineIdentity } from '../engines/index.js';
+import { describeModels, modelRange, requireSomeTrained } from '../commands/models.js';
+import { type TrainModels, trainModels } from '../commands/train.js';
+import { listDatasets } from '../data/registry.js';
 import { didYouMean, LetheError } from '../errors.js';
 import { mistakesOfRecipe } from '../jobs/recipe.js';
-import { buildNet, netNames } from '../models/index.js';
-import { importOnnx, netForDataset } from '../models/onnxImport.js';
-import { readCheckpoint } from '../store/contents/checkpoint.js';
-import { readWhole, sha256 } from '../store/disk/files.js';
-import { encodeJson } from '../store/disk/json.js';
-import { readWholeNumbers } from '../store/formats/npyIntegers.js';
-import { publishFile } from '../store/disk/publish.js';
-import { trainingJob } from '../train/jobs.js';
-import type { Dataset, Engine, NetSpec, Schedule, TrainJob, TrainRecipe } from '../types.js';
+import { netNames } from '../models/index.js';
+import type { Schedule, TrainRecipe } from '../types.js';
 import {
   action,
   Command,
@@ -26,7 +14,6 @@ import {
   finiteNumber,
   integerAtLeast,
   jsonHelp,
-  say,
   talk,
   threadsHelp,
   processorCount,
@@ -101,85 +88,37 @@ export function registerTrain(program: Command): void {
 
 async function trainVerb(options: TrainVerbOptions): Promise<void> {
   const started = Date.now();
+  const { dataset: name, trainPerClass, validationPerClass, net, width, netFile, data, seed, init, out, threads } = options;
   const recipe = recipeOf(options);
-  const models = modelRange(options.models);
-  const directory = resolveDataDirectory(options.data);
-  const dataset = await loadDataset(
-    { name: options.dataset, trainPerClass: options.trainPerClass, validationPerClass: options.validationPerClass },
-    { ...(directory === undefined ? {} : { directory }), note: say },
-  );
-  const { numTrain } = dataset;
-  const net = await networkOf(options, dataset);
-  const subset = await readSubset(options, numTrain, models.end);
-  const engine = engineOf(options, say);
-  const initial = await initialOf(options, net, engine);
-  const jobOf = (model: number): TrainJob => ({
-    ...trainingJob(recipe, options.seed, model, subset(model)),
-    ...(initial ? { initialParameters: initial } : {}),
-  });
-  const initialSha256 = initial ? { initialSha256: sha256(initial) } : {};
-  const command = {
-    dataset: dataset.sha256,
-    net: net.onnx ? sha256(net.onnx) : net.name,
+  const on = trainedOn(options);
+  const request: TrainModels = {
+    data: { name, trainPerClass, validationPerClass },
+    net: netFile === undefined ? { name: net, width } : { file: netFile },
     recipe,
-    seed: options.seed,
-    ...initialSha256,
-    ...engineIdentity(engine),
+    seed,
+    models: modelRange(options.models),
+    ...(on ? { on } : {}),
+    ...(init === undefined ? {} : { init }),
+    engine: options,
+    out,
   };
-  const summaries = await makeModels({
-    engine,
-    net,
-    dataset,
-    jobs: (first, end) => Promise.resolve(numbers(first, end).map(jobOf)),
-    models,
-    out: options.out,
-    splits: splitsOf(numTrain, dataset.numValidation),
-    command: (model) => ({ ...command, subset: sha256(subset(model)) }),
-    label: 'train',
-    threads: options.threads,
-    talk: talk(),
-  });
-  const document = {
-    dataset: { name: dataset.name, description: dataset.description, sha256: dataset.sha256 },
-    net: net.name,
-    recipe,
-    seed: options.seed,
-    ...initialSha256,
-    engine: engine.describe(),
-    models: summaries,
-  };
-  await publishFile(path.join(options.out, 'train.json'), encodeJson(document));
+  const trained = await trainModels(request, { ...(data === undefined ? {} : { directory: data }), threads, ...talk() });
   const { kind, learningRate } = recipe.schedule;
   requireSomeTrained(
-    summaries,
+    trained.models,
     `The usual cause is a learning rate that is too large: try less than ${learningRate} (--learning-rate, schedule ${kind}), ` +
-      `in another --out. What was made is in ${options.out}.`,
+      `in another --out. What was made is in ${out}.`,
   );
-  if (options.json) emitJson('train', { ...document, seconds: (Date.now() - started) / 1000 });
-  else process.stdout.write(`${describeModels(summaries)}, in ${options.out}\n`);
+  if (options.json) emitJson('train', { ...trained, seconds: (Date.now() - started) / 1000 });
+  else process.stdout.write(`${describeModels(trained.models)}, in ${out}\n`);
 }
 
-async function networkOf(options: TrainVerbOptions, dataset: Dataset): Promise<NetSpec> {
-  const { height, width, channels, numClasses } = dataset;
-  if (options.netFile === undefined) {
-    return buildNet({ name: options.net, width: options.width, input: { height, width, channels }, numClasses });
+function trainedOn({ indices, masks }: TrainVerbOptions): TrainModels['on'] {
+  if (indices !== undefined && masks !== undefined) {
+    throw new LetheError('LETHE_OPTION_INVALID', '--indices and --masks exclude each other', { action: 'Give one of them.' });
   }
-  const bytes = await readWhole(options.netFile);
-  if (!bytes) throw new LetheError('LETHE_FILE_MISSING', 'there is no such file', { received: options.netFile });
-  return netForDataset(bytes, path.basename(options.netFile), dataset, say);
-}
-
-/** The parameters every model starts from, if not random ones. */
-async function initialOf({ init, netFile }: TrainVerbOptions, net: NetSpec, engine: Engine): Promise<Float32Array | undefined> {
-  if (init === undefined) return undefined;
-  if (net.onnx && netFile !== undefined && path.resolve(init) === path.resolve(netFile)) return importOnnx(net.onnx, net.name).parameters;
-  const { parameters, notes } = await readCheckpoint(init, engine.parameters(net));
-  notes.forEach(say);
-  return parameters;
-}
-
-function splitsOf(numTrain: number, numValidation: number): Record<string, Int32Array> {
-  return { train: range(numTrain), ...(numValidation > 0 ? { validation: range(numValidation).map((i) => numTrain + i) } : {}) };
+  if (indices !== undefined) return { indices };
+  return masks === undefined ? undefined : { masks };
 }
 
 function recipeOf(options: TrainVerbOptions): TrainRecipe {
@@ -218,41 +157,4 @@ function checked(recipe: TrainRecipe): TrainRecipe {
     received,
     ...(advice === undefined ? {} : { action: advice }),
   });
-}
-
-/** Train indices of a model. */
-async function readSubset(options: TrainVerbOptions, numTrain: number, numModels: number): Promise<(model: number) => Int32Array> {
-  if (options.indices !== undefined && options.masks !== undefined) {
-    throw new LetheError('LETHE_OPTION_INVALID', '--indices and --masks exclude each other', { action: 'Give one of them.' });
-  }
-  if (options.masks !== undefined) {
-    const masks = await readMaskFile(options.masks);
-    if (masks.numModels < numModels || masks.numTrain !== numTrain) {
-      throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.masks} does not fit`, {
-        expected: `(at least ${numModels} models, ${numTrain} train examples)`,
-        received: `(${masks.numModels}, ${masks.numTrain})`,
-      });
-    }
-    return (model) => maskIndices(masks, model);
-  }
-  const indices = options.indices === undefined ? range(numTrain) : await readIndices(options.indices, numTrain);
-  return () => indices;
-}
-
-/**
- * Train indices in a .npy file, sorted, each once.
- * @throws LETHE_INDICES_INVALID and the errors of readNpy
- */
-async function readIndices(file: string, numTrain: number): Promise<Int32Array> {
-  const refused = (received: string, action?: string): LetheError =>
-    new LetheError('LETHE_INDICES_INVALID', `${file} holds no set of train indices`, {
-      expected: `a vector of different whole numbers below ${numTrain}, at least one`,
-      received,
-      ...(action === undefined ? {} : { action }),
-    });
-  const given = await readWholeNumbers(file, numTrain, refused);
-  const indices = Int32Array.from(new Set(given)).sort();
-  if (indices.length === 0) throw refused('none');
-  if (indices.length < given.length) throw refused(`${given.length - indices.length} repeats`);
-  return indices;
 }

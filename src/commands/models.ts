@@ -63,6 +63,16 @@ export interface ModelSummary extends MadeModel {
 /**
  * Trains the models that are not in OUT yet, and writes OUT/model-00000.safetensors, ... as they come, at the end OUT/logits.npy (models,
  * points, classes) and OUT/margins.npy (models, points). A diverged model has a status and NaN outputs; its neighbours are as without it.
+ *
+ * @example
+ * const dataset = await loadDataset({ name: 'synthetic' });
+ * const net = buildNet({ name: 'smallcnn', width: 2, input: dataset, numClasses: dataset.numClasses });
+ * const all = Int32Array.from({ length: dataset.numTrain }, (_, example) => example);
+ * const jobs = (first: number, end: number) =>
+ *   Promise.resolve(Array.from({ length: end - first }, (_, k) => trainingJob(recipe, 0, first + k, all)));
+ * const request = { dataset, net, engine: createEngine({ engine: 'native' }), out: 'models', splits: { train: all }, threads: 0 };
+ * await makeModels({ ...request, models: { first: 0, end: 2 }, jobs, command: (model) => ({ recipe, model }), label: 'mine', talk: {} });
+ *
  * @throws LETHE_MODELS_CHANGED (exit code 2), LETHE_DISK_FULL, LETHE_FILE_UNWRITABLE (exit code 4), LETHE_TASK_ABORTED (75)
  */
 export async function makeModels(request: MakeModels): Promise<ModelSummary[]> {

@@ -80,6 +80,12 @@ export interface RunView {
 /**
  * Opens a run that exists as it was made: neither its data nor its engine need to be here. The data set of a run of an earlier version,
  * whose folder does not hold its facts, is loaded; nothing is written.
+ *
+ * @example
+ * const { plan, dataset } = await viewRun('runs/quickstart');
+ * console.log(`${plan.name}: ${dataset.numTrain} train examples, ${plan.subsetModels.count} subset models`);
+ *
+ * @throws LETHE_RUN_MISSING (exit code 2), LETHE_ARTEFACT_DAMAGED (3)
  */
 export async function viewRun(root: string, { data, note }: Pick<SessionOptions, 'data' | 'note'> = {}): Promise<RunView> {
   const run = await openRun(root);

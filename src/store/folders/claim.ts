@@ -32,9 +32,9 @@ export async function readClaim(file: string): Promise<Command | undefined> {
 }
 
 /** Claims a folder for files that do not say themselves what they were made of, and fills it. @throws LETHE_OUT_TAKEN (exit code 2) */
-export async function fillFolder(folder: string, command: Command, work: () => Promise<void>): Promise<void> {
+export async function fillFolder<Made>(folder: string, command: Command, work: () => Promise<Made>): Promise<Made> {
   const take = (): Promise<void> => claim(path.join(folder, claimFile), command, (differences) => taken(folder, differences));
-  await whileClaimed(folder, take, work);
+  return whileClaimed(folder, take, work);
 }
 
 /** A command that ends before it has made anything leaves no claim: who mends its options may use the same folder. */

@@ -38,6 +38,8 @@ function forgetSetName(name: string): string {
   return requireName(name, 'forget set');
 }
 
+const fieldsOfTargets = ['logits', 'margins'] as const;
+
 export const layout = {
   plan: 'plan.json',
   identity: 'identity.json',
@@ -62,7 +64,8 @@ export const layout = {
   outputColumns: 'datamodels/outputs.f32',
   outputColumnsIndex: 'datamodels/outputs.json',
   /** What was chosen for the targets of all blocks together; here and below `attributor`: absent for the first one of the plan. */
-  penalties: (targets: 'logits' | 'margins', attributor?: string): string => `${datamodelFolder(attributor)}/penalties-${targets}.json`,
+  penalties: (targets: (typeof fieldsOfTargets)[number], attributor?: string): string =>
+    `${datamodelFolder(attributor)}/penalties-${targets}.json`,
   /** Datamodels of a block of logit targets. */
   logitDatamodels: (block: number, attributor?: string): string => `${datamodelFolder(attributor)}/logits-${number5(block)}.arrow`,
   /** Datamodels of the margins of all train points. */
@@ -141,24 +144,50 @@ export function manifestedArtefact(file: string): string | undefined {
   return file.startsWith(manifestFolder) && file.endsWith('.json') ? file.slice(manifestFolder.length, -'.json'.length) : undefined;
 }
 
-const shardPattern = 'shard-\\d{5,}\\.arrow';
-const segment = '[a-z0-9][a-z0-9._-]{0,63}';
+/** A name as it is in examples. */
+const any = 'any';
+
+/** Paths of every kind, with `any` for names and zeros for numbers; none for files that no manifest is of. */
+const examples: Record<keyof typeof layout, readonly string[]> = {
+  plan: [layout.plan],
+  identity: [layout.identity],
+  facts: [layout.facts],
+  net: [layout.net],
+  provenance: [],
+  failed: [],
+  masks: [layout.masks],
+  ldsScores: [layout.ldsScores],
+  subsetOutputs: [layout.subsetOutputs(0)],
+  originals: [layout.originals(0)],
+  tuningOriginals: [layout.tuningOriginals(0)],
+  oracles: [layout.oracles(any, 'scored', 0), layout.oracles(any, 'matched', 0)],
+  compressed: [layout.compressed(any, 0, 0)],
+  outputColumns: [layout.outputColumns],
+  outputColumnsIndex: [layout.outputColumnsIndex],
+  penalties: fieldsOfTargets.flatMap((field) => [layout.penalties(field), layout.penalties(field, any)]),
+  logitDatamodels: [layout.logitDatamodels(0), layout.logitDatamodels(0, any)],
+  marginDatamodels: [layout.marginDatamodels],
+  ldsPredictions: [layout.ldsPredictions(any, 0)],
+  forgetShift: [layout.forgetShift(any), layout.forgetShift(any, any)],
+  calibration: [layout.calibration(), layout.calibration(any)],
+  forgetSet: [layout.forgetSet(any)],
+  tuningRun: [layout.tuningRun(any, any, 0)],
+  tuningChoice: [layout.tuningChoice(any, any)],
+  unlearned: [layout.unlearned(any, any, 'chosen', 0), layout.unlearned(any, any, 0, 0)],
+  scores: [layout.scores(any)],
+  report: [layout.report(any), layout.report(`${any}/${any}`), layout.report(`${any}/${any}/${any}`)],
+};
+
 const artefactPattern = new RegExp(
-  `^(${[
-    'plan\\.json',
-    'identity\\.json',
-    'facts\\.json',
-    'net\\.onnx',
-    'masks\\.arrow',
-    `outputs/\\d{2,}/${shardPattern}`,
-    `originals/(tuning/)?${shardPattern}`,
-    `oracles/${segment}/(scored|matched|compressed-\\d{5,})/${shardPattern}`,
-    `datamodels/(${segment}/)?${segment}\\.(arrow|npy|json|f32)`,
-    `forget-sets/${segment}\\.npy`,
-    `unlearned/${segment}/${segment}/(tuning\\.json|tuning/run-\\d{5,}\\.arrow|(chosen|run-\\d{5,})/${shardPattern})`,
-    `scores/${segment}\\.json`,
-    `report/(${segment}/)*${segment}`,
-  ].join('|')})$`,
+  `^(${Object.values(examples)
+    .flat()
+    .map((example) =>
+      example
+        .replaceAll('.', '\\.')
+        .replaceAll(/\b0+/g, (zeros) => `\\d{${zeros.length},}`)
+        .replaceAll(/\bany\b/g, namePattern.source.slice(1, -1)),
+    )
+    .join('|')})$`,
 );
 
 /** True for paths this file gives to artefacts: what is checked by manifests. */

@@ -1,4 +1,4 @@
-/** Whether the masks of `lethe evaluate lds` are held out: a model whose mask the fit has seen says little about others. */
+/** Whether the masks of an LDS are held out: a model whose mask the fit has seen says little about others. */
 import path from 'node:path';
 import { LetheError } from '../errors.js';
 import { countSeenMasks } from '../store/folders/maskRows.js';
@@ -25,15 +25,4 @@ export async function originOfMasks(datamodels: string, masks: Masks, file: stri
     received: numSeen === masks.numModels ? 'only masks of the fit' : `${numSeen} that are equal to one of the fit`,
     action: 'Leave these models out, or give --allow-fit-masks: the score is then one of the fit, which is higher, and is called so.',
   });
-}
-
-/** "40 held-out models", and what it is where they are not. */
-export function describeOrigin({ masks, numSeen }: MaskOrigin, numModels: number): string {
-  const words = {
-    'held-out': `${numModels} held-out models`,
-    unknown: `${numModels} models, held out if the fit has not seen their masks`,
-    fit: `${numModels} models OF THE FIT, not held out`,
-    'partly-fit': `${numModels} models, ${numSeen} of them OF THE FIT, not held out`,
-  };
-  return words[masks];
 }

@@ -1,6 +1,7 @@
 /** What a run folder holds, as NumPy files and CSV tables. */
 import { writeDenseDatamodels } from '../datamodels/denseDatamodels.js';
 import path from 'node:path';
+import { requireRunning } from '../errors.js';
 import { unpackMasks } from '../data/masks.js';
 import { logitBlocks } from '../datamodels/tasks.js';
 import { collectReport } from '../report/collect.js';
@@ -15,68 +16,91 @@ import { readMasks } from '../store/contents/masksFile.js';
 import { writeNpy, writeNpyParts } from '../store/formats/npy.js';
 import { isTrained, readOutputs } from '../store/contents/outputs.js';
 import { publishFile } from '../store/disk/publish.js';
-import type { Datamodels } from '../types.js';
-import { emitJson, interruptSignal, say } from './common.js';
+import type { Datamodels, MethodSetting } from '../types.js';
 import { type ModelGroup, modelGroups } from './exportGroups.js';
-import { type RunView, viewRun } from '../commands/session.js';
+import { type RunView, viewRun } from './session.js';
+import type { Talk } from './talk.js';
 
-interface RunVerbOptions {
-  run: string;
-  out: string;
+export const npyParts = ['masks', 'outputs', 'originals', 'oracles', 'unlearned', 'datamodels'] as const;
+export type NpyPart = (typeof npyParts)[number];
+
+export interface ExportOptions extends Omit<Talk, 'progress'> {
+  /** Where the data set lies, for a run of an earlier version only. */
   data?: string;
-  json?: boolean;
 }
 
-export interface NpyVerbOptions extends RunVerbOptions {
-  part: (typeof npyParts)[number][];
+export interface ExportNpyOptions extends ExportOptions {
+  /** Default: masks and outputs. */
+  parts?: readonly NpyPart[];
+  /** Of unlearned models and oracles also the settings and lengths that were not chosen, a folder each. */
   allSettings?: boolean;
 }
 
-export const npyParts = ['masks', 'outputs', 'originals', 'oracles', 'unlearned', 'datamodels'] as const;
-
-export async function exportNpyVerb(options: NpyVerbOptions): Promise<void> {
-  const context = await viewRun(options.run, { ...options, note: say });
-  await fillFromRun(context, options.out, () => exportNpy(context, options));
+export interface ExportedNpy {
+  /** In `out`. */
+  files: string[];
+  /** Of folders of unlearned models. */
+  settings: { folder: string; setting: MethodSetting }[];
 }
 
-async function exportNpy(context: RunView, options: NpyVerbOptions): Promise<void> {
-  const { out, part } = options;
-  const written: string[] = [];
-  const { groups, unchosen } = await modelGroups(context, { parts: part, allSettings: options.allSettings ?? false });
+/**
+ * What a run folder holds as NumPy files: masks.npy (models, train) bool, labels.npy (points), and a folder a group of models with models.npy
+ * (rows), margins.npy (rows, points) and, where the run keeps them, logits.npy (rows, points, classes).
+ *
+ * @example
+ * const { files } = await exportNpy('runs/quickstart', 'arrays', { parts: ['masks', 'originals'] });
+ * console.log(files.join('\n'));
+ *
+ * @throws LETHE_OUT_TAKEN (exit code 2), LETHE_ARTEFACT_MISSING, LETHE_ARTEFACT_DAMAGED (3), LETHE_DISK_FULL (4), LETHE_TASK_ABORTED (75)
+ */
+export async function exportNpy(root: string, out: string, options: ExportNpyOptions = {}): Promise<ExportedNpy> {
+  const view = await viewRun(root, options);
+  return fillFromRun(view, out, () => writeNpyFiles(view, out, options));
+}
+
+async function writeNpyFiles(
+  view: RunView,
+  out: string,
+  { parts = ['masks', 'outputs'], allSettings = false, ...talk }: ExportNpyOptions,
+): Promise<ExportedNpy> {
+  const files: string[] = [];
+  const { groups, unchosen } = await modelGroups(view, { parts, allSettings });
   if (unchosen.length > 0) {
-    say(`export: nothing is chosen yet of ${unchosen.join(', ')}: finish the run, or take every setting with --all-settings`);
+    talk.note?.(`export: nothing is chosen yet of ${unchosen.join(', ')}: finish the run, or take every setting with --all-settings`);
   }
-  if (part.includes('masks')) {
-    const masks = readMasks(await context.run.read(layout.masks));
+  if (parts.includes('masks')) {
+    const masks = readMasks(await view.run.read(layout.masks));
     await writeNpy(path.join(out, 'masks.npy'), [masks.numModels, masks.numTrain], unpackMasks(masks), { bool: true });
-    written.push('masks.npy');
+    files.push('masks.npy');
   }
-  await writeNpy(path.join(out, 'labels.npy'), [context.dataset.labels.length], context.dataset.labels);
-  written.push('labels.npy');
-  for (const group of groups) for (const file of await writeGroup(context, group, out)) written.push(file);
-  if (part.includes('datamodels')) {
-    const { numTrain, numClasses, labels } = context.dataset;
-    const dense = { batches: datamodels(context), numTargets: labels.length * numClasses, numTrain, signal: interruptSignal() };
-    await writeDenseDatamodels(path.join(out, 'datamodels'), dense);
-    const masks = readMasks(await context.run.read(layout.masks));
-    const rows = await writeMaskRows(path.join(out, 'datamodels'), masks);
-    for (const name of ['weights.npy', 'bias.npy', 'lambda.npy', 'gap.npy', rows]) written.push(path.posix.join('datamodels', name));
+  const { labels, numTrain, numClasses } = view.dataset;
+  await writeNpy(path.join(out, 'labels.npy'), [labels.length], labels);
+  files.push('labels.npy');
+  for (const group of groups) for (const file of await writeGroup(view, group, out, talk)) files.push(file);
+  if (parts.includes('datamodels')) {
+    const folder = path.join(out, 'datamodels');
+    await writeDenseDatamodels(folder, { batches: datamodels(view), numTargets: labels.length * numClasses, numTrain, ...talk });
+    const rows = await writeMaskRows(folder, readMasks(await view.run.read(layout.masks)));
+    for (const name of ['weights.npy', 'bias.npy', 'lambda.npy', 'gap.npy', rows]) files.push(path.posix.join('datamodels', name));
   }
-  const settings = groups.flatMap(({ folder, setting }) => (setting ? [{ folder, setting }] : []));
-  for (const { folder, setting } of settings) {
-    const values = Object.entries(setting).map(([name, value]) => `${name} ${value}`);
-    if (values.length > 0) say(`${folder}: ${values.join(', ')}`);
-  }
-  report(options, written, { settings });
+  return { files, settings: groups.flatMap(({ folder, setting }) => (setting ? [{ folder, setting }] : [])) };
 }
 
-export async function exportCsvVerb(options: RunVerbOptions): Promise<void> {
-  const context = await viewRun(options.run, { ...options, note: say });
-  await fillFromRun(context, options.out, () => exportCsv(context, options));
+/**
+ * Scores and summaries of datamodels of a finished run as CSV tables: klom.csv, accuracy.csv, lds.csv, datamodels.csv. The names of the files.
+ *
+ * @example
+ * console.log(await exportCsv('runs/quickstart', 'tables'));
+ *
+ * @throws as exportNpy()
+ */
+export async function exportCsv(root: string, out: string, options: ExportOptions = {}): Promise<string[]> {
+  const view = await viewRun(root, options);
+  return fillFromRun(view, out, () => writeCsvFiles(view, out));
 }
 
-async function exportCsv(context: RunView, options: RunVerbOptions): Promise<void> {
-  const { run, plan, dataset, engine } = context;
+async function writeCsvFiles(view: RunView, out: string): Promise<string[]> {
+  const { run, plan, dataset, engine } = view;
   const data = await collectReport(run, plan, dataset, engine);
   const ldsColumns = ['estimator', 'numModels', 'points', 'mean', 'median', 'low', 'high'] as const;
   const lds = data.lds.map((point) => ldsColumns.map((column): CsvCell => point[column]));
@@ -84,29 +108,30 @@ async function exportCsv(context: RunView, options: RunVerbOptions): Promise<voi
     'klom.csv': klomCsv(data),
     'accuracy.csv': accuracyCsv(data),
     'lds.csv': csv(ldsColumns, lds),
-    ...(plan.subsetModels.count > 0 ? { 'datamodels.csv': await datamodelsCsv(context) } : {}),
+    ...(plan.subsetModels.count > 0 ? { 'datamodels.csv': await datamodelsCsv(view) } : {}),
   };
-  for (const [name, text] of Object.entries(tables)) await publishFile(path.join(options.out, name), Buffer.from(text));
-  report(options, Object.keys(tables));
+  for (const [name, text] of Object.entries(tables)) await publishFile(path.join(out, name), Buffer.from(text));
+  return Object.keys(tables);
 }
 
 /** All files of a folder are of one run. @throws LETHE_OUT_TAKEN (exit code 2) */
-async function fillFromRun({ run }: RunView, out: string, work: () => Promise<void>): Promise<void> {
+async function fillFromRun<Made>({ run }: RunView, out: string, work: () => Promise<Made>): Promise<Made> {
   const identity = (await run.isDone(layout.identity)) ? sha256(await run.read(layout.identity)) : undefined;
-  await fillFolder(out, { planHash: run.planHash, run: identity }, work);
-}
-
-function report({ out, json }: RunVerbOptions, files: string[], facts: object = {}): void {
-  if (json) emitJson('export', { folder: out, files, ...facts });
-  else process.stdout.write(`${out}: ${files.join(', ')}\n`);
+  return fillFolder(out, { planHash: run.planHash, run: identity }, work);
 }
 
 /**
  * Writes models.npy (rows), margins.npy (rows, points), where some models diverged diverged.npy (rows, bool) and, where the run keeps
  * them, logits.npy (rows, points, classes); one shard in memory at a time.
  */
-async function writeGroup({ run }: RunView, { folder, shards, epoch }: ModelGroup, out: string): Promise<string[]> {
+async function writeGroup(
+  { run }: RunView,
+  { folder, shards, epoch }: ModelGroup,
+  out: string,
+  { note, signal }: Pick<ExportOptions, 'note' | 'signal'>,
+): Promise<string[]> {
   const read = async (shard: string) => {
+    requireRunning(signal);
     const outputs = readOutputs(await run.read(shard), shard);
     const all = Array.from(outputs.models.keys());
     const { snapshots } = outputs;
@@ -136,7 +161,7 @@ async function writeGroup({ run }: RunView, { folder, shards, epoch }: ModelGrou
   if (some) {
     await writeNpy(file('diverged'), [models.length], Uint8Array.from(diverged), { bool: true });
     const of = `${diverged.reduce((sum, flag) => sum + flag, 0)} of ${models.length}`;
-    say(`${folder}: ${of} rows are of models that diverged, and NaN; diverged.npy tells which`);
+    note?.(`${folder}: ${of} rows are of models that diverged, and NaN; diverged.npy tells which`);
   }
   if (hasLogits) await writeNpyParts(file('logits'), [models.length, numPoints, numClasses], matrix('logits'));
   await writeNpyParts(file('margins'), [models.length, numPoints], matrix('margins'));

@@ -1,4 +1,4 @@
-/** The models of a run that `lethe export npy` writes, group by group: one row a model. */
+/** The models of a run that are exported as NumPy files, group by group: one row a model. */
 import { chosenSetting, sameSetting } from '../evaluate/chosen.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
@@ -7,7 +7,7 @@ import { shardRanges } from '../jobs/shards.js';
 import type { MethodSetting, SettingChoice } from '../types.js';
 import { snapshotSettings } from '../unlearn/index.js';
 import { type MethodRuns, methodRuns, partialLengths } from '../unlearn/tasks.js';
-import type { RunView } from '../commands/session.js';
+import type { RunView } from './session.js';
 
 export interface ModelGroup {
   /** Where it goes. */
@@ -21,7 +21,6 @@ export interface ModelGroup {
 
 interface Wanted {
   parts: readonly string[];
-  /** Also the settings and lengths that were not chosen. */
   allSettings: boolean;
 }
 

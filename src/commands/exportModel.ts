@@ -1,4 +1,4 @@
-/** One model out of a checkpoint or a run, as ONNX or safetensors. */
+/** One model out of a checkpoint or a run, for other programs. */
 import { createDataset } from '../data/dataset.js';
 import { NativeEngine } from '../engines/native.js';
 import { ExitCode, LetheError } from '../errors.js';
@@ -11,20 +11,24 @@ import { publishResult } from '../store/folders/claim.js';
 import { factsMetadata, type ModelFacts, readModel, writeCheckpoint } from '../store/contents/checkpoint.js';
 import { layout } from '../store/folders/layout.js';
 import { isTrained, readOutputs } from '../store/contents/outputs.js';
-import type { Dataset, Engine } from '../types.js';
-import { emitJson, say } from './common.js';
-import { engineOf, runEngine, viewRun } from '../commands/session.js';
+import type { Dataset, Engine, NetSpec } from '../types.js';
+import { engineOf, runEngine, viewRun } from './session.js';
+import type { Note } from './talk.js';
 
-interface RunModelOptions {
-  run?: string;
-  model?: number;
+/** An original of a run, by its number. */
+export interface RunModel {
+  run: string;
+  model: number;
+  /** Where the data set lies, for a run of an earlier version only. */
   data?: string;
-  out: string;
-  json?: boolean;
 }
 
-export interface OnnxVerbOptions extends RunModelOptions {
-  checkpoint?: string;
+/** A model-*.safetensors of lethe train or lethe unlearn, or an original of a run. */
+export type ModelSource = RunModel | { checkpoint: string };
+
+export interface ExportedModel {
+  net: NetSpec;
+  numParameters: number;
 }
 
 type Model = ModelFacts & { parameters: Float32Array };
@@ -33,9 +37,23 @@ type Model = ModelFacts & { parameters: Float32Array };
 const numChecked = 16;
 const tolerance = 1e-4;
 
-export async function exportOnnxVerb(options: OnnxVerbOptions): Promise<void> {
+/** bytes: of the file. maxRelativeDifference: of a logit of ONNX Runtime, relative to the largest, on numImages random images. */
+export type ExportedOnnx = ExportedModel & { bytes: number; numImages: number; maxRelativeDifference: number };
+
+/**
+ * Writes a model as ONNX: input "images" float32 (batch, channels, height, width), pixels / 255; output "logits" (batch, classes). What stock
+ * ONNX Runtime computes from it is compared before the file is written.
+ *
+ * @example
+ * const { maxRelativeDifference } = await exportOnnxModel({ run: 'runs/quickstart', model: 0 }, 'original.onnx');
+ * console.log(maxRelativeDifference);
+ *
+ * @throws LETHE_EXPORT_INEXACT (exit code 1), LETHE_MODEL_UNKNOWN (2), LETHE_MODELS_DIVERGED (1), errors of readModel() and of the run
+ */
+export async function exportOnnxModel(source: ModelSource, out: string, note?: Note): Promise<ExportedOnnx> {
   const engine = new NativeEngine({ precision: 'fp32' }); // the yardstick: bf16 differs by more than the tolerance
-  const { net, dataset, parameters } = await findModel(options, engine);
+  const { net, dataset, parameters } =
+    'checkpoint' in source ? await readModel(source.checkpoint, (spec) => engine.parameters(spec)) : await originalOf(source, note);
   const tensors = engine.parameters(net);
   const file = exportOnnx({ net, tensors, parameters, dataset });
   const maxRelativeDifference = await compare(engine, { net, dataset, parameters }, file);
@@ -47,53 +65,35 @@ export async function exportOnnxVerb(options: OnnxVerbOptions): Promise<void> {
       exitCode: ExitCode.taskFailed,
     });
   }
-  await publishResult(options.out, file);
-  const facts = { file: options.out, bytes: file.length, net: net.name, numParameters: parameters.length };
-  if (options.json) emitJson('export-onnx', { ...facts, numImages: numChecked, maxRelativeDifference });
-  else {
-    const found = `${maxRelativeDifference.toExponential(1)} of the largest on ${numChecked} random images`;
-    process.stdout.write(`${options.out}: ${net.name}, ${file.length} bytes; logits of ONNX Runtime differ by at most ${found}\n`);
-    const { height, width, channels } = net.input;
-    say(`input "images": float32 (batch, ${channels}, ${height}, ${width}), pixels / 255; output "logits": (batch, ${net.numClasses})`);
-  }
+  await publishResult(out, file);
+  return { net, numParameters: parameters.length, bytes: file.length, numImages: numChecked, maxRelativeDifference };
 }
 
-export async function exportSafetensorsVerb(options: RunModelOptions): Promise<void> {
-  const { dataset, engine, net, parameters, model } = await originalOf(options);
-  const tensors = engine.parameters(net);
-  await writeCheckpoint(options.out, tensors, parameters, { ...factsMetadata(net, dataset), model: String(model) }, publishResult);
-  if (options.json) emitJson('export-safetensors', { file: options.out, net: net.name, numParameters: parameters.length });
-  else process.stdout.write(`${options.out}: ${net.name}, ${parameters.length} parameters\n`);
+/**
+ * Writes an original of a run as a safetensors checkpoint.
+ *
+ * @example
+ * await exportCheckpoint({ run: 'runs/quickstart', model: 3 }, 'original-3.safetensors');
+ *
+ * @throws LETHE_MODEL_UNKNOWN (exit code 2), LETHE_MODELS_DIVERGED (1), errors of the run
+ */
+export async function exportCheckpoint(source: RunModel, out: string, note?: Note): Promise<ExportedModel> {
+  const { dataset, engine, net, parameters } = await originalOf(source, note);
+  const facts = { ...factsMetadata(net, dataset), model: String(source.model) };
+  await writeCheckpoint(out, engine.parameters(net), parameters, facts, publishResult);
+  return { net, numParameters: parameters.length };
 }
 
-/** @throws LETHE_OPTION_INVALID; errors of readModel and of the run */
-async function findModel(options: OnnxVerbOptions, engine: Engine): Promise<Model> {
-  const { checkpoint, run } = options;
-  if (checkpoint !== undefined && run === undefined) return readModel(checkpoint, (net) => engine.parameters(net));
-  if (checkpoint === undefined && run !== undefined) return originalOf(options);
-  throw new LetheError('LETHE_OPTION_INVALID', 'which model?', {
-    expected: '--checkpoint FILE, or --run DIR --model NUMBER',
-    received: run === undefined ? 'neither' : 'both',
-  });
-}
-
-async function originalOf(options: RunModelOptions) {
-  const { run: root, model, data } = options;
-  if (root === undefined || model === undefined) {
-    throw new LetheError('LETHE_OPTION_INVALID', 'which model?', {
-      expected: '--run DIR --model NUMBER',
-      received: root === undefined ? '--model alone' : '--run alone',
-    });
-  }
-  const { run, plan, dataset } = await viewRun(root, { ...(data === undefined ? {} : { data }), note: say });
-  if (model >= plan.originals.count) {
-    throw new LetheError('LETHE_OPTION_INVALID', '--model is no original of the run', {
+async function originalOf({ run: root, model, data }: RunModel, note?: Note) {
+  const { run, plan, dataset } = await viewRun(root, { ...(data === undefined ? {} : { data }), ...(note ? { note } : {}) });
+  if (!(model >= 0 && model < plan.originals.count)) {
+    throw new LetheError('LETHE_MODEL_UNKNOWN', 'the run has no such original', {
       expected: `0 to ${plan.originals.count - 1}`,
       received: String(model),
     });
   }
   const { choice, onnx } = await runEngine(run);
-  const [engine, net] = [engineOf(choice, say), planNet(plan, dataset, onnx)];
+  const [engine, net] = [engineOf(choice, note), planNet(plan, dataset, onnx)];
   const { shard, row } = placeInShards(model, plan.subsetModels.modelsPerShard);
   const outputs = readOutputs(await run.read(layout.originals(shard)));
   if (!isTrained(outputs, row)) {
@@ -104,7 +104,7 @@ async function originalOf(options: RunModelOptions) {
       exitCode: ExitCode.taskFailed,
     });
   }
-  return { net, dataset, engine, model, parameters: outputs.parameters!.row(row) };
+  return { net, dataset, engine, parameters: outputs.parameters!.row(row) };
 }
 
 /** Random images show every value of a pixel at every place; the engine is the yardstick. */
