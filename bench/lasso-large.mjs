@@ -9,7 +9,7 @@ import { certify, targetColumn } from '../dist/bench/certificate.js';
 import { solutionOf } from '../dist/bench/lassoCase.js';
 import { describeMachine, kernelRates } from '../dist/bench/machine.js';
 import { syntheticProblem } from '../dist/bench/problem.js';
-import { columnsOf, penaltiesOf, sampleTargets } from '../dist/attributors/pooled.js';
+import { columnsOf, choicesOf, sampleTargets } from '../dist/attributors/pooled.js';
 import { openDesign } from '../dist/attributors/registry.js';
 import { defaultFitOptions, toDatamodels } from '../dist/datamodels/fit.js';
 
@@ -54,7 +54,7 @@ async function fit(models, train, targets) {
   const block = { outputs, numTargets: targets, targetsPerRowWeight: 1 };
   const sample = sampleTargets(targets, undefined, options.seed);
   const choices = await design.choose({ ...columnsOf(block, models, sample), sample }, undefined, { threads });
-  const fits = await design.fit(block, { threads, onProgress }, penaltiesOf(choices, undefined, 0, targets));
+  const fits = await design.fit(block, { threads, onProgress }, choicesOf(choices, undefined, 0, targets));
   const fitted = toDatamodels(fits, targets, train);
   const wallSeconds = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(cpu);

@@ -293,9 +293,11 @@ export interface TargetGroups {
 export interface PenaltyChoice {
   group: string;
   /** Lambda as a share of what the attributor measures it by: each target's lambda_max (Lasso), the mean eigenvalue of the Gram matrix (ridge). */
-  lambdaRatio: number;
+  lambdaRatio?: number;
   /** Of the Lasso; 0: its weights, 1: those of least squares on its support. */
   relaxation?: number;
+  /** Of covariance: factors of its parts, by name. */
+  scales?: Record<string, number>;
   criterion: string;
   /** Targets of the sample that it was chosen on; 0: none of the group had anything to fit. */
   numSampled: number;

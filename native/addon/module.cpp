@@ -10,6 +10,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   lethe::addon::registerRidge(env, exports);
   lethe::addon::registerBench(env, exports);
   lethe::addon::registerPredict(env, exports);
+  lethe::addon::registerProduct(env, exports);
   return exports;
 }
 

@@ -12,5 +12,6 @@ void registerLasso(Napi::Env env, Napi::Object exports);
 void registerRidge(Napi::Env env, Napi::Object exports);
 void registerBench(Napi::Env env, Napi::Object exports);
 void registerPredict(Napi::Env env, Napi::Object exports);
+void registerProduct(Napi::Env env, Napi::Object exports);
 
 }  // namespace lethe::addon

@@ -24,12 +24,24 @@ export interface OptionMistake {
 }
 
 /** What an attributor works from. */
-export type AttributorNeed = 'subset-outputs' | 'originals' | 'checkpoints' | 'gradients';
+export type AttributorNeed = 'subset-outputs' | 'train-margins' | 'originals' | 'checkpoints' | 'gradients';
 
 /** What it needs by name; more as attributors need more. */
 export interface AttributionSource {
   /** Of the models whose outputs are fitted. */
   masks: Masks;
+  /** Absent: nothing is known of targets but their outputs. */
+  points?: TargetPoints;
+}
+
+/** What targets are: outputs of points, the train examples first, in the order of the masks. */
+export interface TargetPoints {
+  /** (points) */
+  labels: Int32Array;
+  /** Targets of a point: all its logits, or 1, its margin. Target t is of point t / targetsPerPoint. */
+  targetsPerPoint: number;
+  /** (numModels, numTrain) margins of the train examples under the models of the masks. */
+  trainMargins: () => Promise<Float32Array>;
 }
 
 export interface Attributor {
@@ -73,6 +85,8 @@ export interface DesignOptions {
 
 /** Targets of one call. */
 export interface DesignBlock {
+  /** Number of the first one; absent: 0. */
+  first?: number;
   /** (numModels, numTargets) */
   outputs: Float32Array;
   numTargets: number;
@@ -87,30 +101,25 @@ export interface SampleBlock extends DesignBlock {
   sample: Int32Array;
 }
 
-/** What each target is solved at, where that was chosen for many together. */
-export interface Penalties {
-  /** (numTargets) see PenaltyChoice */
-  lambdaRatio: Float64Array;
-  /** (numTargets) */
-  relaxation: Float64Array;
-}
-
 export interface Design {
   numModels: number;
   numTrain: number;
   options: FitOptions;
-  /** Attributor.isPooled: every fit must be given its penalties. */
+  /** Attributor.isPooled: every fit must be given its choices. */
   pooled: boolean;
   /** Models that choose what is chosen, ascending; none where nothing is, or by another way. */
   heldOut: Int32Array;
   /** What a pooled choice is made on, in words: "40 held-out models". */
   chosenOn: string;
-  /** What PenaltyChoice.lambdaRatio is a share of, in words. */
-  lambdaUnit: string;
+  /** What was chosen, in words: "lambda 0.2 of lambda_max". */
+  describeChoice: (choice: PenaltyChoice) => string;
   /** Where it is computed, for records: "cuda", "cpu-avx2". */
   backend: string;
-  /** A target's fit depends on its own column and penalties only. Progress counts targets. @throws LETHE_TASK_ABORTED */
-  fit(block: DesignBlock, run?: RunOptions, penalties?: Penalties): Promise<NativeFits>;
+  /**
+   * A target's fit depends on its own column and choice only. `chosen`: of each target, where that was chosen for many together. Progress
+   * counts targets. @throws LETHE_TASK_ABORTED
+   */
+  fit(block: DesignBlock, run?: RunOptions, chosen?: readonly PenaltyChoice[]): Promise<NativeFits>;
   /** One choice a group, in the order of their names. @throws LETHE_TASK_ABORTED (75) */
   choose(sample: SampleBlock, groups: TargetGroups | undefined, run?: RunOptions): Promise<PenaltyChoice[]>;
   /** What the solver holds beside a block's outputs and results, where targets end with `weightsPerTarget` weights; more take more. */

@@ -1,8 +1,8 @@
 /** The design of the Lasso and of its marginal form: the only place that calls the addon's solver. */
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { NativeDesign, NativeDesignRequest } from '../native/types.js';
-import type { LassoOptions, Masks } from '../types.js';
-import type { AttributionSource, Design, DesignOptions, Penalties } from './attributor.js';
+import type { LassoOptions, Masks, PenaltyChoice } from '../types.js';
+import type { AttributionSource, Design, DesignOptions } from './attributor.js';
 import { choosePenalties } from './pathChoice.js';
 import { foldsOf, heldOutModels } from './selection.js';
 
@@ -65,7 +65,8 @@ export function openPathDesign(
     pooled,
     heldOut,
     chosenOn: `${heldOut.length} held-out models`,
-    lambdaUnit: 'lambda_max',
+    describeChoice: ({ lambdaRatio = NaN, relaxation = 0 }) =>
+      `lambda ${lambdaRatio.toPrecision(2)} of lambda_max, relaxation ${relaxation}`,
     backend: device === 'cuda' ? device : `cpu-${nativeAddon().systemInfo().isa}`,
     memoryBytes:
       device === 'cuda' ? gpuSolverBytes(masks, subsets) : solverBytes(masks, { subsets, gramBytes, inFlight, weightsPerTarget }),
@@ -73,8 +74,9 @@ export function openPathDesign(
     // a GPU keeps thousands of targets in flight, and is not busy while the last of a call end
     mostTargets: device === 'cuda' ? 16384 : 4096,
     gram: () => gram,
-    async fit(block, { onProgress, signal } = {}, penalties = samePenalties(options, block.numTargets)) {
+    async fit(block, { onProgress, signal } = {}, chosen) {
       const design = await ready(signal);
+      const penalties = chosen ? penaltiesOf(chosen) : samePenalties(options, block.numTargets);
       const request = { ...block, ...penalties, design: design.handle };
       return nativeAddon().fitDatamodels(request, (done, total) => onProgress?.({ done, total }), abortFlag(signal));
     },
@@ -89,6 +91,21 @@ export function openPathDesign(
       }
       return choosePenalties(options, { sample, groups, relaxations, numHeldOut, ...(numHeldOut > 0 ? { scores } : {}) });
     },
+  };
+}
+
+/** What each target is solved at. */
+interface Penalties {
+  /** (numTargets) see PenaltyChoice */
+  lambdaRatio: Float64Array;
+  /** (numTargets) */
+  relaxation: Float64Array;
+}
+
+function penaltiesOf(chosen: readonly PenaltyChoice[]): Penalties {
+  return {
+    lambdaRatio: Float64Array.from(chosen, ({ lambdaRatio = NaN }) => lambdaRatio),
+    relaxation: Float64Array.from(chosen, ({ relaxation = 0 }) => relaxation),
   };
 }
 

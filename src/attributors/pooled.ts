@@ -1,7 +1,7 @@
 /** What is chosen for many targets together: which targets, and what of the choice goes to each. */
 import { Purpose, Random } from '../native/random.js';
 import type { PenaltyChoice, TargetGroups } from '../types.js';
-import type { DesignBlock, Penalties } from './attributor.js';
+import type { DesignBlock } from './attributor.js';
 
 /** Targets of a group that the choice is made on: with half as many the lambda of validation points still moves from split to split. */
 export const sampleSize = 256;
@@ -53,11 +53,12 @@ export function membersOf(sample: Int32Array, groups: TargetGroups | undefined):
   }));
 }
 
-/** Of targets [first, end). */
-export function penaltiesOf(choices: readonly PenaltyChoice[], groups: TargetGroups | undefined, first: number, end: number): Penalties {
-  const choiceOf = (k: number): PenaltyChoice => choices[groups?.of[first + k] ?? 0]!;
-  return {
-    lambdaRatio: Float64Array.from({ length: end - first }, (_, k) => choiceOf(k).lambdaRatio),
-    relaxation: Float64Array.from({ length: end - first }, (_, k) => choiceOf(k).relaxation ?? 0),
-  };
+/** The choice of each of the targets [first, end). */
+export function choicesOf(
+  choices: readonly PenaltyChoice[],
+  groups: TargetGroups | undefined,
+  first: number,
+  end: number,
+): PenaltyChoice[] {
+  return Array.from({ length: end - first }, (_, k) => choices[groups?.of[first + k] ?? 0]!);
 }

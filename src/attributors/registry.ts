@@ -4,13 +4,14 @@
  */
 import { didYouMean, LetheError } from '../errors.js';
 import type { AttributorName, FitOptions, Masks } from '../types.js';
-import type { Attributor, Design, DesignOptions } from './attributor.js';
+import type { AttributionSource, Attributor, Design, DesignOptions } from './attributor.js';
+import { covariance } from './covariance.js';
 import { lasso } from './lasso.js';
 import { marginal } from './marginal.js';
 import { checkOptions } from './options.js';
 import { ridge } from './ridge.js';
 
-export const attributors: readonly Attributor[] = [lasso, marginal, ridge];
+export const attributors: readonly Attributor[] = [lasso, marginal, ridge, covariance];
 
 export const attributorNames: readonly AttributorName[] = attributors.map(({ name }) => name);
 
@@ -31,7 +32,7 @@ export function attributorOf({ estimator }: Pick<FitOptions, 'estimator'>): Attr
  * The design that all targets of a fit share, of the attributor that the options name.
  * @throws LETHE_SHAPE_MISMATCH, LETHE_FIT_OPTION, LETHE_ATTRIBUTOR_UNKNOWN (exit code 2)
  */
-export function openDesign(masks: Masks, options: FitOptions, where: DesignOptions): Design {
+export function openDesign(masks: Masks, options: FitOptions, where: DesignOptions & Pick<AttributionSource, 'points'>): Design {
   const { numModels, numTrain, bits } = masks;
   if (!(numModels >= 1 && numTrain >= 1 && bits.length === numModels * Math.ceil(numTrain / 8))) {
     throw new LetheError('LETHE_SHAPE_MISMATCH', 'the masks are not what they say', {
@@ -49,5 +50,6 @@ export function openDesign(masks: Masks, options: FitOptions, where: DesignOptio
       action: 'Use --device cpu.',
     });
   }
-  return attributor.open({ masks }, options, where);
+  const { points } = where;
+  return attributor.open({ masks, ...(points ? { points } : {}) }, options, where);
 }

@@ -3,10 +3,11 @@
  * models or over the examples, whichever are fewer. In double precision. Weights are dense: every example has one.
  */
 import { maskIndices } from '../data/masks.js';
-import { LetheError, requireRunning } from '../errors.js';
+import { requireRunning } from '../errors.js';
 import type { NativeFits } from '../native/types.js';
-import { type FitOptions, type FitStatus, fitStatuses, type Masks, type PenaltyChoice, type TargetGroups } from '../types.js';
-import type { AttributionSource, Attributor, Design, DesignBlock, SampleBlock } from './attributor.js';
+import type { FitOptions, Masks, PenaltyChoice, TargetGroups } from '../types.js';
+import type { AttributionSource, Attributor, Design, SampleBlock } from './attributor.js';
+import { centre, emptyFits, meanMask, refuseRowWeights, statusesOf, tick } from './dense.js';
 import { positive, seed } from './options.js';
 import { membersOf } from './pooled.js';
 
@@ -64,22 +65,22 @@ function openRidge({ masks }: AttributionSource, options: FitOptions): Design {
     heldOut: new Int32Array(0),
     chosenOn: 'all models by generalised cross-validation',
     backend: 'cpu',
-    lambdaUnit: 'the mean eigenvalue',
+    describeChoice: ({ lambdaRatio = NaN }) => `lambda ${lambdaRatio.toPrecision(2)} of the mean eigenvalue`,
     memoryBytes: 8 * (5 * size * size + chunkSize * (2 * numModels + numTrain)) + 4 * numModels * numTrain,
     weightsPerTarget: numTrain,
     mostTargets: 4096,
     gram: () => undefined,
     async choose(sample, groups, { signal } = {}) {
-      refuseRowWeights(sample);
+      refuseRowWeights(ridge.name, sample);
       requireRunning(signal);
       return chooseByGcv(await spectrumOf(gram(), size), { sample, groups, masks, rows, isDual, unit: unit() });
     },
-    async fit(block, run = {}, penalties) {
-      refuseRowWeights(block);
+    async fit(block, run = {}, chosen) {
+      refuseRowWeights(ridge.name, block);
       const fits = emptyFits(statusesOf(block, numModels), numTrain);
       let done = 0;
       const given = options['lambdaRatio'] as number | undefined;
-      const ratioOf = (target: number): number => penalties?.lambdaRatio[target] ?? given!;
+      const ratioOf = (target: number): number => chosen?.[target]?.lambdaRatio ?? given!;
       for (const [ratio, targets] of groupBy(block.numTargets, ratioOf)) {
         const lambda = ratio * unit();
         const solve = await solver(gram(), size, numModels * lambda);
@@ -101,21 +102,6 @@ function openRidge({ masks }: AttributionSource, options: FitOptions): Design {
   };
 }
 
-function refuseRowWeights({ rowWeights }: DesignBlock): void {
-  if (rowWeights === undefined) return;
-  throw new LetheError('LETHE_FIT_OPTION', 'ridge takes no row weights', {
-    expected: 'one Gram matrix for all targets',
-    received: 'models that count differently for some of them',
-    action: 'Leave the models out of masks and outputs, or use another estimator.',
-  });
-}
-
-/** Lets others work. @throws LETHE_TASK_ABORTED (exit code 75) */
-async function tick(signal: AbortSignal | undefined): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
-  requireRunning(signal);
-}
-
 function groupBy(numTargets: number, ratioOf: (target: number) => number): Map<number, number[]> {
   const groups = new Map<number, number[]>();
   for (let target = 0; target < numTargets; target++) {
@@ -128,13 +114,6 @@ function groupBy(numTargets: number, ratioOf: (target: number) => number): Map<n
 }
 
 // ---- the Gram matrix
-
-/** (numTrain) share of the models that are trained on each example */
-function meanMask(rows: readonly Int32Array[], { numModels, numTrain }: Masks): Float64Array {
-  const shares = new Float64Array(numTrain);
-  for (const row of rows) for (const example of row) shares[example]! += 1 / numModels;
-  return shares;
-}
 
 /** X X^T of centred columns: (models, models) */
 function gramOfModels(rows: readonly Int32Array[], numTrain: number): Float64Array {
@@ -204,47 +183,6 @@ async function solver(gram: Float64Array, size: number, shift: number): Promise<
 }
 
 // ---- targets
-
-/** (numModels, chunk) outputs less their means; float64 */
-function centre(
-  { outputs, numTargets }: DesignBlock,
-  numModels: number,
-  chunk: readonly number[],
-): { centred: Float64Array; means: Float64Array } {
-  const width = chunk.length;
-  const centred = new Float64Array(numModels * width);
-  const means = new Float64Array(width);
-  for (let model = 0; model < numModels; model++) {
-    for (let k = 0; k < width; k++) means[k]! += (centred[model * width + k] = outputs[model * numTargets + chunk[k]!]!) / numModels;
-  }
-  for (let at = 0; at < centred.length; at++) centred[at]! -= means[at % width]!;
-  return { centred, means };
-}
-
-/** (numTargets) */
-function statusesOf({ outputs, numTargets }: DesignBlock, numModels: number): FitStatus[] {
-  return Array.from({ length: numTargets }, (_, target) => {
-    let constant = true;
-    for (let model = 0; model < numModels; model++) {
-      const value = outputs[model * numTargets + target]!;
-      if (!Number.isFinite(value)) return 'nonfinite';
-      constant &&= value === outputs[target];
-    }
-    return constant ? 'constant' : 'converged';
-  });
-}
-
-/** Every example has a weight where there is something to fit; a closed form has no gap. */
-function emptyFits(statuses: readonly FitStatus[], numTrain: number): NativeFits {
-  const rowStart = new Float64Array(statuses.length + 1);
-  statuses.forEach((status, target) => (rowStart[target + 1] = rowStart[target]! + (status === 'converged' ? numTrain : 0)));
-  const weights = new Float32Array(rowStart.at(-1)!);
-  const indices = new Int32Array(weights.length);
-  for (let k = 0; k < indices.length; k++) indices[k] = k % numTrain;
-  const numbers = (): Float32Array => Float32Array.from(statuses, (status) => (status === 'nonfinite' ? NaN : 0));
-  const status = Uint8Array.from(statuses, (each) => fitStatuses.indexOf(each));
-  return { status, bias: numbers(), lambda: numbers(), gap: numbers(), rowStart, indices, weights };
-}
 
 interface SolvedChunk {
   /** (numTrain, chunk) */

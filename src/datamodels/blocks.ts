@@ -5,7 +5,7 @@ import { formatBytes } from '../store/disk/byteSize.js';
 import type { Datamodels, PenaltyChoice, Progress, RunOptions, TargetGroups } from '../types.js';
 import { centreOutputs, shiftBias } from './centre.js';
 import { checkOutputs } from './check.js';
-import { penaltiesOf, sampleTargets } from '../attributors/pooled.js';
+import { choicesOf, sampleTargets } from '../attributors/pooled.js';
 import { toDatamodels } from './fit.js';
 
 /** Outputs of all models, readable by columns. */
@@ -75,7 +75,7 @@ export async function fitBlocks(
     const base = before;
     const { offsets, ...given } = block;
     const run = { threads, ...(signal ? { signal } : {}), onProgress: ({ done }: Progress) => onProgress?.({ done: base + done, total }) };
-    const fits = await design.fit(given, run, choices && penaltiesOf(choices, groups, first, end));
+    const fits = await design.fit(given, run, choices && choicesOf(choices, groups, first, end));
     const datamodels = toDatamodels(fits, end - first, design.numTrain);
     await onBlock({ first, end, input: block, datamodels: offsets ? shiftBias(datamodels, offsets) : datamodels });
     before += end - first;
@@ -94,7 +94,7 @@ export async function readBlock(
   const weights = await rowWeights?.read(first / targetsPerRowWeight, end / targetsPerRowWeight);
   const counted = weights ? { rowWeights: weights, targetsPerRowWeight } : undefined;
   const given = values instanceof Float64Array ? centreOutputs(values, end - first, counted) : { outputs: values };
-  return { ...given, numTargets: end - first, targetsPerRowWeight, ...counted };
+  return { ...given, first, numTargets: end - first, targetsPerRowWeight, ...counted };
 }
 
 /** Single targets, ascending, each with its row weights. @throws LETHE_SHAPE_MISMATCH (exit code 2) */

@@ -1,7 +1,7 @@
 /** Datamodel estimation (Section 3, Appendix C): one linear model per target on the masks of the subset models. */
-import type { Design, DesignBlock } from '../attributors/attributor.js';
+import type { Design, DesignBlock, TargetPoints } from '../attributors/attributor.js';
 import { defaultFitOptions } from '../attributors/lasso.js';
-import { columnsOf, penaltiesOf, sampleTargets } from '../attributors/pooled.js';
+import { columnsOf, choicesOf, sampleTargets } from '../attributors/pooled.js';
 import { openDesign } from '../attributors/registry.js';
 import { LetheError } from '../errors.js';
 import type { NativeFits } from '../native/types.js';
@@ -27,6 +27,8 @@ export type FitInput = {
    * trained on it, say), k counts it k times.
    */
   rowWeights?: Uint8Array;
+  /** What the targets are, for attributors that need to know. */
+  points?: TargetPoints;
   /** Targets whose lambda is chosen together (select 'pooled'); absent: all. */
   groups?: TargetGroups;
   /** What was chosen for these groups before, on targets of which these are a part; absent: it is chosen on these. */
@@ -50,13 +52,14 @@ export async function fitDatamodels(input: FitInput, options: FitOptions = defau
   const { masks, outputs, rowWeights, groups } = input;
   const numClasses = 'numClasses' in input ? input.numClasses : 1;
   const numTargets = 'numClasses' in input ? input.numPoints * numClasses : input.numTargets;
-  const design = openDesign(masks, options, { numTargets, ...(run.threads === undefined ? {} : { threads: run.threads }) });
+  const where = { numTargets, ...(input.points ? { points: input.points } : {}) };
+  const design = openDesign(masks, options, { ...where, ...(run.threads === undefined ? {} : { threads: run.threads }) });
   checkOutputs(outputs, masks.numModels, numTargets);
   const shared = rowWeights ? targetsPerRowWeight(rowWeights.length / masks.numModels, numTargets, numClasses) : 1;
   const block = { outputs, numTargets, ...(rowWeights ? { rowWeights } : {}), targetsPerRowWeight: shared };
   if (!design.pooled) return toDatamodels(await design.fit(block, run), numTargets, masks.numTrain);
   const choices = input.choices ?? (await chooseAmong(design, block, groups, run));
-  const fits = await design.fit(block, run, penaltiesOf(choices, groups, 0, numTargets));
+  const fits = await design.fit(block, run, choicesOf(choices, groups, 0, numTargets));
   return toDatamodels(fits, numTargets, masks.numTrain);
 }
 

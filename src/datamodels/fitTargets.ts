@@ -101,16 +101,13 @@ export async function fitTargets(run: FitRun): Promise<FittedTargets> {
 /** The same in every session: it depends on the inputs only. */
 async function choose({ design, inputs, note, threads = 0, signal }: FitRun): Promise<PenaltyChoice[] | undefined> {
   const choices = await chooseForAll(design, inputs, inputs.groups, { threads, ...(signal ? { signal } : {}) });
-  for (const { group, lambdaRatio, relaxation, numSampled, correlation, error } of choices ?? []) {
-    const relaxed = relaxation === undefined ? '' : `, relaxation ${relaxation}`;
+  for (const choice of choices ?? []) {
+    const { group, numSampled, correlation, error } = choice;
     const scores = [
       ...(correlation === undefined ? [] : [`correlation ${correlation.toFixed(3)}`]),
       `error ${error.toFixed(3)} of no weights`,
     ];
-    note(
-      `fit: ${group}: lambda ${lambdaRatio.toPrecision(2)} of ${design.lambdaUnit}${relaxed}, chosen on ${design.chosenOn} ` +
-        `and ${numSampled} targets (${scores.join(', ')})`,
-    );
+    note(`fit: ${group}: ${design.describeChoice(choice)}, chosen on ${design.chosenOn} and ${numSampled} targets (${scores.join(', ')})`);
   }
   return choices;
 }

@@ -75,7 +75,7 @@ function penaltyTask(plan: Plan, sizes: FitSizes, planned: PlannedAttributor, fi
     bytes: 4096,
     inputs: { targets: layout.penalties(field), datamodels: datamodelInputs(plan, options) },
     async produce(context) {
-      const { columns, design } = await openFit(context, planned, sizes);
+      const { columns, design } = await openFit(context, planned, sizes, field);
       const groups = field === 'logits' ? logitGroups(context.dataset) : undefined;
       const choices = await chooseForAll(design, { outputs: blocksOf(columns, field, of) }, groups, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeJson(choices) }];
@@ -161,7 +161,7 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
           if (trained.length > 0) {
             const masks = readMasks(await context.run.read(layout.masks));
             const heldOut = selectRows(masks, span(split.firstHeldOut, masks.numModels));
-            const design = designOf(context, planned, masks, trained, sizes.numPoints);
+            const design = designOf(context, planned, { columns, field: 'margins', masks, trained, numTargets: sizes.numPoints });
             const input = { outputs: blocksOf(columns, 'margins', sizes.numPoints, trained.length), groups: marginGroups(sizes) };
             const choices = await chooseForAll(design, input, input.groups, quiet(context));
             await fitBlocks(
@@ -211,7 +211,7 @@ function fitTask(
     bytes: numTargets * 8 * (attributor.isDense ? sizes.numTrain : 64),
     inputs: { targets, datamodels: datamodelInputs(plan, options) },
     async produce(context) {
-      const { columns, design } = await openFit(context, planned, sizes);
+      const { columns, design } = await openFit(context, planned, sizes, field);
       const input: BlockedInput = {
         outputs: blocksOf(columns, field, of),
         blocks: field === 'logits' ? [{ first, end }] : marginBlocks(end),
@@ -249,38 +249,55 @@ function blocksOf(
 }
 
 /** The design that all blocks of an attributor share: kept for the next task of this process. */
-const designs = new WeakMap<OutputColumns, { name: string; design: Design }>();
+const designs = new WeakMap<OutputColumns, { key: string; design: Design }>();
 
 /** @throws LETHE_MODELS_DIVERGED (exit code 1) */
 async function openFit(
   context: TaskContext,
   planned: PlannedAttributor,
   sizes: FitSizes,
+  field: OutputField,
 ): Promise<{ columns: OutputColumns; design: Design }> {
   const { plan, run } = context;
   const columns = await outputColumns(run, context);
   requireSomeTrained(columns, plan);
+  const isByPoint = planned.attributor.needs.includes('train-margins');
+  const key = isByPoint ? `${planned.name} ${field}` : planned.name;
   const known = designs.get(columns);
-  if (known?.name === planned.name) return { columns, design: known.design };
+  if (known?.key === key) return { columns, design: known.design };
   const masks = readMasks(await run.read(layout.masks));
-  const design = designOf(context, planned, masks, columns.trained, sizes.numPoints * sizes.numClasses + sizes.numTrain);
-  designs.set(columns, { name: planned.name, design });
+  const numTargets = sizes.numPoints * sizes.numClasses + sizes.numTrain;
+  const design = designOf(context, planned, { columns, field, masks, trained: columns.trained, numTargets });
+  designs.set(columns, { key, design });
   return { columns, design };
+}
+
+interface FitOn {
+  columns: OutputColumns;
+  field: OutputField;
+  masks: Masks;
+  /** The first ones of columns.trained. */
+  trained: Int32Array;
+  numTargets: number;
 }
 
 /** On the models that trained; what fits on processors only does so in a run on GPUs too. */
 function designOf(
-  { threads = 0, device = 'cpu' }: TaskContext,
+  { threads = 0, device = 'cpu', dataset }: TaskContext,
   { attributor, options }: Pick<PlannedAttributor, 'attributor' | 'options'>,
-  masks: Masks,
-  trained: Int32Array,
-  numTargets: number,
+  { columns, field, masks, trained, numTargets }: FitOn,
 ): Design {
   const { folds: wanted } = options as Partial<LassoOptions>;
   const folds = wanted === undefined ? {} : { folds: Math.max(2, Math.min(wanted, trained.length)) };
   const rows = trained.length === masks.numModels ? masks : selectRows(masks, trained);
   const where = attributor.devices.includes('cuda') ? chooseDevice(device) : 'cpu';
-  return openDesign(rows, { ...options, ...folds }, { numTargets, threads, device: where });
+  const { labels, numTrain, numClasses } = dataset;
+  const points = {
+    labels,
+    targetsPerPoint: field === 'logits' ? numClasses : 1,
+    trainMargins: async () => (await columns.read('margins', { first: 0, end: numTrain })).subarray(0, trained.length * numTrain),
+  };
+  return openDesign(rows, { ...options, ...folds }, { numTargets, threads, device: where, points });
 }
 
 /** @throws LETHE_MODELS_DIVERGED (exit code 1) */

@@ -147,6 +147,20 @@ export type NativeDatamodels = { bias: Float32Array } & (
   | { rowStart: Float64Array; indices: Int32Array; weights: Float32Array }
 );
 
+/** product (aColumns, bColumns) = a^T b, sums in float32. */
+export interface NativeCrossProductRequest {
+  /** (rows, aColumns) */
+  a: Float32Array;
+  /** (rows, bColumns) */
+  b: Float32Array;
+  rows: number;
+  aColumns: number;
+  bColumns: number;
+  threads: number;
+  isa: IsaName | '';
+  product: Float32Array;
+}
+
 export type NativePredictRequest = NativeDatamodels & {
   numModels: number;
   numTrain: number;
@@ -342,6 +356,7 @@ export interface NativeAddon {
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   moments(request: NativeMomentsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  crossProduct(request: NativeCrossProductRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   predict(request: NativePredictRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   bootstrapMeans(request: NativeBootstrapRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   spearman(request: NativeSpearmanRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<{ numConstant: number; numNonFinite: number }>;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { choosePenalties } from '../../src/attributors/pathChoice.js';
-import { columnsOf, penaltiesOf, sampleTargets } from '../../src/attributors/pooled.js';
+import { columnsOf, choicesOf, sampleTargets } from '../../src/attributors/pooled.js';
 import { openDesign } from '../../src/attributors/registry.js';
 import { defaultFitOptions, fitDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
@@ -101,7 +101,7 @@ it('pooled fits predict the noiseless truth better than a lambda for each target
   expect(await error(defaultFitOptions)).toBeLessThan(0.8 * (await error({ ...defaultFitOptions, select: 'holdout' })));
 });
 
-describe('sampleTargets and penaltiesOf', () => {
+describe('sampleTargets and choicesOf', () => {
   it('draws at most 256 of a group, each once, by the seed', () => {
     const groups = { names: ['few', 'many'], of: Uint8Array.from({ length: 1000 }, (_, target) => (target < 10 ? 0 : 1)) };
     const sample = sampleTargets(1000, groups, 3);
@@ -117,9 +117,12 @@ describe('sampleTargets and penaltiesOf', () => {
       return { group: '', lambdaRatio, relaxation, criterion: 'error', numSampled: 1, correlation: 0, error: 1 };
     };
     const groups = { names: ['a', 'b'], of: Uint8Array.of(0, 1, 1, 0) };
-    const penalties = penaltiesOf([choice(0.5, 1), choice(0.2, 0)], groups, 1, 4);
-    expect(Array.from(penalties.lambdaRatio)).toEqual([0.2, 0.2, 0.5]);
-    expect(Array.from(penalties.relaxation)).toEqual([0, 0, 1]);
+    const chosen = choicesOf([choice(0.5, 1), choice(0.2, 0)], groups, 1, 4);
+    expect(chosen.map(({ lambdaRatio, relaxation }) => [lambdaRatio, relaxation])).toEqual([
+      [0.2, 0],
+      [0.2, 0],
+      [0.5, 1],
+    ]);
   });
 
   it('takes columns with their row weights', () => {

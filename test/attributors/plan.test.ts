@@ -17,7 +17,12 @@ const at = (...parts: string[]): string => path.join(folder, ...parts);
 
 const several = {
   ...tinyPlan,
-  attributors: [{ name: 'lasso', lambdaRatio: 0.3 }, { name: 'ridge' }, { name: 'thick', estimator: 'ridge', lambdaRatio: 30 }],
+  attributors: [
+    { name: 'lasso', lambdaRatio: 0.3 },
+    { name: 'ridge' },
+    { name: 'covariance' },
+    { name: 'thick', estimator: 'ridge', lambdaRatio: 30 },
+  ],
   forgetSets: [...tinyPlan.forgetSets, { name: 'held-out', kind: 'random', size: 6, seed: 2 }],
   calibration: { forgetSet: 'held-out' },
   methods: [
@@ -39,7 +44,7 @@ it('fits, scores and unlearns with each, and takes over what another plan has of
   // masks, subset models, originals, all of the Lasso
   expect(tasksReused).toBeGreaterThan(8);
   expect(before.report.lds).toEqual(report.lds.filter(({ estimator }) => ['lasso', 'marginal'].includes(estimator)));
-  expect([...new Set(report.lds.map(({ estimator }) => estimator))]).toEqual(['lasso', 'marginal', 'ridge', 'thick']);
+  expect([...new Set(report.lds.map(({ estimator }) => estimator))]).toEqual(['lasso', 'marginal', 'ridge', 'covariance', 'thick']);
   const html = fs.readFileSync(page, 'utf8');
   expect(html).toContain('LDS of each attributor');
   expect(html).toMatch(/datamodels, thick.*ridge, lambda 30 of the mean eigenvalue/);
@@ -105,7 +110,7 @@ it.each([
   [
     'an attributor that is not there',
     { methods: [{ method: 'dmm', grid: { attributor: ['ridgy'] } }] },
-    /grid\.attributor; expected attributors of the plan: lasso, ridge, thick; received "ridgy"/,
+    /grid\.attributor; expected attributors of the plan: lasso, ridge, covariance, thick; received "ridgy"/,
   ],
   ['a calibration that is not there', { calibration: undefined }, /methods\[1\]\.grid\.scale; expected a calibration.*Add calibration/],
   [

@@ -64,7 +64,7 @@ describe.each([
     const design = openDesign(given.masks, ridge(), { numTargets: 5 });
     const sample = { ...given, targetsPerRowWeight: 1, sample: Int32Array.of(0, 1, 2, 3, 4) };
     const [choice] = await design.choose(sample, undefined);
-    expect(choice!.error).toBeCloseTo(closedForm(given, choice!.lambdaRatio).gcv, 8);
+    expect(choice!.error).toBeCloseTo(closedForm(given, choice!.lambdaRatio!).gcv, 8);
     for (const ratio of [0.001, 0.01, 0.1, 0.3, 1, 3, 10, 100]) {
       expect(choice!.error).toBeLessThanOrEqual(closedForm(given, ratio).gcv + 1e-12);
     }

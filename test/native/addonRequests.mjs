@@ -136,6 +136,18 @@ export async function requests(addon) {
         correlation: doubles(30 * scale - 2, () => 0),
       },
     ],
+    crossProduct: (scale = 1) => [
+      {
+        a: floats(9 * 7),
+        b: floats(9 * 30 * scale),
+        rows: 9,
+        aColumns: 7,
+        bColumns: 30 * scale,
+        isa: '',
+        threads: 2,
+        product: floats(7 * 30 * scale, () => 0),
+      },
+    ],
     bootstrapMeans: (scale = 1) => [{ values: doubles(50), means: doubles(20 * scale, () => 0), seed: 1, threads: 2 }],
     predict: (scale = 1) => [
       {
@@ -198,6 +210,7 @@ export const filledBy = {
   moments: ['mean', 'variance', 'nonFinite'],
   spearman: ['correlation'],
   bootstrapMeans: ['means'],
+  crossProduct: ['product'],
   predict: ['predicted'],
   ridgeStudy: ['inSpan', 'orthogonal', 'endings', 'iterates'],
   trainMany: ['logits', 'parameters'],
