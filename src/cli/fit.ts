@@ -17,6 +17,10 @@ export function registerFit(program: Command): void {
     .requiredOption('--outputs <file>', '.npy (models, targets) or (models, points, classes), float16, float32 or float64, of any size')
     .requiredOption('--out <dir>', 'folder for datamodels.arrow, mask-rows.npy and fit.json; unfinished, it holds the finished blocks')
     .option('--estimator <name>', attributors.map(({ name, description }) => `${name}: ${description}`).join('; '), defaultAttributor.name)
+    .option(
+      '--labels <file>',
+      ".npy of integers (points): labels of the outputs' points, train examples first, in the order of the masks; for covariance",
+    )
     .option('--groups <file>', '.npy of integers (targets) or (points): targets with the same number share a pooled choice')
     .option(
       '--row-weights <file>',

@@ -17,6 +17,7 @@ export interface FitVerbOptions extends Partial<Omit<FitOptions, 'estimator'>> {
   out: string;
   estimator: string;
   groups?: string;
+  labels?: string;
   rowWeights?: string;
   memory?: number;
   block?: number;

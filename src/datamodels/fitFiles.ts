@@ -24,6 +24,8 @@ export interface FitFiles {
   rowWeights?: string;
   /** .npy (targets) or (points), integers: targets with the same number share a pooled choice */
   groups?: string;
+  /** .npy (points), integers: labels of the outputs' points, train examples first; some attributors need them */
+  labels?: string;
   /** Folder for datamodels.arrow, mask-rows.npy and fit.json; unfinished, it holds the finished blocks. */
   out: string;
 }
@@ -64,7 +66,13 @@ export async function fitFiles(
   const inputs = await openFitInputs(files, signal);
   try {
     const { numTargets } = inputs.outputs;
-    const design = openDesign(inputs.masks, options, { numTargets, gramBytes: memory / 3, threads, device });
+    const design = openDesign(inputs.masks, options, {
+      numTargets,
+      gramBytes: memory / 3,
+      threads,
+      device,
+      ...(inputs.points ? { points: inputs.points } : {}),
+    });
     const { backend } = design;
     const constant = constantExamples(inputs.masks);
     if (constant > 0)

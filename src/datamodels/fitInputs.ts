@@ -1,10 +1,12 @@
 /** The files of a fit, opened and checked; large ones are read by columns later. */
+import type { TargetPoints } from '../attributors/attributor.js';
 import { readMaskFile } from '../data/maskFile.js';
 import { LetheError } from '../errors.js';
 import { sha256 } from '../store/disk/files.js';
 import { readNpy } from '../store/formats/npy.js';
 import { NpyFile } from '../store/formats/npyFile.js';
-import { firstOutside } from '../store/formats/npyIntegers.js';
+import { nativeMargins } from '../native/margins.js';
+import { firstOutside, readWholeNumbers } from '../store/formats/npyIntegers.js';
 import type { NpyValues } from '../store/formats/npyValues.js';
 import type { Masks, TargetGroups } from '../types.js';
 import type { OutputBlocks, RowWeightBlocks } from './blocks.js';
@@ -16,6 +18,8 @@ export interface FitInputs {
   outputShape: readonly number[];
   rowWeights?: RowWeightBlocks;
   groups?: TargetGroups;
+  /** Where labels say what the targets are. */
+  points?: TargetPoints;
   /** Bytes that reading an output takes above the 4 of its value, and a byte for a row weight. */
   extraBytes: number;
   /** What tells these inputs from others, for the folder of the fit; not their paths and times. */
@@ -30,7 +34,7 @@ export interface FitInputs {
  * (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3)
  */
 export async function openFitInputs(
-  paths: { masks: string; outputs: string; rowWeights?: string; groups?: string },
+  paths: { masks: string; outputs: string; rowWeights?: string; groups?: string; labels?: string },
   signal?: AbortSignal,
 ): Promise<FitInputs> {
   const masks = await readMaskFile(paths.masks, signal);
@@ -51,7 +55,10 @@ export async function openFitInputs(
     const groups = paths.groups === undefined ? undefined : await readGroups(paths.groups, outputs.columns, numClasses);
     if (groups) identity['groups'] = { names: groups.names, sha256: sha256(groups.of) };
     const blocks = outputBlocks(outputs, numClasses);
-    const inputs = { masks, outputs: blocks, outputShape: outputs.shape, identity, close, ...(groups ? { groups } : {}) };
+    const points = paths.labels === undefined ? undefined : await readPoints(paths.labels, outputs, masks, numClasses);
+    if (points) identity['labels'] = sha256(points.labels);
+    const known = { ...(groups ? { groups } : {}), ...(points ? { points } : {}) };
+    const inputs = { masks, outputs: blocks, outputShape: outputs.shape, identity, close, ...known };
     if (paths.rowWeights === undefined) return { ...inputs, extraBytes: outputs.extraBytes };
     const weights = await NpyFile.open(paths.rowWeights);
     files.push(weights);
@@ -71,6 +78,32 @@ function outputBlocks(file: NpyFile, numClasses: number): FitInputs['outputs'] {
     numClasses,
     read: async (first, end) => (await file.readColumns(first, end)) as Float32Array | Float64Array,
   };
+}
+
+/**
+ * Labels of the points of logits (models, points, classes) or margins (models, points): the train examples first, in the order of the masks.
+ * @throws LETHE_FILE_MISSING, LETHE_LABEL_RANGE, LETHE_SHAPE_MISMATCH (exit code 2), LETHE_NPY_DAMAGED, LETHE_NPY_UNSUPPORTED (exit code 3)
+ */
+async function readPoints(path: string, outputs: NpyFile, { numTrain }: Masks, numClasses: number): Promise<TargetPoints> {
+  const mostLabels = numClasses > 1 ? numClasses : 2 ** 31;
+  const labels = await readWholeNumbers(path, mostLabels, (received, action) => {
+    const expected = `(points) whole numbers from 0${numClasses > 1 ? ` to ${numClasses - 1}` : ' on'}`;
+    const advice = action === undefined ? {} : { action };
+    return new LetheError('LETHE_LABEL_RANGE', `${path} holds no labels of these outputs`, { expected, received, ...advice });
+  });
+  const numPoints = outputs.columns / numClasses;
+  if (labels.length !== numPoints || numPoints < numTrain) {
+    throw new LetheError('LETHE_SHAPE_MISMATCH', 'labels, outputs and masks do not fit', {
+      expected: `${Math.max(numPoints, numTrain)} labels and points, the ${numTrain} train examples of the masks first`,
+      received: `${labels.length} labels, outputs (${outputs.shape.join(', ')})`,
+    });
+  }
+  const trainMargins = async (): Promise<Float32Array> => {
+    const values = Float32Array.from((await outputs.readColumns(0, numTrain * numClasses)) as Float32Array | Float64Array);
+    if (numClasses === 1) return values;
+    return (await nativeMargins({ logits: values, labels: labels.slice(0, numTrain), numClasses })).margins;
+  };
+  return { labels, targetsPerPoint: numClasses, trainMargins };
 }
 
 /** Most groups a choice is made for: each needs targets enough for a mean. */

@@ -3,6 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { registerFit } from '../../src/cli/fit.js';
 import { nativeAddon } from '../../src/native/addon.js';
+import { nativeMargins } from '../../src/native/margins.js';
+import { Purpose, Random } from '../../src/native/random.js';
 import { readDatamodels } from '../../src/store/contents/datamodels.js';
 import { readNpy, writeNpy } from '../../src/store/formats/npy.js';
 import { randomProblem } from '../datamodels/problem.js';
@@ -246,5 +248,42 @@ describe('outputs that are not all numbers, or more than float32 can hold', () =
     );
     expect((await runVerb(registerFit, args('a64.npy'))).exitCode).toBe(0);
     expect((await runVerb(registerFit, args('b64.npy'))).stderr).toContain('LETHE_FIT_CHANGED');
+  });
+});
+
+test('covariance takes labels of points, train examples first, and says what does not fit', async () => {
+  const [numModels, numTrain, numPoints] = [60, 12, 16];
+  const random = new Random(5, Purpose.synthetic, 0);
+  const dense = Uint8Array.from({ length: numModels * numTrain }, () => random.below(2));
+  const logits = Float32Array.from({ length: numModels * numPoints * 2 }, (_, at) => {
+    const [model, point] = [Math.floor(at / (2 * numPoints)), Math.floor(at / 2) % numPoints];
+    return random.normal() + (point < numTrain && at % 2 === point % 2 ? 3 * dense[model * numTrain + point]! : 0);
+  });
+  await writeNpy(file('points-masks.npy'), [numModels, numTrain], dense);
+  await writeNpy(file('points-logits.npy'), [numModels, numPoints, 2], logits);
+  const labels = Int32Array.from({ length: numPoints }, (_, point) => point % 2);
+  await writeNpy(file('labels.npy'), [numPoints], labels);
+  const { margins } = await nativeMargins({ logits, labels, numClasses: 2 });
+  await writeNpy(file('points-margins.npy'), [numModels, numPoints], margins);
+  const of = (outputs: string, out: string): string[] => {
+    return ['--masks', file('points-masks.npy'), '--outputs', file(outputs), '--estimator', 'covariance', '--out', file(out)];
+  };
+  const { code, document } = await lethe(...of('points-logits.npy', 'of-logits'), '--labels', file('labels.npy'));
+  expect({ code, document }).toMatchObject({ code: 0, document: { numTargets: 2 * numPoints, numConverged: 2 * numPoints } });
+  expect(await lethe(...of('points-margins.npy', 'of-margins'), '--labels', file('labels.npy'))).toMatchObject({ code: 0 });
+  const own = readDatamodels(fs.readFileSync(file('of-margins/datamodels.arrow')));
+  // training on an example adds 3 to its margin
+  for (let i = 0; i < numTrain; i++) expect(Math.abs(own.weights[own.rowStart[i]! + i]! - 3)).toBeLessThan(1.5);
+  expect(await lethe(...of('points-logits.npy', 'none'))).toMatchObject({ code: 2, document: { code: 'LETHE_FIT_OPTION' } });
+  await writeNpy(file('short.npy'), [numTrain], labels.subarray(0, numTrain));
+  expect(await lethe(...of('points-logits.npy', 'short'), '--labels', file('short.npy'))).toMatchObject({
+    code: 2,
+    document: { code: 'LETHE_SHAPE_MISMATCH' },
+  });
+  const changed = labels.map((label) => 1 - label);
+  await writeNpy(file('labels.npy'), [numPoints], changed);
+  expect(await lethe(...of('points-logits.npy', 'of-logits'), '--labels', file('labels.npy'))).toMatchObject({
+    code: 2,
+    document: { code: 'LETHE_FIT_CHANGED' },
   });
 });
