@@ -19,7 +19,7 @@ import { layout } from './store/folders/layout.js';
 import { ldsSplit } from './jobs/ldsSplit.js';
 import { openRun as openRunFolder, type RunFolder } from './store/folders/run.js';
 import { settleFacts } from './store/folders/runFacts.js';
-import { oracleStage, originalStage, subsetStage } from './train/tasks.js';
+import { oracleStage, originalStage, repeatStage, subsetStage } from './train/tasks.js';
 import type { Dataset, DatasetFacts, Engine, NetSpec, Plan } from './types.js';
 import { calibrationStage } from './unlearn/calibration.js';
 import { snapshotSettings } from './unlearn/grid.js';
@@ -86,6 +86,7 @@ export function expandStages(plan: Plan, dataset: DatasetFacts, numParameters: n
     maskStage(plan, numTrain),
     subsetStage(plan, { ...points, numParameters }),
     originalStage(plan, { ...points, numParameters }, numTuningOriginals(plan, methods)),
+    repeatStage(plan, { ...points, numParameters }),
     penaltyStage(plan, points),
     fitStage(plan, points),
     ldsFitStage(plan, points),

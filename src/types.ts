@@ -464,8 +464,11 @@ export interface Plan {
   /** The one attributor, or several side by side: one of the two is there, see attributors/planned.ts. */
   fit?: FitOptions;
   attributors?: AttributorPlan[];
-  /** Fraction of the subset models kept from the fit for the LDS curve, and the numbers of models on the curve. */
-  lds: { heldOutFraction: number; numModels: number[] };
+  /**
+   * Fraction of the subset models kept from the fit for the LDS curve, and the numbers of models on the curve. `ceiling`: the masks of these
+   * models are trained a second time, with other random numbers, to say what LDS a perfect prediction would have.
+   */
+  lds: { heldOutFraction: number; numModels: number[]; ceiling?: true };
   forgetSets: ForgetSetSpec[];
   /** The forget set whose matched oracles give `scale: 'calibrated'` its value; absent: nothing is calibrated. */
   calibration?: { forgetSet: string };
@@ -505,6 +508,19 @@ export interface LdsPoint {
   high: number;
   /** Why there is no score (NaN): too few models have trained. */
   reason?: string;
+}
+
+/** LDS of a perfect prediction (`lds.ceiling` of a plan): the root of the correlation of two models of each held-out mask. */
+export interface LdsCeiling {
+  points: 'train' | 'validation';
+  mean: number;
+  /** 95 % bootstrap interval over points. */
+  low: number;
+  high: number;
+  /** Mean rank correlation of two models of one mask. */
+  reliability: number;
+  /** With two models that trained. */
+  numMasks: number;
 }
 
 /** Models of one kind that diverged in training, and are left out wherever models are used. */
@@ -553,6 +569,8 @@ export interface ReportData {
   floors: KlomFloor[];
   choices: { forgetSet: string; choices: SettingChoice[] }[];
   lds: LdsPoint[];
+  /** Absent: not measured. */
+  ldsCeilings?: LdsCeiling[];
   marginSamples: MarginSample[];
   /** Of every kind of which some diverged; absent: none. */
   diverged?: DivergedModels[];
@@ -577,6 +595,8 @@ export interface ForgetSetScores {
 /** Content of scores/lds.json. */
 export interface LdsScores {
   lds: LdsPoint[];
+  /** Absent: not measured. */
+  ceilings?: LdsCeiling[];
   /** Subset models. Absent: none. */
   diverged?: DivergedModels[];
 }

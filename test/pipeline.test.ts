@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import type { LdsScores } from '../src/types.js';
 import { nativeAddon } from '../src/native/addon.js';
 import { Purpose, Random } from '../src/native/random.js';
 import { lethe, startLethe } from './helpers/lethe.js';
@@ -18,7 +19,7 @@ const tinyPlan = {
   subsetModels: { count: 40, modelsPerShard: 10 },
   originals: { count: 8 },
   oracles: { scored: 8, matched: 6 },
-  lds: { numModels: [20] },
+  lds: { numModels: [20], ceiling: true },
   forgetSets: [
     { name: 'random-5', kind: 'random', size: 5, seed: 0 },
     { name: 'pc1-4', kind: 'principalComponent', component: 1, top: 2, bottom: 2 },
@@ -64,6 +65,17 @@ beforeAll(async () => {
   expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
   clean = fingerprint(reference);
 }, 120000);
+
+it('says what LDS a perfect prediction would have', () => {
+  const { lds, ceilings } = JSON.parse(fs.readFileSync(path.join(reference, 'scores/lds.json'), 'utf8')) as LdsScores;
+  expect(ceilings?.map(({ points, numMasks }) => [points, numMasks])).toEqual([
+    ['train', 4],
+    ['validation', 4],
+  ]);
+  expect(lds.map(({ numModels }) => numModels)).toContain(36);
+  const page = fs.readFileSync(path.join(reference, 'report/index.html'), 'utf8');
+  expect(page).toContain('from 4 masks trained twice');
+});
 
 it('gives every method a score on every forget set, and a page', async () => {
   const { stdout, code } = await lethe(['run', planFile, '--out', reference, '--json']);

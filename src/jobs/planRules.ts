@@ -26,12 +26,15 @@ import type { ParsedPlan } from './planSchema.js';
 export function resolve(parsed: ParsedPlan, fileStem: string): Plan {
   const { fit, attributors, calibration, ...rest } = parsed;
   const { recipe, seed, tuning } = rest;
+  const { ceiling, ...lds } = rest.lds;
   return {
     ...rest,
     version: 1,
     name: parsed.name ?? fileStem,
     net: resolveNet(parsed.net),
     recipe: resolveRecipe(recipe),
+    // absent when false: plans of earlier versions keep their hashes
+    lds: { ...lds, ...(ceiling ? { ceiling } : {}) },
     ...(calibration ? { calibration } : {}),
     ...resolveAttributors({ fit, attributors, seed }),
     forgetSets: parsed.forgetSets.map((set): ForgetSetSpec => (set.kind === 'random' ? { ...set, seed: set.seed ?? seed } : set)),

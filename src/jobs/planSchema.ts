@@ -146,6 +146,7 @@ export const planSchema = closed({
   lds: closed({
     heldOutFraction: fraction.default(defaults.lds.heldOutFraction),
     numModels: z.array(whole(2)).default(defaults.lds.numModels),
+    ceiling: truth.optional(),
   }).prefault({}),
   forgetSets: z.array(forgetSet).default(defaults.forgetSets),
   calibration: closed({ forgetSet: name }).optional(),

@@ -27,7 +27,7 @@ export async function collectReport(
   for (const { name } of plan.forgetSets) {
     sets.push(decodeJson(await run.read(layout.scores(name)), layout.scores(name)) as ForgetSetScores);
   }
-  const { lds, diverged = [] } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
+  const { lds, ceilings, diverged = [] } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
   const lost = [...diverged, ...sets.flatMap((set) => set.diverged ?? [])];
   const groups = [...new Map(lost.map((models) => [models.group, models])).values()]; // originals are of every forget set
   return {
@@ -44,6 +44,7 @@ export async function collectReport(
     floors: sets.map(({ floor }) => floor),
     choices: sets.map(({ forgetSet, choices = [] }) => ({ forgetSet, choices })),
     lds,
+    ...(ceilings ? { ldsCeilings: ceilings } : {}),
     marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),
     originalAccuracy: sets.map(({ forgetSet, originalAccuracy }) => ({ forgetSet, accuracy: originalAccuracy })),
     ...(groups.length > 0 ? { diverged: groups } : {}),

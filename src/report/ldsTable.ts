@@ -1,6 +1,6 @@
 /** LDS of several attributors beside each other. */
 import { attributors } from '../attributors/registry.js';
-import type { LdsPoint, ReportData } from '../types.js';
+import type { LdsCeiling, LdsPoint, ReportData } from '../types.js';
 import { fixed } from './format.js';
 import type { Table } from './tables.js';
 
@@ -25,15 +25,24 @@ export function attributorsIn(points: readonly LdsPoint[]): ShownAttributor[] {
   return [...known, ...others.map((name, index) => ({ name, title: name, mark: spareMarks[index % spareMarks.length]! }))];
 }
 
-/** A row an attributor and number of models; undefined for one attributor and its baseline, which the figure shows. */
-export function ldsTable({ lds }: ReportData): Table | undefined {
+/**
+ * A row an attributor and number of models, and one for the ceiling where it was measured; undefined for one attributor and its baseline
+ * without a ceiling, which the figure shows.
+ */
+export function ldsTable({ lds, ldsCeilings = [] }: ReportData): Table | undefined {
   const shown = attributorsIn(lds);
-  if (shown.length <= 2) return undefined;
+  if (shown.length <= 2 && ldsCeilings.length === 0) return undefined;
   const counts = [...new Set(lds.map(({ numModels }) => numModels))].sort((a, b) => a - b);
   const cell = (name: string, count: number, kind: LdsPoint['points']): { text: string } => {
     const point = lds.find(({ estimator, numModels, points }) => estimator === name && numModels === count && points === kind);
-    return { text: point ? `${fixed(point.mean, 3)} (${fixed(point.low, 3)} to ${fixed(point.high, 3)})` : '' };
+    if (!point) return { text: '' };
+    const ceiling = ceilingOf(ldsCeilings, kind);
+    return { text: interval(point) + (ceiling ? `, ${shareText(point, ceiling)}` : '') };
   };
+  const ceilings = (['train', 'validation'] as const).map((kind) => {
+    const ceiling = ceilingOf(ldsCeilings, kind);
+    return { text: ceiling ? interval(ceiling) : '' };
+  });
   return {
     title: 'LDS of each attributor',
     columns: [
@@ -42,9 +51,32 @@ export function ldsTable({ lds }: ReportData): Table | undefined {
       { label: 'training points', align: 'right' },
       { label: 'validation points', align: 'right' },
     ],
-    rows: shown.flatMap(({ name, title }) =>
-      counts.map((count) => [{ text: title }, { text: String(count) }, cell(name, count, 'train'), cell(name, count, 'validation')]),
-    ),
-    notes: ['Means over points with their 95 % bootstrap intervals.'],
+    rows: [
+      ...shown.flatMap(({ name, title }) =>
+        counts.map((count) => [{ text: title }, { text: String(count) }, cell(name, count, 'train'), cell(name, count, 'validation')]),
+      ),
+      ...(ldsCeilings.length > 0 ? [[{ text: 'ceiling' }, { text: '' }, ...ceilings]] : []),
+    ],
+    notes: ['Means over points with their 95 % bootstrap intervals.', ...ldsCeilings.slice(0, 1).map(ceilingNote)],
   };
+}
+
+/** Undefined where it is not above chance: a share of nothing says nothing. */
+export function ceilingOf(ceilings: readonly LdsCeiling[], kind: LdsPoint['points']): LdsCeiling | undefined {
+  return ceilings.find(({ points, mean }) => points === kind && mean > 0);
+}
+
+function interval({ mean, low, high }: { mean: number; low: number; high: number }): string {
+  return `${fixed(mean, 3)} (${fixed(low, 3)} to ${fixed(high, 3)})`;
+}
+
+function shareText({ mean }: LdsPoint, ceiling: LdsCeiling): string {
+  return `${fixed((100 * mean) / ceiling.mean, 0)} %`;
+}
+
+function ceilingNote({ numMasks }: LdsCeiling): string {
+  return (
+    `Ceiling: what a perfect prediction would score, as two models of one mask differ by chance; the root of their rank correlation, ` +
+    `from ${numMasks} masks trained twice. Percentages are shares of it.`
+  );
 }

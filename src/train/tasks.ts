@@ -9,6 +9,7 @@ import { layout } from '../store/folders/layout.js';
 import { readMasks } from '../store/contents/masksFile.js';
 import { decodeIndices } from '../store/contents/npyArtefact.js';
 import { encodeOutputs } from '../store/contents/outputs.js';
+import { ldsSplit } from '../jobs/ldsSplit.js';
 import { comparedModels, firstTuningOriginal } from '../jobs/planCounts.js';
 import { forgetSetInputs, trainingInputs } from '../jobs/planInputs.js';
 import type { Plan, TrainJob, TrainRecipe } from '../types.js';
@@ -57,6 +58,32 @@ export function subsetStage(plan: Plan, sizes: PlanSizes): Stage {
         async indices(context, rows) {
           const masks = readMasks(await context.run.read(layout.masks));
           return Array.from({ length: rows.end - rows.first }, (_, i) => maskIndices(masks, rows.first + i));
+        },
+      }),
+    ),
+  };
+}
+
+/** The masks that the LDS curve holds out once more (lds.ceiling): what two models of one mask have in common is all that can be predicted. */
+export function repeatStage(plan: Plan, sizes: PlanSizes): Stage {
+  const { subsetFraction, modelsPerShard } = plan.subsetModels;
+  const { firstHeldOut, heldOut } = ldsSplit(plan);
+  const repeated = plan.lds.ceiling ? shardRanges(heldOut, modelsPerShard) : [];
+  return {
+    name: 'held-out masks again',
+    tasks: repeated.map(({ shard, first, end }) =>
+      groupTask(plan, sizes, {
+        label: `held-out masks ${firstHeldOut + first}-${firstHeldOut + end - 1} again`,
+        artefact: layout.repeatedOutputs(shard),
+        group: { kind: 'repeat' },
+        shard: { first, end },
+        trainSize: Math.round(subsetFraction * sizes.numTrain),
+        evalEpochs: [plan.recipe.epochs],
+        keepParameters: false,
+        subset: { subsetFraction, firstHeldOut },
+        async indices(context, rows) {
+          const masks = readMasks(await context.run.read(layout.masks));
+          return Array.from({ length: rows.end - rows.first }, (_, i) => maskIndices(masks, firstHeldOut + rows.first + i));
         },
       }),
     ),

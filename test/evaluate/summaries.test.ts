@@ -1,6 +1,7 @@
 /** percentile.ts, accuracy.ts, lds.ts against closed forms and naive loops. */
 import fc from 'fast-check';
 import { splitAccuracy } from '../../src/evaluate/accuracy.js';
+import { ldsCeiling } from '../../src/evaluate/ldsCeiling.js';
 import { correlatePoints, lds } from '../../src/evaluate/lds.js';
 import { percentile, summariseSplits } from '../../src/evaluate/percentile.js';
 import { Purpose, Random } from '../../src/native/random.js';
@@ -101,5 +102,32 @@ describe('lds of models that diverged', () => {
       const { mean, median, low, high, numNonFinite } = await lds({ ...input, numModels: 3, numPoints: 2 });
       expect([mean, median, low, high, numNonFinite]).toEqual([NaN, NaN, NaN, NaN, 2]);
     }
+  });
+});
+
+describe('the ceiling of LDS', () => {
+  it('is the score of what models of one mask have in common', async () => {
+    const [numModels, numPoints] = [400, 40];
+    const random = new Random(5, Purpose.synthetic, 0);
+    // point z: signal of variance 1, noise of variance z / 20 in each of two models
+    const signal = Float32Array.from({ length: numModels * numPoints }, () => random.normal());
+    const model = (): Float32Array => signal.map((value, i) => value + Math.sqrt((i % numPoints) / 20) * random.normal());
+    const [actual, again] = [model(), model()];
+    const points = { first: 0, end: numPoints, seed: 1 };
+    const ceiling = await ldsCeiling({ predicted: again, actual, numModels, numPoints }, points);
+    const perfect = await lds({ predicted: signal, actual, numModels, numPoints }, points);
+    // the root of a mean lies above the mean of roots: by 0.014 here
+    expect(ceiling.mean).toBeGreaterThan(perfect.mean);
+    expect(ceiling.mean - perfect.mean).toBeLessThan(0.03);
+    expect(ceiling.low).toBeLessThan(ceiling.mean);
+    expect(ceiling.high).toBeGreaterThan(ceiling.mean);
+    expect(ceiling.numMasks).toBe(numModels);
+    expect(ceiling.reliability).toBeCloseTo(ceiling.mean ** 2, 12);
+  });
+
+  it('is zero where two models of a mask agree less than by chance', async () => {
+    const [predicted, actual] = [Float32Array.of(1, 2, 3), Float32Array.of(3, 2, 1)];
+    const { mean, reliability } = await ldsCeiling({ predicted, actual, numModels: 3, numPoints: 1 }, { first: 0, end: 1, seed: 1 });
+    expect([mean, reliability]).toEqual([0, -1]);
   });
 });

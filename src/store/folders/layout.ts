@@ -52,6 +52,8 @@ export const layout = {
   masks: 'masks.arrow',
   ldsScores: 'scores/lds.json',
   subsetOutputs: (shard: number): string => `outputs/${String(Math.floor(shard / 1000)).padStart(2, '0')}/${shardFile(shard)}`,
+  /** Models on the masks that the LDS curve holds out, trained a second time. */
+  repeatedOutputs: (shard: number): string => `outputs/again/${shardFile(shard)}`,
   originals: (shard: number): string => `originals/${shardFile(shard)}`,
   /** Originals beyond the scored ones. */
   tuningOriginals: (shard: number): string => `originals/tuning/${shardFile(shard)}`,
@@ -158,6 +160,7 @@ const examples: Record<keyof typeof layout, readonly string[]> = {
   masks: [layout.masks],
   ldsScores: [layout.ldsScores],
   subsetOutputs: [layout.subsetOutputs(0)],
+  repeatedOutputs: [layout.repeatedOutputs(0)],
   originals: [layout.originals(0)],
   tuningOriginals: [layout.tuningOriginals(0)],
   oracles: [layout.oracles(any, 'scored', 0), layout.oracles(any, 'matched', 0)],

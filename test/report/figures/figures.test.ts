@@ -115,6 +115,14 @@ describe('other figures', () => {
     expect(records(figure)[0]).toEqual(['lasso', 'train', '50', '0.3', '0.31', '0.27999999999999997', '0.32']);
   });
 
+  it('draws the ceiling of LDS where it was measured', async () => {
+    const ceiling = { points: 'train', mean: 0.7, low: 0.68, high: 0.72, reliability: 0.49, numMasks: 40 } as const;
+    const figure = ldsCurve({ ...data, ldsCeilings: [ceiling] });
+    const dashes = elements(await draw(figure)).filter(({ attributes }) => attributes['stroke-dasharray'] === '5,4');
+    expect(dashes).toHaveLength(1);
+    expect(records(figure)[0]!.at(-1)).toBe('0.7');
+  });
+
   it('draws the percentiles of every method and of the floor', async () => {
     const figure = klomPercentiles(data);
     const words = texts(await draw(figure));
