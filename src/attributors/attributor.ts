@@ -85,8 +85,10 @@ export interface DesignOptions {
 
 /** Targets of one call. */
 export interface DesignBlock {
-  /** Number of the first one; absent: 0. */
+  /** Number of the first one, where they follow one another; absent: 0. */
   first?: number;
+  /** Their numbers, where they do not. */
+  sample?: Int32Array;
   /** (numModels, numTargets) */
   outputs: Float32Array;
   numTargets: number;
@@ -96,9 +98,11 @@ export interface DesignBlock {
 }
 
 /** A block of sampled targets. */
-export interface SampleBlock extends DesignBlock {
-  /** Their numbers. */
-  sample: Int32Array;
+export type SampleBlock = DesignBlock & { sample: Int32Array };
+
+/** Of the target at a position of a block. */
+export function numberOf({ first = 0, sample }: DesignBlock, position: number): number {
+  return sample ? sample[position]! : first + position;
 }
 
 export interface Design {

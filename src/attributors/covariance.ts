@@ -12,13 +12,14 @@ import { LetheError } from '../errors.js';
 import { nativeAddon } from '../native/addon.js';
 import type { NativeFits } from '../native/types.js';
 import type { FitOptions, PenaltyChoice } from '../types.js';
-import type { AttributionSource, Attributor, Design, DesignOptions } from './attributor.js';
+import { type AttributionSource, type Attributor, type Design, type DesignOptions, numberOf } from './attributor.js';
 import { type ChunkParts, type Examples, partsOf, prepareExamples } from './covarianceParts.js';
-import { parts, ScaleChoice, unscaled } from './covarianceScales.js';
-import { emptyFits, refuseRowWeights, statusesOf } from './dense.js';
+import { addParts, parts } from './covarianceScales.js';
+import { emptyFits, modelRows, refuseRowWeights, statusesOf } from './dense.js';
+import { HeldOutScales, unscaled } from './heldOutScales.js';
 import { fraction, seed, whole } from './options.js';
 import { membersOf } from './pooled.js';
-import { holdoutModels } from './selection.js';
+import { holdoutModels, modelsBut } from './selection.js';
 
 export const covariance: Attributor = {
   name: 'covariance',
@@ -66,7 +67,7 @@ function openCovariance({ masks, points }: AttributionSource, options: FitOption
     const margins = await points.trainMargins();
     if (!models) return prepareExamples(all, margins, numModels, numTrain);
     const rows = selectRows(masks, models);
-    return prepareExamples(unpackMasks(rows), rowsOf(margins, numTrain, models), models.length, numTrain);
+    return prepareExamples(unpackMasks(rows), modelRows(margins, numTrain, models), models.length, numTrain);
   };
   return {
     numModels,
@@ -83,21 +84,20 @@ function openCovariance({ masks, points }: AttributionSource, options: FitOption
     gram: () => undefined,
     async choose(sample, groups, run = {}) {
       refuseRowWeights(covariance.name, sample);
-      if (heldOut.length === 0) return membersOf(sample.sample, groups).map(({ group }) => unscaled(group));
-      const out = new Set(heldOut);
-      const fitted = Int32Array.from({ length: numModels }, (_, model) => model).filter((model) => !out.has(model));
-      const scores = new ScaleChoice(sample, groups, heldOut, all);
+      if (heldOut.length === 0) return membersOf(sample.sample, groups).map(({ group }) => unscaled(group, parts));
+      const fitted = modelsBut(heldOut, numModels);
+      const scales = new HeldOutScales(parts, sample.sample, groups);
       const examples = await examplesOf(fitted);
-      const block = { ...sample, outputs: rowsOf(sample.outputs, sample.numTargets, fitted) };
+      const block = { ...sample, outputs: modelRows(sample.outputs, sample.numTargets, fitted) };
       for (let first = 0; first < sample.numTargets; first += chunkSize) {
         const chunk = await partsOf(examples, block, range(first, Math.min(first + chunkSize, sample.numTargets)), points, {
           ...run,
           threads,
-          numberOf: (k) => sample.sample[k]!,
+          numberOf: (k) => numberOf(sample, k),
         });
-        await scores.add(chunk, { ...run, threads });
+        await addParts(scales, sample, chunk, { models: heldOut, masks: all }, { ...run, threads });
       }
-      return scores.choices();
+      return scales.choices();
     },
     async fit(block, run = {}, chosen) {
       refuseRowWeights(covariance.name, block);
@@ -106,7 +106,7 @@ function openCovariance({ masks, points }: AttributionSource, options: FitOption
       const fits = emptyFits(statusesOf(block, numModels), keep);
       for (let first = 0; first < block.numTargets; first += chunkSize) {
         const end = Math.min(first + chunkSize, block.numTargets);
-        const where = { ...run, threads, numberOf: (k: number) => (block.first ?? 0) + k };
+        const where = { ...run, threads, numberOf: (k: number) => numberOf(block, k) };
         fill(fits, await partsOf(examples, block, range(first, end), points, where), examples, chosen!, keep);
         run.onProgress?.({ done: end, total: block.numTargets });
       }
@@ -117,15 +117,6 @@ function openCovariance({ masks, points }: AttributionSource, options: FitOption
 
 function range(first: number, end: number): Int32Array {
   return Int32Array.from({ length: end - first }, (_, k) => first + k);
-}
-
-/** (models.length, columns) */
-function rowsOf(values: Float32Array, columns: number, models: Int32Array): Float32Array {
-  const rows = new Float32Array(models.length * columns);
-  models.forEach((model, k) => {
-    rows.set(values.subarray(model * columns, (model + 1) * columns), k * columns);
-  });
-  return rows;
 }
 
 function fill(

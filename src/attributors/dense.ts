@@ -43,6 +43,15 @@ export function centre(
   return { centred, means };
 }
 
+/** (models.length, columns) */
+export function modelRows(values: Float32Array, columns: number, models: Int32Array): Float32Array {
+  const rows = new Float32Array(models.length * columns);
+  models.forEach((model, k) => {
+    rows.set(values.subarray(model * columns, (model + 1) * columns), k * columns);
+  });
+  return rows;
+}
+
 /** (numTargets) */
 export function statusesOf({ outputs, numTargets }: DesignBlock, numModels: number): FitStatus[] {
   return Array.from({ length: numTargets }, (_, target) => {

@@ -47,3 +47,9 @@ export function heldOutModels(fold: Int32Array): Int32Array {
 export function holdoutModels(numModels: number, options: SelectionOptions): Int32Array {
   return heldOutModels(foldsOf(numModels, options));
 }
+
+/** The other models, ascending. */
+export function modelsBut(models: Int32Array, numModels: number): Int32Array {
+  const out = new Set(models);
+  return Int32Array.from({ length: numModels }, (_, model) => model).filter((model) => !out.has(model));
+}
