@@ -296,8 +296,10 @@ export interface PenaltyChoice {
   lambdaRatio?: number;
   /** Of the Lasso; 0: its weights, 1: those of least squares on its support. */
   relaxation?: number;
-  /** Of covariance: factors of its parts, by name. */
+  /** Factors of what weights are sums of, by name: parts of covariance, members of an ensemble. */
   scales?: Record<string, number>;
+  /** Of what an ensemble consists of: what its members chose, by name. */
+  members?: Record<string, PenaltyChoice>;
   criterion: string;
   /** Targets of the sample that it was chosen on; 0: none of the group had anything to fit. */
   numSampled: number;
@@ -308,7 +310,7 @@ export interface PenaltyChoice {
 
 /** Of an attributor in attributors/registry.ts, e.g. "lasso"; checked where a plan or a command names it. */
 export type AttributorName = string;
-export type OptionValue = number | string | boolean | number[];
+export type OptionValue = number | string | boolean | number[] | string[];
 
 /** Complete options of an attributor: which there are, their rules and defaults stand in its declaration. */
 export interface FitOptions {

@@ -3,8 +3,8 @@ import type { NativeDesign, NativeFits } from '../native/types.js';
 import type { AttributorName, FitOptions, Masks, OptionValue, PenaltyChoice, RunOptions, TargetGroups } from '../types.js';
 
 export interface AttributorOption {
-  /** How it is read from a command line; numbers are several with commas between them. */
-  kind: 'number' | 'word' | 'truth' | 'numbers';
+  /** How it is read from a command line; numbers and words are several with commas between them. */
+  kind: 'number' | 'word' | 'truth' | 'numbers' | 'words';
   /** Absent, or undefined for what was `given`: the option stays absent. `complete`: the options before it in the order of declaration. */
   default?: OptionValue | ((given: Partial<FitOptions>, complete: FitOptions) => OptionValue | undefined);
   /** For help. */
@@ -52,10 +52,10 @@ export interface Attributor {
   mark: { color: string; shape: string };
   /** For help. */
   description: string;
-  needs: readonly AttributorNeed[];
+  needs: (options: FitOptions) => readonly AttributorNeed[];
   devices: readonly ('cpu' | 'cuda')[];
   /** Every example has a weight of every target. */
-  isDense?: true;
+  isDense: (options: FitOptions) => boolean;
   /** `seed` among them. */
   options: Record<string, AttributorOption>;
   /** Rules between options. numModels: of the smallest fit. */

@@ -26,9 +26,9 @@ export const covariance: Attributor = {
   title: 'covariance',
   mark: { color: '#009e73', shape: 'triangle-up' },
   description: 'correlations of each output with the margins of all train examples over the models: one product, good with few models',
-  needs: ['subset-outputs', 'train-margins'],
+  needs: () => ['subset-outputs', 'train-margins'],
   devices: ['cpu'],
-  isDense: true,
+  isDense: () => true,
   options: {
     keep: whole(1, 'largest weights of a target that are kept', { default: 1000 }),
     holdoutFraction: fraction('share of the models that choose the scales', { default: 0.1 }),

@@ -98,8 +98,9 @@ export const lasso: Attributor = {
   title: 'Lasso',
   mark: { color: '#0072b2', shape: 'circle' },
   description: 'a sparse regression of each output on the masks, with a certified duality gap',
-  needs: ['subset-outputs'],
+  needs: () => ['subset-outputs'],
   devices: ['cpu', 'cuda'],
+  isDense: () => false,
   options: {
     ...pathOptions,
     relaxation: number(

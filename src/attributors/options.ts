@@ -69,6 +69,17 @@ export function word(words: readonly string[], description: string, more: Fallba
   return { kind: 'word', description, check, words, ...more };
 }
 
+/** Some of them, each once. */
+export function words(known: readonly string[], description: string, more: Fallback = {}): AttributorOption {
+  const isRight = (value: unknown): boolean =>
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((each) => known.includes(each as string)) &&
+    new Set(value).size === value.length;
+  const check = (value: unknown) => (isRight(value) ? undefined : `some of ${known.join(', ')}, none twice`);
+  return { kind: 'words', description, check, words: known, ...more };
+}
+
 export function truth(description: string, more: Fallback = {}): AttributorOption {
   return { kind: 'truth', description, check: (value) => (typeof value === 'boolean' ? undefined : 'true or false'), ...more };
 }

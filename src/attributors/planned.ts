@@ -44,8 +44,11 @@ function baselinesOf({ attributor, options }: PlannedAttributor, names: Set<stri
 }
 
 /** Whether the plan makes what the attributor works from. */
-export function canBeFitted({ subsetModels }: Pick<Plan, 'subsetModels'>, { attributor }: Pick<PlannedAttributor, 'attributor'>): boolean {
-  return subsetModels.count > 0 || !attributor.needs.includes('subset-outputs');
+export function canBeFitted(
+  { subsetModels }: Pick<Plan, 'subsetModels'>,
+  { attributor, options }: Pick<PlannedAttributor, 'attributor' | 'options'>,
+): boolean {
+  return subsetModels.count > 0 || !attributor.needs(options).includes('subset-outputs');
 }
 
 /** By name; the first one without. */

@@ -6,16 +6,26 @@ import { didYouMean, LetheError } from '../errors.js';
 import type { AttributorName, FitOptions, Masks } from '../types.js';
 import type { AttributionSource, Attributor, Design, DesignOptions } from './attributor.js';
 import { covariance } from './covariance.js';
+import { ensembleOf } from './ensemble.js';
 import { lasso } from './lasso.js';
 import { marginal } from './marginal.js';
 import { checkOptions } from './options.js';
+import { withPrior } from './prior.js';
 import { ridge } from './ridge.js';
 
-export const attributors: readonly Attributor[] = [lasso, marginal, ridge, covariance];
+const priors = [ridge, covariance];
+
+export const attributors: readonly Attributor[] = [
+  withPrior(lasso, priors),
+  marginal,
+  withPrior(ridge, priors),
+  covariance,
+  ensembleOf([lasso, marginal, ridge, covariance], ['covariance', 'ridge']),
+];
 
 export const attributorNames: readonly AttributorName[] = attributors.map(({ name }) => name);
 
-export const defaultAttributor = lasso;
+export const defaultAttributor = attributors[0]!;
 
 /** @throws LETHE_ATTRIBUTOR_UNKNOWN (exit code 2) */
 export function attributorOf({ estimator }: Pick<FitOptions, 'estimator'>): Attributor {

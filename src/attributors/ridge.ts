@@ -16,9 +16,9 @@ export const ridge: Attributor = {
   title: 'ridge',
   mark: { color: '#cc79a7', shape: 'diamond' },
   description: 'dense ridge regression on one Gram matrix, for up to a few thousand models or examples',
-  needs: ['subset-outputs'],
+  needs: () => ['subset-outputs'],
   devices: ['cpu'],
-  isDense: true,
+  isDense: () => true,
   options: {
     lambdaRatio: positive(
       'lambda as a share of the mean eigenvalue of the Gram matrix / models (default: by generalised cross-validation, for all targets of a group)',

@@ -46,10 +46,12 @@ function attributorFlags(): Option[] {
     const whose = owners.length === attributors.length ? '' : `${listed(owners.map((owner) => owner.name))}: `;
     if (kind === 'truth')
       return new Option(fallback === true ? `--no-${flag}` : `--${flag}`, `${whose}${fallback === true ? 'do not ' : ''}${description}`);
-    const shown = typeof fallback === 'number' || typeof fallback === 'string' ? ` (default: ${fallback})` : '';
-    const option = new Option(`--${flag} <${kind === 'numbers' ? 'list' : kind}>`, `${whose}${description}${shown}`);
+    const shown = fallback === undefined || typeof fallback === 'function' ? '' : ` (default: ${String(fallback)})`;
+    const isList = kind === 'numbers' || kind === 'words';
+    const option = new Option(`--${flag} <${isList ? 'list' : kind}>`, `${whose}${description}${shown}`);
     if (kind === 'number') option.argParser(finiteNumber);
     if (kind === 'numbers') option.argParser(numberList);
+    if (kind === 'words') option.argParser((text) => text.split(',').map((part) => part.trim()));
     return option;
   });
 }

@@ -163,7 +163,7 @@ class DiskNeed {
   bytes(): number {
     const { design, inputs, exportNpy } = this.run;
     const { numTargets } = inputs.outputs;
-    const assumed = attributorOf(design.options).isDense ? 8 * design.numTrain + 64 : assumedBytes;
+    const assumed = attributorOf(design.options).isDense(design.options) ? 8 * design.numTrain + 64 : assumedBytes;
     const perTarget = this.targets > 0 ? this.blockBytes / this.targets : assumed;
     const dense = exportNpy ? 4 * numTargets * (design.numTrain + 3) : 0;
     return Math.ceil(perTarget * (2 * numTargets - this.targets)) + dense;

@@ -208,7 +208,7 @@ function fitTask(
     artefacts: [artefact],
     cost: numTargets * attributor.cost(options, plan.subsetModels.count),
     models: 0,
-    bytes: numTargets * 8 * (attributor.isDense ? sizes.numTrain : 64),
+    bytes: numTargets * 8 * (attributor.isDense(options) ? sizes.numTrain : 64),
     inputs: { targets, datamodels: datamodelInputs(plan, options) },
     async produce(context) {
       const { columns, design } = await openFit(context, planned, sizes, field);
@@ -261,7 +261,7 @@ async function openFit(
   const { plan, run } = context;
   const columns = await outputColumns(run, context);
   requireSomeTrained(columns, plan);
-  const isByPoint = planned.attributor.needs.includes('train-margins');
+  const isByPoint = planned.attributor.needs(planned.options).includes('train-margins');
   const key = isByPoint ? `${planned.name} ${field}` : planned.name;
   const known = designs.get(columns);
   if (known?.key === key) return { columns, design: known.design };

@@ -1,11 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import type { TargetPoints } from '../../src/attributors/attributor.js';
 import { openDesign } from '../../src/attributors/registry.js';
-import { packMasks } from '../../src/data/masks.js';
 import { denseWeights, fitDatamodels, toDatamodels } from '../../src/datamodels/fit.js';
 import { predict } from '../../src/datamodels/predict.js';
-import { Purpose, Random } from '../../src/native/random.js';
 import type { FitOptions, PenaltyChoice } from '../../src/types.js';
+import { numClasses, numPoints, numTrain, problem } from './problem.js';
 
 const covariance = (more: Partial<FitOptions> = {}): FitOptions => ({
   estimator: 'covariance',
@@ -14,33 +12,6 @@ const covariance = (more: Partial<FitOptions> = {}): FitOptions => ({
   holdoutFraction: 0.2,
   ...more,
 });
-const [numTrain, numPoints, numClasses] = [24, 32, 3];
-
-/** Points of hidden kinds: every model knows each kind as well as the examples of it that it has seen, and by chance. */
-function problem(numModels: number, seed = 1) {
-  const random = new Random(seed, Purpose.synthetic, 0);
-  const dense = Uint8Array.from({ length: numModels * numTrain }, () => random.below(2));
-  const labels = Int32Array.from({ length: numPoints }, (_, point) => point % numClasses);
-  const kind = (point: number): number => point % 6;
-  const margins = new Float32Array(numModels * numPoints);
-  const truth = new Float32Array(numModels * numPoints);
-  for (let model = 0; model < numModels; model++) {
-    const known = Array.from({ length: 6 }, () => random.normal());
-    for (let point = 0; point < numPoints; point++) {
-      let taught = 0;
-      for (let i = 0; i < numTrain; i++) if (dense[model * numTrain + i] === 1 && i !== point && kind(i) === kind(point)) taught += 0.3;
-      if (point < numTrain) taught += 2 * dense[model * numTrain + point]!;
-      truth[model * numPoints + point] = taught;
-      margins[model * numPoints + point] = taught + known[kind(point)]! + 0.5 * random.normal();
-    }
-  }
-  const ofTrain = Float32Array.from({ length: numModels * numTrain }, (_, at) => {
-    return margins[Math.floor(at / numTrain) * numPoints + (at % numTrain)]!;
-  });
-  const points: TargetPoints = { labels, targetsPerPoint: 1, trainMargins: () => Promise.resolve(ofTrain) };
-  return { dense, masks: packMasks(dense, numModels, numTrain), outputs: margins, truth, points, ofTrain, numModels };
-}
-
 /** As the docstring of the attributor has it, one number after the other. `outputs`: of one target. */
 function weightsOf(
   { dense, ofTrain, points, numModels }: ReturnType<typeof problem>,
