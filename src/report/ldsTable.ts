@@ -1,6 +1,6 @@
 /** LDS of several attributors beside each other. */
 import { attributors } from '../attributors/registry.js';
-import type { LdsCeiling, LdsPoint, ReportData } from '../types.js';
+import type { LdsCeiling, LdsPoint, MethodScore, ReportData } from '../types.js';
 import { fixed } from './format.js';
 import type { Table } from './tables.js';
 
@@ -29,7 +29,8 @@ export function attributorsIn(points: readonly LdsPoint[]): ShownAttributor[] {
  * A row an attributor and number of models, and one for the ceiling where it was measured; undefined for one attributor and its baseline
  * without a ceiling, which the figure shows.
  */
-export function ldsTable({ lds, ldsCeilings = [] }: ReportData): Table | undefined {
+export function ldsTable(data: ReportData): Table | undefined {
+  const { lds, ldsCeilings = [] } = data;
   const shown = attributorsIn(lds);
   if (shown.length <= 2 && ldsCeilings.length === 0) return undefined;
   const counts = [...new Set(lds.map(({ numModels }) => numModels))].sort((a, b) => a - b);
@@ -43,22 +44,61 @@ export function ldsTable({ lds, ldsCeilings = [] }: ReportData): Table | undefin
     const ceiling = ceilingOf(ldsCeilings, kind);
     return { text: ceiling ? interval(ceiling) : '' };
   });
+  const direct = directScores(data, shown);
+  const most = counts.at(-1);
+  const klom = (name: string, count: number): { text: string }[] =>
+    direct.map(({ of }) => ({ text: count === most ? p95Text(of.get(name)) : '' }));
   return {
     title: 'LDS of each attributor',
     columns: [
       { label: 'attributor', align: 'left' },
       { label: 'models', align: 'right' },
-      { label: 'training points', align: 'right' },
-      { label: 'validation points', align: 'right' },
+      { label: 'training points', align: 'right', group: 'LDS' },
+      { label: 'validation points', align: 'right', group: 'LDS' },
+      ...direct.map(({ forgetSet }) => ({ label: forgetSet, align: 'right' as const, group: 'DM-Direct, KLOM p95' })),
     ],
     rows: [
       ...shown.flatMap(({ name, title }) =>
-        counts.map((count) => [{ text: title }, { text: String(count) }, cell(name, count, 'train'), cell(name, count, 'validation')]),
+        counts.map((count) => [
+          { text: title },
+          { text: String(count) },
+          cell(name, count, 'train'),
+          cell(name, count, 'validation'),
+          ...klom(name, count),
+        ]),
       ),
-      ...(ldsCeilings.length > 0 ? [[{ text: 'ceiling' }, { text: '' }, ...ceilings]] : []),
+      ...(ldsCeilings.length > 0 ? [[{ text: 'ceiling' }, { text: '' }, ...ceilings, ...direct.map(() => ({ text: '' }))]] : []),
     ],
-    notes: ['Means over points with their 95 % bootstrap intervals.', ...ldsCeilings.slice(0, 1).map(ceilingNote)],
+    notes: [
+      'Means over points with their 95 % bootstrap intervals.',
+      ...ldsCeilings.slice(0, 1).map(ceilingNote),
+      ...(direct.length > 0 ? ['KLOM: of forget / retain / validation points, with the datamodels of all models of the plan.'] : []),
+    ],
   };
+}
+
+/** More columns than these say nothing at a glance; the KLOM tables have them all. */
+const mostSets = 3;
+
+/** Of DM-Direct as published, by attributor; only where the plan compares several. */
+function directScores(
+  { forgetSets, scores, lds }: ReportData,
+  shown: readonly ShownAttributor[],
+): { forgetSet: string; of: Map<string, MethodScore> }[] {
+  const first = lds[0]?.estimator;
+  const published = scores.filter(({ method, setting, best }) => method === 'dm-direct' && setting['diagonalOnly'] !== true && best);
+  const ofAttributor = published.map((score) => ({ name: (score.setting['attributor'] as string | undefined) ?? first, score }));
+  const named = ofAttributor.filter(({ name }) => shown.some((attributor) => attributor.name === name));
+  if (new Set(named.map(({ name }) => name)).size < 2 || forgetSets.length > mostSets) return [];
+  return forgetSets.map(({ name: forgetSet }) => ({
+    forgetSet,
+    of: new Map(named.flatMap(({ name, score }) => (score.forgetSet === forgetSet ? [[name!, score] as const] : []))),
+  }));
+}
+
+function p95Text(score: MethodScore | undefined): string {
+  if (!score) return '';
+  return (['forget', 'retain', 'validation'] as const).map((split) => fixed(score.splits[split].p95, 2)).join(' / ');
 }
 
 /** Undefined where it is not above chance: a share of nothing says nothing. */
