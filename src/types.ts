@@ -440,6 +440,8 @@ export interface MethodPlan {
 /** An attributor among several of a plan; its name is that of its files and rows, absent in a plan file: the estimator's. */
 export interface AttributorPlan extends FitOptions {
   name: string;
+  /** It is fitted on the first so many subset models; absent: on all. */
+  models?: number;
 }
 
 /** A network known by name, with its channel counts divided by `width`; or an ONNX file, whose path counts from the folder of the plan. */
@@ -570,6 +572,8 @@ export interface ReportData {
   scores: MethodScore[];
   floors: KlomFloor[];
   choices: { forgetSet: string; choices: SettingChoice[] }[];
+  /** Of the plan. `curve`: the estimator in `lds` whose curve it is a point of, at so many subset models. */
+  attributors: { name: string; curve: string; models: number }[];
   lds: LdsPoint[];
   /** Absent: not measured. */
   ldsCeilings?: LdsCeiling[];

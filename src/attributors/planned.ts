@@ -1,5 +1,5 @@
 /** The attributors of a plan. */
-import type { FitOptions, Plan } from '../types.js';
+import type { AttributorPlan, FitOptions, Plan } from '../types.js';
 import type { Attributor } from './attributor.js';
 import { sharedOptions } from './options.js';
 import { attributorOf, attributors } from './registry.js';
@@ -9,6 +9,8 @@ export interface PlannedAttributor {
   name: string;
   attributor: Attributor;
   options: FitOptions;
+  /** Fitted on the first so many subset models; absent: on all. */
+  models?: number;
   /** Where its files lie apart from those of the first one. */
   folder?: string;
 }
@@ -18,23 +20,31 @@ export function attributorsOf({
   fit,
   attributors: several,
 }: Pick<Plan, 'fit' | 'attributors'>): [PlannedAttributor, ...PlannedAttributor[]] {
-  const entries = several ?? [{ name: fit!.estimator, ...fit! }];
-  const planned = entries.map(({ name, ...options }, index): PlannedAttributor => {
+  const entries: readonly AttributorPlan[] = several ?? [{ name: fit!.estimator, ...fit! }];
+  const planned = entries.map(({ name, models, ...options }, index): PlannedAttributor => {
     const apart = index === 0 ? {} : { folder: name };
-    return { name, attributor: attributorOf(options), options, ...apart };
+    return { name, attributor: attributorOf(options), options, ...(models === undefined ? {} : { models }), ...apart };
   });
   return planned as [PlannedAttributor, ...PlannedAttributor[]];
 }
 
+/** One on fewer models than another is a point of that one's curve: the entry that a curve is of. */
+export function curveOf(plan: Pick<Plan, 'fit' | 'attributors'>, { options }: PlannedAttributor): PlannedAttributor {
+  const isSame = (a: FitOptions, b: FitOptions): boolean =>
+    [a, b].every((of) => Object.keys(of).every((key) => String(a[key]) === String(b[key])));
+  const same = attributorsOf(plan).filter((other) => isSame(other.options, options));
+  return same.reduce((most, other) => ((other.models ?? Infinity) > (most.models ?? Infinity) ? other : most));
+}
+
 /** Those of the LDS: of the plan, each with what it is compared with. */
-export function comparedAttributors(plan: Pick<Plan, 'fit' | 'attributors'>): Omit<PlannedAttributor, 'folder'>[] {
-  const planned = attributorsOf(plan);
+export function comparedAttributors(plan: Pick<Plan, 'fit' | 'attributors'>): Omit<PlannedAttributor, 'folder' | 'models'>[] {
+  const planned = attributorsOf(plan).filter((entry) => curveOf(plan, entry).name === entry.name);
   const names = new Set(planned.map(({ name }) => name));
   return planned.flatMap((entry) => [entry, ...baselinesOf(entry, names)]);
 }
 
 /** None that the LDS has already; `names` learns them. */
-function baselinesOf({ attributor, options }: PlannedAttributor, names: Set<string>): Omit<PlannedAttributor, 'folder'>[] {
+function baselinesOf({ attributor, options }: PlannedAttributor, names: Set<string>): Omit<PlannedAttributor, 'folder' | 'models'>[] {
   return attributors
     .filter(({ name, baselineOf }) => baselineOf === attributor.name && !names.has(name))
     .map((baseline) => {

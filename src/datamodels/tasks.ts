@@ -73,11 +73,11 @@ function penaltyTask(plan: Plan, sizes: FitSizes, planned: PlannedAttributor, fi
     cost: 4 * sampleSize * attributor.cost(options, plan.subsetModels.count),
     models: 0,
     bytes: 4096,
-    inputs: { targets: layout.penalties(field), datamodels: datamodelInputs(plan, options) },
+    inputs: { targets: layout.penalties(field), datamodels: datamodelInputs(plan, planned) },
     async produce(context) {
-      const { columns, design } = await openFit(context, planned, sizes, field);
+      const { outputs, design } = await openFit(context, planned, sizes, { field, of });
       const groups = field === 'logits' ? logitGroups(context.dataset) : undefined;
-      const choices = await chooseForAll(design, { outputs: blocksOf(columns, field, of) }, groups, unitProgress(context, this.cost));
+      const choices = await chooseForAll(design, { outputs }, groups, unitProgress(context, this.cost));
       return [{ path: artefact, content: encodeJson(choices) }];
     },
   };
@@ -153,7 +153,7 @@ export function ldsFitStage(plan: Plan, sizes: FitSizes): Stage {
         cost: sizes.numPoints * attributor.cost(options, numModels),
         models: 0,
         bytes: 4 * split.heldOut * sizes.numPoints,
-        inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, options) },
+        inputs: { lds: { numModels, firstHeldOut: split.firstHeldOut }, datamodels: datamodelInputs(plan, { options }) },
         async produce(context) {
           const columns = await outputColumns(context.run, context);
           const trained = columns.trained.filter((model) => model < numModels);
@@ -209,11 +209,11 @@ function fitTask(
     cost: numTargets * attributor.cost(options, plan.subsetModels.count),
     models: 0,
     bytes: numTargets * 8 * (attributor.isDense(options) ? sizes.numTrain : 64),
-    inputs: { targets, datamodels: datamodelInputs(plan, options) },
+    inputs: { targets, datamodels: datamodelInputs(plan, planned) },
     async produce(context) {
-      const { columns, design } = await openFit(context, planned, sizes, field);
+      const { outputs, design } = await openFit(context, planned, sizes, { field, of });
       const input: BlockedInput = {
-        outputs: blocksOf(columns, field, of),
+        outputs,
         blocks: field === 'logits' ? [{ first, end }] : marginBlocks(end),
         ...(field === 'logits' ? { groups: logitGroups(context.dataset) } : {}),
         ...(await chosen(context, planned, field)),
@@ -234,12 +234,7 @@ function marginBlocks(numTargets: number): BlockedInput['blocks'] {
 }
 
 /** Of the first `numModels` that trained. */
-function blocksOf(
-  columns: OutputColumns,
-  field: OutputField,
-  numTargets: number,
-  numModels = columns.trained.length,
-): BlockedInput['outputs'] {
+function blocksOf(columns: OutputColumns, field: OutputField, numTargets: number, numModels: number): BlockedInput['outputs'] {
   return {
     numModels,
     numTargets,
@@ -256,20 +251,23 @@ async function openFit(
   context: TaskContext,
   planned: PlannedAttributor,
   sizes: FitSizes,
-  field: OutputField,
-): Promise<{ columns: OutputColumns; design: Design }> {
+  { field, of }: Pick<Targets, 'field' | 'of'>,
+): Promise<{ outputs: BlockedInput['outputs']; design: Design }> {
   const { plan, run } = context;
+  const { models = Infinity } = planned;
   const columns = await outputColumns(run, context);
-  requireSomeTrained(columns, plan);
+  const trained = columns.trained.filter((model) => model < models);
+  requireSomeTrained({ trained, numModels: Math.min(columns.numModels, models) }, plan);
+  const outputs = blocksOf(columns, field, of, trained.length);
   const isByPoint = planned.attributor.needs(planned.options).includes('train-margins');
   const key = isByPoint ? `${planned.name} ${field}` : planned.name;
   const known = designs.get(columns);
-  if (known?.key === key) return { columns, design: known.design };
+  if (known?.key === key) return { outputs, design: known.design };
   const masks = readMasks(await run.read(layout.masks));
   const numTargets = sizes.numPoints * sizes.numClasses + sizes.numTrain;
-  const design = designOf(context, planned, { columns, field, masks, trained: columns.trained, numTargets });
+  const design = designOf(context, planned, { columns, field, masks, trained, numTargets });
   designs.set(columns, { key, design });
-  return { columns, design };
+  return { outputs, design };
 }
 
 interface FitOn {
@@ -301,7 +299,7 @@ function designOf(
 }
 
 /** @throws LETHE_MODELS_DIVERGED (exit code 1) */
-function requireSomeTrained({ trained, numModels }: OutputColumns, { recipe }: Plan): void {
+function requireSomeTrained({ trained, numModels }: Pick<OutputColumns, 'trained' | 'numModels'>, { recipe }: Plan): void {
   if (trained.length > 0) return;
   throw new LetheError('LETHE_MODELS_DIVERGED', `all ${numModels} subset models diverged`, {
     expected: 'subset models that train',

@@ -1,6 +1,6 @@
 /** The parts of a plan that decide the artefacts of its stages (Task.inputs). What a part leaves out may change without making them anew. */
-import { attributorsOf } from '../attributors/planned.js';
-import type { FitOptions, Plan } from '../types.js';
+import { attributorsOf, type PlannedAttributor } from '../attributors/planned.js';
+import type { Plan } from '../types.js';
 
 /** Of every model that is trained from scratch. */
 export function trainingInputs({ net, recipe, seed }: Plan): object {
@@ -13,9 +13,12 @@ function subsetInputs(plan: Plan): object {
   return { ...trainingInputs(plan), count, subsetFraction };
 }
 
-/** `fit`: options of an attributor of the plan, or of its first. */
-export function datamodelInputs(plan: Plan, fit: FitOptions = attributorsOf(plan)[0].options): object {
-  return { subset: subsetInputs(plan), fit };
+/** Of an attributor of the plan, or of its first. */
+export function datamodelInputs(
+  plan: Plan,
+  { options: fit, models }: Pick<PlannedAttributor, 'options' | 'models'> = attributorsOf(plan)[0],
+): object {
+  return { subset: subsetInputs(plan), fit, ...(models === undefined ? {} : { models }) };
 }
 
 /** Principal components come from the datamodels; an index file is known by its path. */

@@ -69,10 +69,14 @@ function resolveAttributors({
     const attributor = given.estimator === undefined ? defaultAttributor : attributorOf({ estimator: given.estimator });
     return completeOptions(attributor, { seed, ...given });
   };
-  const entries = (attributors ?? []).map(({ name, ...given }): AttributorPlan => ({ ...complete(given), name: name ?? given.estimator }));
+  const entries = (attributors ?? []).map(({ name, models, ...given }): AttributorPlan => ({
+    ...complete(given),
+    name: name ?? given.estimator,
+    ...(models === undefined ? {} : { models }),
+  }));
   const [only] = entries;
   if (!only) return { fit: complete(fit) };
-  if (entries.length > 1 || only.name !== only.estimator) return { attributors: entries };
+  if (entries.length > 1 || only.name !== only.estimator || only.models !== undefined) return { attributors: entries };
   const { name: same, ...options } = only;
   return { fit: { ...options, estimator: same } };
 }
@@ -154,14 +158,19 @@ function* countMistakes(plan: Plan): Generator<Mistake> {
 /** numModels: of the smallest fit. */
 function* optionsMistakes(plan: Plan, numModels: number): Generator<Mistake> {
   const seen = new Set<string>();
-  for (const [index, { name, attributor, options }] of attributorsOf(plan).entries()) {
+  for (const [index, { name, attributor, options, models }] of attributorsOf(plan).entries()) {
     const at = plan.fit ? ['fit'] : ['attributors', index];
     if (seen.has(name)) {
       const action = 'Give one of them another name.';
       yield { keys: [...at, 'name'], expected: 'every name once', received: `"${name}" a second time`, action };
     }
     seen.add(name);
-    for (const { option, ...mistake } of optionMistakes(attributor, options, numModels)) yield { keys: [...at, option], ...mistake };
+    const { count } = plan.subsetModels;
+    if (models !== undefined && models > count) {
+      yield { keys: [...at, 'models'], expected: `at most the ${count} subset models of the plan`, received: String(models) };
+    }
+    for (const { option, ...mistake } of optionMistakes(attributor, options, Math.min(numModels, models ?? Infinity)))
+      yield { keys: [...at, option], ...mistake };
   }
 }
 

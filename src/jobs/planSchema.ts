@@ -3,6 +3,7 @@
  * "expected ...", every object refuses keys it does not know.
  */
 import { z } from 'zod';
+import type { AttributorOption } from '../attributors/attributor.js';
 import { attributors, defaultAttributor } from '../attributors/registry.js';
 import { type FitOptions, klomVariants, mostModels, tuningCriteria } from '../types.js';
 import { methodNames } from '../unlearn/registry.js';
@@ -92,9 +93,9 @@ export const recipeSchema = closed({
 });
 
 /** Options of the attributor that `estimator` names (among several an entry that gives only a name is that attributor). */
-function attributor(more: z.ZodRawShape): z.ZodType<Partial<FitOptions> & { estimator: string; name?: string }> {
+function attributor(more: z.ZodRawShape): z.ZodType<Partial<FitOptions> & { estimator: string; name?: string; models?: number }> {
   const forms = attributors.map(({ name: estimator, options }) => {
-    const values = Object.entries(options).map(([option, { check, words }]) => [option, optionValue(check, words).optional()]);
+    const values = Object.entries(options).map(([option, declared]) => [option, optionValue(declared).optional()]);
     return closed({ estimator: z.literal(estimator), ...more, ...(Object.fromEntries(values) as z.ZodRawShape) });
   });
   const named = (value: unknown): unknown => {
@@ -107,8 +108,8 @@ function attributor(more: z.ZodRawShape): z.ZodType<Partial<FitOptions> & { esti
   return z.preprocess(named, form);
 }
 
-function optionValue(check: (value: unknown) => string | undefined, words: readonly string[] | undefined): z.ZodType {
-  if (words) return z.enum(words as [string]);
+function optionValue({ kind, check, words }: AttributorOption): z.ZodType {
+  if (kind === 'word') return z.enum(words as [string]);
   return z.custom((value) => check(value) === undefined, { error: ({ input }) => check(input) });
 }
 
@@ -140,7 +141,7 @@ export const planSchema = closed({
   ),
   fit: attributor({}).optional(),
   attributors: z
-    .array(attributor({ name: name.optional() }))
+    .array(attributor({ name: name.optional(), models: whole(2).optional() }))
     .min(1, { error: 'at least one attributor' })
     .optional(),
   lds: closed({

@@ -1,5 +1,5 @@
 /** Gathers what the report shows from the scores of a run folder. */
-import { attributorsOf, canBeFitted, type PlannedAttributor } from '../attributors/planned.js';
+import { attributorsOf, canBeFitted, curveOf, type PlannedAttributor } from '../attributors/planned.js';
 import { decodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
 import { leastTuningModels, tunesOnFew } from '../jobs/planCounts.js';
@@ -43,6 +43,9 @@ export async function collectReport(
     scores: sets.flatMap(({ scores }) => scores),
     floors: sets.map(({ floor }) => floor),
     choices: sets.map(({ forgetSet, choices = [] }) => ({ forgetSet, choices })),
+    attributors: attributorsOf(plan)
+      .filter((planned) => canBeFitted(plan, planned))
+      .map((planned) => ({ name: planned.name, curve: curveOf(plan, planned).name, models: planned.models ?? plan.subsetModels.count })),
     lds,
     ...(ceilings ? { ldsCeilings: ceilings } : {}),
     marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),
@@ -77,8 +80,9 @@ function runtimeOf({ onnxruntime, device }: Record<string, string | number>): st
 }
 
 /** The first one is what methods use unless they name another. */
-function attributorFact({ name, folder, attributor, options }: PlannedAttributor): { name: string; value: string } {
-  return { name: folder === undefined ? 'datamodels' : `datamodels, ${name}`, value: attributor.describe(options) };
+function attributorFact({ name, folder, attributor, options, models }: PlannedAttributor): { name: string; value: string } {
+  const on = models === undefined ? '' : `, on the first ${models} subset models`;
+  return { name: folder === undefined ? 'datamodels' : `datamodels, ${name}`, value: attributor.describe(options) + on };
 }
 
 function tuningFact(plan: Plan): string {

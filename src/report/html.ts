@@ -20,7 +20,7 @@ export function renderPage(data: ReportData, figures: readonly DrawnFigure[], ta
     section('Unlearning quality (KLOM)', klomHtml(data) + figure('compute-klom') + figure('klom-percentiles')),
     section('Margins of single points', figure('margin-histograms')),
     section('Accuracy', accuracyHtml(data)),
-    section('Datamodels', figure('lds') + orEmpty(ldsTable(data))),
+    section('Datamodels', figure('lds') + orEmpty(ldsTable(data)) + figure('attributor-klom') + figure('rescaling')),
     section('About this run', factsHtml(data) + fileList(tableFiles, 'Tables and data')),
   ];
   return pageHtml({

@@ -2,10 +2,12 @@
 import type { ReportData } from '../types.js';
 import { csv } from './csv.js';
 import { drawFigures, type ReportFile } from './draw.js';
+import { attributorKlom } from './figures/attributorKlom.js';
 import { computeKlom } from './figures/computeKlom.js';
 import { klomPercentiles } from './figures/klomPercentiles.js';
 import { ldsCurve } from './figures/lds.js';
 import { marginHistograms } from './figures/marginHistograms.js';
+import { rescaling } from './figures/rescaling.js';
 import { renderPage } from './html.js';
 import type { PageFile } from './page.js';
 import { accuracyCsv, klomCsv } from './tables.js';
@@ -19,7 +21,7 @@ export const reportPage = 'index.html';
  * Equal data give equal bytes: nothing of the time, the machine or the process goes in.
  */
 export async function buildReport(data: ReportData): Promise<{ files: ReportFile[] }> {
-  const figures = [computeKlom, klomPercentiles, marginHistograms, ldsCurve].flatMap((make) => make(data) ?? []);
+  const figures = [computeKlom, klomPercentiles, marginHistograms, ldsCurve, attributorKlom, rescaling].flatMap((make) => make(data) ?? []);
   const { files, drawn } = await drawFigures(figures);
   const tables: (PageFile & ReportFile)[] = [
     { label: 'KLOM of every setting (CSV)', path: 'tables/klom.csv', content: klomCsv(data) },

@@ -44,10 +44,14 @@ export function ldsTable(data: ReportData): Table | undefined {
     const ceiling = ceilingOf(ldsCeilings, kind);
     return { text: ceiling ? interval(ceiling) : '' };
   });
-  const direct = directScores(data, shown);
-  const most = counts.at(-1);
+  const direct = directScores(data);
+  const most = data.attributors.reduce((largest, { models }) => Math.max(largest, models), 0);
+  // the last fit of a curve leaves held-out models out, the datamodels of a plan do not
+  const modelsOf = (count: number): number => (count === counts.at(-1) ? most : count);
   const klom = (name: string, count: number): { text: string }[] =>
-    direct.map(({ of }) => ({ text: count === most ? p95Text(of.get(name)) : '' }));
+    direct.map(({ scores }) => ({
+      text: p95Text(scores.find(({ attributor: { curve, models } }) => curve === name && models === modelsOf(count))?.score),
+    }));
   return {
     title: 'LDS of each attributor',
     columns: [
@@ -72,7 +76,9 @@ export function ldsTable(data: ReportData): Table | undefined {
     notes: [
       'Means over points with their 95 % bootstrap intervals.',
       ...ldsCeilings.slice(0, 1).map(ceilingNote),
-      ...(direct.length > 0 ? ['KLOM: of forget / retain / validation points, with the datamodels of all models of the plan.'] : []),
+      ...(direct.length > 0
+        ? [`KLOM: of forget / retain / validation points. Datamodels of the last fits are of all ${most} models.`]
+        : []),
     ],
   };
 }
@@ -80,20 +86,26 @@ export function ldsTable(data: ReportData): Table | undefined {
 /** More columns than these say nothing at a glance; the KLOM tables have them all. */
 const mostSets = 3;
 
-/** Of DM-Direct as published, by attributor; only where the plan compares several. */
-function directScores(
-  { forgetSets, scores, lds }: ReportData,
-  shown: readonly ShownAttributor[],
-): { forgetSet: string; of: Map<string, MethodScore> }[] {
-  const first = lds[0]?.estimator;
-  const published = scores.filter(({ method, setting, best }) => method === 'dm-direct' && setting['diagonalOnly'] !== true && best);
-  const ofAttributor = published.map((score) => ({ name: (score.setting['attributor'] as string | undefined) ?? first, score }));
-  const named = ofAttributor.filter(({ name }) => shown.some((attributor) => attributor.name === name));
-  if (new Set(named.map(({ name }) => name)).size < 2 || forgetSets.length > mostSets) return [];
-  return forgetSets.map(({ name: forgetSet }) => ({
-    forgetSet,
-    of: new Map(named.flatMap(({ name, score }) => (score.forgetSet === forgetSet ? [[name!, score] as const] : []))),
-  }));
+/** Of DM-Direct as published; only where the plan compares several attributors. */
+function directScores(data: ReportData): { forgetSet: string; scores: AttributedScore[] }[] {
+  const published = attributedScores(data, 'dm-direct').filter(({ score }) => score.best && score.setting['diagonalOnly'] !== true);
+  if (data.attributors.length < 2 || published.length === 0 || data.forgetSets.length > mostSets) return [];
+  return data.forgetSets.map(({ name }) => ({ forgetSet: name, scores: published.filter(({ score }) => score.forgetSet === name) }));
+}
+
+export interface AttributedScore {
+  attributor: ReportData['attributors'][number];
+  score: MethodScore;
+}
+
+/** Of a method that uses datamodels; a setting that names no attributor means the first. */
+export function attributedScores({ attributors, scores }: ReportData, method: string): AttributedScore[] {
+  return scores
+    .filter((score) => score.method === method)
+    .flatMap((score) => {
+      const named = (score.setting['attributor'] as string | undefined) ?? attributors[0]?.name;
+      return attributors.filter(({ name }) => name === named).map((attributor) => ({ attributor, score }));
+    });
 }
 
 function p95Text(score: MethodScore | undefined): string {

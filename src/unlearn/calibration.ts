@@ -19,13 +19,13 @@ export function calibrationStage(plan: Plan): Stage {
 }
 
 /** All that decides the scale of an attributor. */
-export function calibrationInputs(plan: Plan, { options }: PlannedAttributor): object {
+export function calibrationInputs(plan: Plan, planned: PlannedAttributor): object {
   const index = plan.forgetSets.findIndex(({ name }) => name === plan.calibration?.forgetSet);
   return {
     calibration: forgetSetInputs(plan, index),
     training: trainingInputs(plan),
     models: { originals: plan.originals.count, matched: plan.oracles.matched, forgetSetIndex: index },
-    datamodels: datamodelInputs(plan, options),
+    datamodels: datamodelInputs(plan, planned),
   };
 }
 

@@ -118,7 +118,7 @@ function shiftTask(
     cost: sizes.numPoints / 10,
     models: 0,
     bytes: 8 * sizes.numPoints * sizes.numClasses,
-    inputs: { shift: forgetSetInputs(plan, index), datamodels: datamodelInputs(plan, planned.options) },
+    inputs: { shift: forgetSetInputs(plan, index), datamodels: datamodelInputs(plan, planned) },
     async produce(context) {
       const forget = decodeIndices(await context.run.read(layout.forgetSet(name)));
       const both = await computeShift(context.run, sizes, forget, planned.folder);
@@ -255,8 +255,10 @@ function shiftInputs(plan: Plan, runs: readonly GridRun[]): object {
   const [first, ...others] = attributorsIn(plan, runs);
   const calibrated = runs.filter(({ setting }) => isCalibrated(setting)).map(({ setting }) => attributorOfSetting(plan, setting));
   return {
-    datamodels: datamodelInputs(plan, first!.options),
-    ...(others.length > 0 ? { others: others.map(({ name, options }) => ({ name, options })) } : {}),
+    datamodels: datamodelInputs(plan, first),
+    ...(others.length > 0
+      ? { others: others.map(({ name, options, models }) => ({ name, options, ...(models === undefined ? {} : { models }) })) }
+      : {}),
     ...(calibrated.length > 0 ? { scales: calibrated.map((planned) => calibrationInputs(plan, planned)) } : {}),
   };
 }

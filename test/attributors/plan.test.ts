@@ -22,12 +22,15 @@ const several = {
     { name: 'ridge' },
     { name: 'covariance' },
     { name: 'thick', estimator: 'ridge', lambdaRatio: 30 },
+    { name: 'few', estimator: 'covariance', models: 12 },
+    { name: 'both', estimator: 'ensemble', members: ['covariance', 'lasso'] },
+    { name: 'on-top', estimator: 'ridge', prior: 'covariance' },
   ],
   forgetSets: [...tinyPlan.forgetSets, { name: 'held-out', kind: 'random', size: 6, seed: 2 }],
   calibration: { forgetSet: 'held-out' },
   methods: [
     { method: 'do-nothing' },
-    { method: 'dm-direct', grid: { attributor: ['lasso', 'ridge', 'thick'], scale: [1, 'calibrated'] } },
+    { method: 'dm-direct', grid: { attributor: ['lasso', 'ridge', 'thick', 'few', 'both', 'on-top'], scale: [1, 'calibrated'] } },
     { method: 'dmm', grid: { attributor: ['lasso', 'ridge'], scale: ['calibrated'], batchSize: [8], epochs: [1] } },
   ],
   tuning: { numModels: 2 },
@@ -44,7 +47,10 @@ it('fits, scores and unlearns with each, and takes over what another plan has of
   // masks, subset models, originals, all of the Lasso
   expect(tasksReused).toBeGreaterThan(8);
   expect(before.report.lds).toEqual(report.lds.filter(({ estimator }) => ['lasso', 'marginal'].includes(estimator)));
-  expect([...new Set(report.lds.map(({ estimator }) => estimator))]).toEqual(['lasso', 'marginal', 'ridge', 'covariance', 'thick']);
+  expect([...new Set(report.lds.map(({ estimator }) => estimator))]).toEqual([
+    ...['lasso', 'marginal', 'ridge', 'covariance', 'thick', 'both', 'on-top'], // few is a point of the curve of covariance
+  ]);
+  expect(report.attributors.map(({ curve, models }) => `${curve} ${models}`)).toContain('covariance 12');
   const html = fs.readFileSync(page, 'utf8');
   expect(html).toContain('LDS of each attributor');
   expect(html).toMatch(/datamodels, thick.*ridge, lambda 30 of the mean eigenvalue/);
@@ -53,9 +59,9 @@ it('fits, scores and unlearns with each, and takes over what another plan has of
   expect(rows.map(({ setting: { attributor, scale }, variant }) => [attributor, scale, variant])).toEqual([
     [undefined, 1, undefined],
     [undefined, 'calibrated', undefined],
-    ...['ridge', 'thick'].flatMap((name) => [1, 'calibrated'].map((scale) => [name, scale, name])),
+    ...['ridge', 'thick', 'few', 'both', 'on-top'].flatMap((name) => [1, 'calibrated'].map((scale) => [name, scale, name])),
   ]);
-  expect(rows.filter(({ best }) => best).length).toBe(3); // a setting of each
+  expect(rows.filter(({ best }) => best).length).toBe(6); // a setting of each
   const [tuned] = report.choices.find(({ forgetSet }) => forgetSet === 'random-4')!.choices.filter(({ method }) => method === 'dmm');
   expect(tuned!.settings.map(({ setting }) => setting['attributor'])).toEqual([undefined, 'ridge']);
 
@@ -110,7 +116,12 @@ it.each([
   [
     'an attributor that is not there',
     { methods: [{ method: 'dmm', grid: { attributor: ['ridgy'] } }] },
-    /grid\.attributor; expected attributors of the plan: lasso, ridge, covariance, thick; received "ridgy"/,
+    /grid\.attributor; expected attributors of the plan: lasso, ridge, covariance, thick, few, both, on-top; received "ridgy"/,
+  ],
+  [
+    'more models than there are',
+    { attributors: [{ name: 'ridge', models: 9999 }] },
+    /attributors\[0\]\.models; expected at most the \d+ subset/,
   ],
   ['a calibration that is not there', { calibration: undefined }, /methods\[1\]\.grid\.scale; expected a calibration.*Add calibration/],
   [

@@ -219,8 +219,48 @@ export function fixture(): ReportData {
     scores: [...scoresOf('random-40', 1, uniform), ...scoresOf('pc1-100', 1.25, uniform)],
     floors,
     choices: forgetSets.map(({ name }) => ({ forgetSet: name, choices: choicesOf() })),
+    attributors: [{ name: 'lasso', curve: 'lasso', models: 480 }],
     lds,
     marginSamples: forgetSets.flatMap(({ name }) => samplesOf(name, uniform)),
     originalAccuracy: forgetSets.map(({ name }) => ({ forgetSet: name, accuracy: { forget: 0.98, retain: 0.982, validation: 0.401 } })),
+  };
+}
+
+/** Two attributors, one also on a tenth of the models, and DM-Direct with each; three factors of the weights. */
+export function comparedFixture(): ReportData {
+  const data = fixture();
+  const point = (estimator: string, numModels: number, points: 'train' | 'validation', mean: number) => {
+    return { estimator, numModels, points, mean, median: mean, low: mean - 0.01, high: mean + 0.01 };
+  };
+  const [published] = data.scores.filter(({ method, best }) => method === 'dm-direct' && best);
+  const score = (setting: MethodScore['setting'], p95: number, best = true): MethodScore[] =>
+    data.forgetSets.map(({ name: forgetSet }) => {
+      const splits = Object.fromEntries(Object.entries(published!.splits).map(([name, split]) => [name, { ...split, p95 }]));
+      const { attributor, diagonalOnly } = setting;
+      const variant = [attributor, diagonalOnly === true ? 'diagonal only' : undefined].filter((part) => part !== undefined).join(', ');
+      return { ...published!, forgetSet, setting, splits: splits as MethodScore['splits'], best, ...(variant ? { variant } : {}) };
+    });
+  return {
+    ...data,
+    attributors: [
+      { name: 'covariance', curve: 'covariance', models: 1000 },
+      { name: 'lasso', curve: 'lasso', models: 1000 },
+      { name: 'few', curve: 'covariance', models: 100 },
+    ],
+    lds: ['covariance', 'lasso'].flatMap((name, k) =>
+      [100, 900].flatMap((count) => [
+        point(name, count, 'train', (count / 1000) * (1 - k / 2)),
+        point(name, count, 'validation', (count / 2000) * (1 - k / 2)),
+      ]),
+    ),
+    ldsCeilings: [{ points: 'train', mean: 0.9, low: 0.88, high: 0.91, reliability: 0.81, numMasks: 40 }],
+    scores: [
+      ...data.scores.filter(({ method }) => method !== 'dm-direct'),
+      // a setting without a name means the first attributor
+      ...[0.8, 1, 1.2].flatMap((scale) => score({ scale, diagonalOnly: false }, 1.5 + 4 * (scale - 1) ** 2, scale === 1)),
+      ...[0.8, 1, 1.2].flatMap((scale) => score({ scale, diagonalOnly: true }, 2.5 + 9 * (scale - 1.1) ** 2, scale === 1)),
+      ...score({ scale: 1, diagonalOnly: false, attributor: 'lasso' }, 2.5),
+      ...score({ scale: 1, diagonalOnly: false, attributor: 'few' }, 2),
+    ],
   };
 }

@@ -1,10 +1,12 @@
+import { attributorKlom } from '../../../src/report/figures/attributorKlom.js';
 import { computeAxis, computeKlom } from '../../../src/report/figures/computeKlom.js';
 import { klomPercentiles } from '../../../src/report/figures/klomPercentiles.js';
 import { ldsCurve } from '../../../src/report/figures/lds.js';
 import { histogramOf, marginHistograms } from '../../../src/report/figures/marginHistograms.js';
+import { rescaling } from '../../../src/report/figures/rescaling.js';
 import type { Figure } from '../../../src/report/figure.js';
 import { renderSvg } from '../../../src/report/render.js';
-import { fixture } from '../fixture.js';
+import { comparedFixture, fixture } from '../fixture.js';
 import { elements, parseMarkup, texts } from '../markup.js';
 import type { Element } from '../markup.js';
 
@@ -128,6 +130,34 @@ describe('other figures', () => {
     const words = texts(await draw(figure));
     for (const word of ['floor', 'DMM', 'p50', 'p99', 'KLOM (nats)', 'percentile over points']) expect(words).toContain(word);
     expect(records(figure)).toHaveLength(2 * 3 * 12);
+  });
+
+  it('draws what methods make of each attributor, by its models', async () => {
+    const compared = comparedFixture();
+    const figure = attributorKlom(compared);
+    const words = texts(await draw(figure));
+    for (const word of ['DM-Direct', 'DMM', 'covariance', 'Lasso', '100', '1000', 'subset models', 'KLOM, p95 (nats)'])
+      expect(words).toContain(word);
+    const direct = records(figure).filter(
+      ([set, method, , , split]) => set === 'random-40' && method === 'dm-direct' && split === 'forget',
+    );
+    expect(direct.map((row) => [row[2], row[3], row[5]])).toEqual([
+      ['covariance', '1000', '1.5'],
+      ['lasso', '1000', '2.5'],
+      ['covariance', '100', '2'],
+    ]);
+    expect(attributorKlom(data)).toBeUndefined();
+  });
+
+  it('draws what a factor of the weights changes', async () => {
+    const figure = rescaling(comparedFixture());
+    const words = texts(await draw(figure));
+    for (const word of ['all weights', 'memorisation scores only', 'mean', '95th percentile', 'factor of the weights'])
+      expect(words).toContain(word);
+    const rows = records(figure).filter((row) => row[0] === 'random-40' && row[4] === 'forget' && row[5] === '95th percentile');
+    expect(rows.map((row) => [row[1], row[3], Number(row[6]).toFixed(2)])).toContainEqual(['covariance', '1.2', '1.66']);
+    expect(rows).toHaveLength(6);
+    expect(rescaling(data)).toBeUndefined();
   });
 
   it('labels every tick of a KLOM axis with its own value', async () => {
