@@ -9,15 +9,13 @@ namespace lethe {
 
 namespace {
 
-constexpr int64_t kPatience = 20;  // the search ends when the best held-out error is this many lambdas back
-
 class MarginalSolver final : public TargetSolver {
  public:
   using TargetSolver::TargetSolver;
 
   Wanted advance(double largest, const TaskControl& control) override {
     if (final_) {
-      if (lambdaRatio_ > 0) lambda_ = lambdaRatio_ * largest / count() * scale_;
+      if (path_->lambdaRatio() > 0) lambda_ = path_->lambdaRatio() * largest / count() * scale_;
       else if (lambda_ == HUGE_VAL) lambda_ = largest / count() * scale_;
       return finishAt(lambda_ / scale_);
     }
@@ -29,25 +27,23 @@ class MarginalSolver final : public TargetSolver {
   Wanted start() override {
     precise_ = true;
     final_ = false;
-    fold_ = -1;
-    lambdas_.clear();
     return nextFold();
   }
 
  private:
   Wanted nextFold() {
-    while (selecting() && ++fold_ < design_.numFolds()) {
-      if (!useRows(rows(fold_))) continue;
+    while (path_->nextFold(design_.numFolds())) {
+      if (!useRows(rows(path_->fold()))) continue;
       setResidual(SparseWeights{});
       return Wanted::exact;
     }
     if (scoring()) return Wanted::none;
     if (!selecting()) {
       lambda_ = options_.lambda;
-    } else if (lambdas_.empty()) {
+    } else if (path_->nothingToChooseBy()) {
       lambda_ = HUGE_VAL;  // spread only among the held-out models: zero at lambda_max of all
     } else {
-      lambda_ = lambdas_[std::min_element(errors_.begin(), errors_.begin() + reached_) - errors_.begin()];
+      lambda_ = path_->chosen();
       if (!options_.refit) return finishAt(lambda_ / scale_);
     }
     final_ = true;
@@ -76,35 +72,24 @@ class MarginalSolver final : public TargetSolver {
 
   // Adds the held-out errors of this fold's path.
   void search(double largest, const TaskControl& control) {
-    if (lambdas_.empty()) {
-      for (double lambda : lambdaGrid(largest)) lambdas_.push_back(lambda * scale_);
-      errors_.assign(lambdas_.size(), 0.0);
-      reached_ = static_cast<int64_t>(lambdas_.size());
-    }
+    path_->begin(largest, scale_);
     if (scoring()) return scorePath(control);
-    double bestError = HUGE_VAL;
-    int64_t best = 0, k = 0;
-    while (k < reached_ && !control.aborted()) {
-      threshold(lambdas_[k] / scale_);
+    while (path_->covered() < path_->reached() && !path_->risen() && !control.aborted()) {
+      threshold(path_->lambdas()[path_->covered()] / scale_);
       heldOutErrors(solution_, heldOut_);
       double error = 0;
       for (float value : heldOut_) error += static_cast<double>(value) * static_cast<double>(value);
-      errors_[k] += error * scale_ * scale_;
-      if (error < bestError) {
-        bestError = error;
-        best = k;
-      }
-      ++k;
-      if (k - 1 - best >= kPatience) break;
+      path_->addError(error);
     }
-    reached_ = std::min(reached_, std::max<int64_t>(k, 1));
+    path_->endFold();
   }
 
   // There is no support to fit again on: all relaxations are the same.
   void scorePath(const TaskControl& control) {
-    beginScores(static_cast<int64_t>(lambdas_.size()));
-    for (size_t k = 0; k < lambdas_.size() && !control.aborted(); ++k) {
-      threshold(lambdas_[k] / scale_);
+    const std::vector<double>& lambdas = path_->lambdas();
+    beginScores(static_cast<int64_t>(lambdas.size()));
+    for (size_t k = 0; k < lambdas.size() && !control.aborted(); ++k) {
+      threshold(lambdas[k] / scale_);
       heldOutErrors(solution_, heldOut_);
       scorer_.add(heldOut_, heldOut_);
       scorer_.record(static_cast<int64_t>(k), 0);
@@ -112,9 +97,7 @@ class MarginalSolver final : public TargetSolver {
   }
 
   bool final_ = false;
-  int64_t fold_ = -1, reached_ = 0;
   double lambda_ = 0;  // in the unit of the target
-  std::vector<double> lambdas_, errors_;
   std::vector<float> heldOut_;
   SparseWeights solution_;
 };

@@ -17,6 +17,27 @@ TargetInput inputOf(const TargetView& targets, const FitOptions& options, int64_
   return input;
 }
 
+void ColumnFacts::add(float value) {
+  if (!any_) first_ = value;
+  any_ = true;
+  finite_ = finite_ && std::isfinite(value);
+  constant_ = constant_ && value == first_;
+}
+
+TargetFit ColumnFacts::fit(const FitOptions& options, double lambdaRatio) const {
+  TargetFit fit;
+  if (!finite_ || !any_) {  // no model is left: nothing is known of the target
+    fit.status = FitStatus::nonfinite;
+    fit.bias = std::numeric_limits<float>::quiet_NaN();
+    fit.lambda = fit.gap = std::numeric_limits<double>::quiet_NaN();
+  } else {
+    fit.status = FitStatus::constant;
+    fit.bias = first_;
+    fit.lambda = options.fold.empty() && lambdaRatio == 0 ? options.lambda : 0;
+  }
+  return fit;
+}
+
 std::unique_ptr<TargetSolver> makeSolver(const LassoDesign& design, const FitOptions& options, const std::vector<double>* scored) {
   return options.estimator == Estimator::lasso ? makeLassoSolver(design, options, scored) : makeMarginalSolver(design, options, scored);
 }
@@ -32,7 +53,7 @@ Wanted TargetSolver::advance(const std::vector<int32_t>&, const TaskControl&) { 
 Wanted TargetSolver::begin(const TargetInput& input) {
   fit_ = TargetFit{};
   scorer_.score() = PathScore{};
-  lambdaRatio_ = input.lambdaRatio;
+  path_.emplace(options_, input.lambdaRatio);
   relaxation_ = input.relaxation;
   own_.clear();
   if (input.rowWeights) {
@@ -43,29 +64,16 @@ Wanted TargetSolver::begin(const TargetInput& input) {
   }
   const std::vector<int32_t>& models = design_.modelOfRow();
   const std::vector<float>& weights = rows(-1).rowWeight;
-  bool finite = true, constant = true, any = false;
-  float first = std::numeric_limits<float>::quiet_NaN();
+  ColumnFacts facts;
   for (size_t row = 0; row < models.size(); ++row) {
     raw_[row] = 0;
     if (weights[row] == 0) continue;
     const float value = input.column[models[row]];
-    if (!any) first = value;
-    any = true;
+    facts.add(value);
     raw_[row] = static_cast<double>(value);
-    finite = finite && std::isfinite(value);
-    constant = constant && value == first;
   }
-  if (!finite || !any) {  // no model is left: nothing is known of the target
-    const float nan = std::numeric_limits<float>::quiet_NaN();
-    fit_.status = FitStatus::nonfinite;
-    fit_.bias = nan;
-    fit_.lambda = fit_.gap = std::numeric_limits<double>::quiet_NaN();
-    return Wanted::none;
-  }
-  if (constant) {
-    fit_.status = FitStatus::constant;
-    fit_.bias = first;
-    fit_.lambda = options_.fold.empty() && lambdaRatio_ == 0 ? options_.lambda : 0;
+  if (!facts.isToFit()) {
+    fit_ = facts.fit(options_, input.lambdaRatio);
     return Wanted::none;
   }
   return start();
@@ -170,14 +178,7 @@ double TargetSolver::relativeGap(double largest, double lambda, double penalised
   }
   squares /= count();
   product /= count();
-  largest /= count();
-  if (squares == 0) return 2 * lambda * penalised;  // a perfect fit: the dual point is 0
-  // the best dual feasible multiple of the residual: |x_j^T s r| / m <= lambda factor_j
-  double s = product / squares;
-  if (largest > 0) s = std::min(s, lambda / largest);
-  const double primal = squares / 2 + lambda * penalised;
-  const double dual = s * product - s * s * squares / 2;
-  return std::max(0.0, 2 * (primal - dual));  // y has mean square 1
+  return lethe::relativeGap(squares, product, largest / count(), lambda, penalised);
 }
 
 double TargetSolver::penalised(const SparseWeights& solution) const {
@@ -205,17 +206,6 @@ void TargetSolver::finish(FitStatus status, double lambda, double gap, const Spa
     bias -= static_cast<double>(weight) * subset_->seen[column] / count();
   }
   fit_.bias = static_cast<float>(bias);
-}
-
-std::vector<double> TargetSolver::lambdaGrid(double largest) const {
-  std::vector<double> grid;
-  if (!options_.lambdas.empty()) {
-    for (double lambda : options_.lambdas) grid.push_back(lambda / scale_);
-    return grid;
-  }
-  const double steps = static_cast<double>(std::max<int64_t>(options_.pathLength - 1, 1));
-  for (int64_t k = 0; k < options_.pathLength; ++k) grid.push_back(largest * std::pow(options_.lambdaMinRatio, static_cast<double>(k) / steps));
-  return grid;
 }
 
 }  // namespace lethe

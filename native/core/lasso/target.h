@@ -3,10 +3,13 @@
 // once, and hands the correlations back. Correlations are sums over models, x_j^T (residual) with the column centred.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/lasso/design.h"
+#include "core/lasso/path.h"
 #include "core/lasso/scorer.h"
 #include "core/lasso/working_set.h"
 #include "lethe/base/task.h"
@@ -45,6 +48,19 @@ struct TargetInput {
   double relaxation = 0;
 };
 
+// What the values of a target say before anything is fitted.
+class ColumnFacts {
+ public:
+  void add(float value);
+  bool isToFit() const { return any_ && finite_ && !constant_; }
+  // Where there is nothing to fit.
+  TargetFit fit(const FitOptions& options, double lambdaRatio) const;
+
+ private:
+  bool finite_ = true, constant_ = true, any_ = false;
+  float first_ = std::numeric_limits<float>::quiet_NaN();
+};
+
 // LETHE_ARGUMENT_INVALID where the view says what cannot be.
 Status checkTargets(const TargetView& targets, const FitOptions& options);
 
@@ -78,7 +94,7 @@ class TargetSolver {
  protected:
   virtual Wanted start() = 0;
 
-  bool selecting() const { return !options_.fold.empty() && lambdaRatio_ == 0; }
+  bool selecting() const { return path_->selecting(); }
   bool scoring() const { return scored_ != nullptr; }
   // values: (rows) of a target that is not begun here.
   void takeRows(const float* values);
@@ -103,15 +119,13 @@ class TargetSolver {
   void conclude(FitStatus status, double lambda, double gap, const SparseWeights& solution, WorkingSet& set);
   // Writes the result in the unit of the target; lambda and weights are given in the standardised unit.
   void finish(FitStatus status, double lambda, double gap, const SparseWeights& solution);
-  // The lambdas to choose from, largest first, in the standardised unit.
-  std::vector<double> lambdaGrid(double largest) const;
-
   double count() const { return static_cast<double>(subset_->count); }
 
   const LassoDesign& design_;
   const LassoKernels& kernels_;
   const FitOptions& options_;
-  double lambdaRatio_ = 0, relaxation_ = 0;  // of this target
+  double relaxation_ = 0;  // of this target
+  std::optional<LambdaPath> path_;
   PathScorer scorer_;
   double mean_ = 0, scale_ = 1;  // of the target on the subset
   bool precise_ = false;

@@ -110,27 +110,12 @@ class Worker {
   // column: (rows). False: there is nothing to fit, and the result is written.
   bool isToFit(int64_t target, const float* column) {
     const std::vector<int32_t>& models = shared_.design.modelOfRow();
-    bool finite = true, constant = true, any = false;
-    float first = 0;
+    ColumnFacts facts;
     for (size_t row = 0; row < models.size(); ++row) {
-      if (models[row] < 0) continue;
-      if (!any) first = column[row];
-      any = true;
-      finite = finite && std::isfinite(column[row]);
-      constant = constant && column[row] == first;
+      if (models[row] >= 0) facts.add(column[row]);
     }
-    if (finite && !constant) return true;
-    TargetFit& fit = shared_.fits[static_cast<size_t>(target)];
-    fit = TargetFit{};
-    if (!finite) {
-      fit.status = FitStatus::nonfinite;
-      fit.bias = std::numeric_limits<float>::quiet_NaN();
-      fit.lambda = fit.gap = std::numeric_limits<double>::quiet_NaN();
-    } else {
-      fit.status = FitStatus::constant;
-      fit.bias = first;
-      fit.lambda = shared_.options.fold.empty() && ratioOf(target) == 0 ? shared_.options.lambda : 0;
-    }
+    if (facts.isToFit()) return true;
+    shared_.fits[static_cast<size_t>(target)] = facts.fit(shared_.options, ratioOf(target));
     shared_.finishedOne();
     return false;
   }

@@ -1,8 +1,8 @@
-// What the host knows of one target in flight: where its path is, which lambda is next, when it ends. The same rules as the CPU's
-// (core/lasso/solver.cpp), on numbers that the device has summed.
+// One target in flight on a device: the rules of its path (core/lasso/path.h) as commands to the device, on the sums that it returns.
 #pragma once
 #include <vector>
 
+#include "core/lasso/path.h"
 #include "cuda/lasso/gpu.h"
 #include "lethe/lasso/fit.h"
 
@@ -39,33 +39,22 @@ class TargetPath {
   int32_t subset() const { return command_.subset; }
 
  private:
-  bool selecting() const { return !options_.fold.empty() && lambdaRatio_ == 0; }
   int32_t folds() const { return static_cast<int32_t>(subsets_.size()) - 1; }
-  int64_t size() const { return static_cast<int64_t>(grid_.size()); }
   double count() const { return command_.count; }
   void useSubset(int32_t subset);
   void nextFold();
   void endPath();
   Next beginPath(const Outcome& outcome);
-  void chooseNext();
-  void orderStep(double tolerance, int32_t sweeps, double lambda, double entry);
-  void record(int64_t k, double error, double shareOfPrevious);
+  Next orderStep(double penalised);
+  void order(double lambda, double entry, double tolerance, int64_t sweeps);
   Next certify(const Outcome& outcome);
-  double relativeGap(const Outcome& outcome) const;
 
   const FitOptions& options_;
   const std::vector<Subset>& subsets_;
-  const double lambdaRatio_;
+  LambdaPath path_;
   Command command_;
   bool final_ = false, fresh_ = true;  // fresh: the next correlations are those of all weights zero, or of a warm start
-  int32_t fold_ = -1;
-  double scale_ = 1;
-  std::vector<double> lambdas_, errors_, grid_;  // in the unit of the target; summed over the folds; in that of the present models
-  int64_t reached_ = 0, covered_ = 0, best_ = 0;
-  double bestError_ = 0, before_ = 0, at_ = 0, next_ = 0;
-  double bestLambda_ = 0;  // of the final fit, in the unit of the target
-  double lambda_ = 0, tighten_ = 1, gap_ = 0;
-  int64_t round_ = 0;
+  double scale_ = 1, lambda_ = 0, gap_ = 0;  // lambda of the final fit, in the unit of the models
   FitStatus status_ = FitStatus::unconverged;
 };
 
