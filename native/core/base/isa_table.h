@@ -28,6 +28,8 @@
 
 namespace lethe {
 
+constexpr size_t kNumIsas = static_cast<size_t>(Isa::amx) + 1;
+
 template <typename Table>
 struct IsaLevel {
   Isa isa;
@@ -49,10 +51,9 @@ class IsaTables {
   }
 
  private:
-  static constexpr size_t kMost = static_cast<size_t>(Isa::amx) + 1;
   std::vector<IsaLevel<Table>> levels_;
-  std::array<std::once_flag, kMost> built_;
-  std::array<Table, kMost> tables_{};
+  std::array<std::once_flag, kNumIsas> built_;
+  std::array<Table, kNumIsas> tables_{};
 };
 
 }  // namespace lethe

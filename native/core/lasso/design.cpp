@@ -48,13 +48,13 @@ LassoDesign::LassoDesign(const MaskView& masks, const FitOptions& options, Isa i
   all_.rowWeight.resize(columns_.rows);
   for (int64_t row = 0; row < columns_.rows; ++row) all_.rowWeight[row] = modelOfRow_[row] < 0 ? 0.0f : 1.0f;
   for (size_t k = 0; k + 1 < foldFrom_.size(); ++k) {
-    RowSubset subset;
-    subset.rowWeight = all_.rowWeight;
-    subset.heldFrom = foldFrom_[k];
-    subset.heldTo = foldFrom_[k + 1];
-    std::fill(subset.rowWeight.begin() + subset.heldFrom, subset.rowWeight.begin() + subset.heldTo, 0.0f);
-    describeRows(subset);
-    folds_.push_back(std::move(subset));
+    RowSet rowSet;
+    rowSet.rowWeight = all_.rowWeight;
+    rowSet.heldFrom = foldFrom_[k];
+    rowSet.heldTo = foldFrom_[k + 1];
+    std::fill(rowSet.rowWeight.begin() + rowSet.heldFrom, rowSet.rowWeight.begin() + rowSet.heldTo, 0.0f);
+    describeRows(rowSet);
+    folds_.push_back(std::move(rowSet));
   }
   describeRows(all_);
 }
@@ -101,56 +101,56 @@ void LassoDesign::packColumns(const MaskView& masks) {
   }
 }
 
-void LassoDesign::describeRows(RowSubset& subset) const {
+void LassoDesign::describeRows(RowSet& rowSet) const {
   const int64_t rows = columns_.rows, n = columns_.columns;
   int64_t largest = 0;
-  subset.count = 0;
-  for (float weight : subset.rowWeight) {
-    subset.count += static_cast<int64_t>(weight);
+  rowSet.count = 0;
+  for (float weight : rowSet.rowWeight) {
+    rowSet.count += static_cast<int64_t>(weight);
     largest = std::max(largest, static_cast<int64_t>(weight));
   }
-  subset.extent = rows;
-  while (subset.extent > 64 &&
-         std::all_of(subset.rowWeight.begin() + subset.extent - 64, subset.rowWeight.begin() + subset.extent, [](float weight) { return weight == 0; })) {
-    subset.extent -= 64;
+  rowSet.extent = rows;
+  while (rowSet.extent > 64 &&
+         std::all_of(rowSet.rowWeight.begin() + rowSet.extent - 64, rowSet.rowWeight.begin() + rowSet.extent, [](float weight) { return weight == 0; })) {
+    rowSet.extent -= 64;
   }
-  subset.planes.clear();
+  rowSet.planes.clear();
   for (int64_t bit = 1; bit <= std::max<int64_t>(largest, 1); bit *= 2) {
     std::vector<uint64_t> plane(rows / 64, 0);
     for (int64_t row = 0; row < rows; ++row) {
-      if (static_cast<int64_t>(subset.rowWeight[row]) & bit) plane[row / 64] |= uint64_t{1} << (row % 64);
+      if (static_cast<int64_t>(rowSet.rowWeight[row]) & bit) plane[row / 64] |= uint64_t{1} << (row % 64);
     }
-    subset.planes.push_back(std::move(plane));
+    rowSet.planes.push_back(std::move(plane));
   }
-  subset.seen.assign(n, 0);
+  rowSet.seen.assign(n, 0);
   std::vector<int32_t> counts(n), list(n);
   for (int64_t j = 0; j < n; ++j) list[j] = static_cast<int32_t>(j);
-  for (size_t bit = 0; bit < subset.planes.size(); ++bit) {
-    kernels_.pairCounts(columns_, subset.planes[bit].data(), list.data(), n, counts.data());
-    for (int64_t j = 0; j < n; ++j) subset.seen[j] += counts[j] << bit;
+  for (size_t bit = 0; bit < rowSet.planes.size(); ++bit) {
+    kernels_.pairCounts(columns_, rowSet.planes[bit].data(), list.data(), n, counts.data());
+    for (int64_t j = 0; j < n; ++j) rowSet.seen[j] += counts[j] << bit;
   }
   double total = 0;
-  for (int32_t seen : subset.seen) total += seen;
-  const double count = static_cast<double>(std::max<int64_t>(subset.count, 1)), share = total / (count * static_cast<double>(n));
-  subset.base.resize(n);
-  subset.phi.resize(n);
-  subset.psi.resize(n);
-  subset.diagonal.resize(n);
+  for (int32_t seen : rowSet.seen) total += seen;
+  const double count = static_cast<double>(std::max<int64_t>(rowSet.count, 1)), share = total / (count * static_cast<double>(n));
+  rowSet.base.resize(n);
+  rowSet.phi.resize(n);
+  rowSet.psi.resize(n);
+  rowSet.diagonal.resize(n);
   for (int64_t j = 0; j < n; ++j) {
     // seen_j seen_k / count = near_j + near_k + psi_j psi_k, and near_j is rounded to the whole number base_j
-    const double seen = subset.seen[j], near = share * seen - share * share * count / 2;
-    subset.base[j] = static_cast<int32_t>(std::lrint(near));
-    subset.phi[j] = static_cast<float>(subset.base[j] - near);
-    subset.psi[j] = static_cast<float>((seen - share * count) / std::sqrt(count));
-    subset.diagonal[j] = static_cast<float>(seen - seen * seen / count);
+    const double seen = rowSet.seen[j], near = share * seen - share * share * count / 2;
+    rowSet.base[j] = static_cast<int32_t>(std::lrint(near));
+    rowSet.phi[j] = static_cast<float>(rowSet.base[j] - near);
+    rowSet.psi[j] = static_cast<float>((seen - share * count) / std::sqrt(count));
+    rowSet.diagonal[j] = static_cast<float>(seen - seen * seen / count);
   }
 }
 
-RowSubset LassoDesign::weighted(const RowSubset& subset, const uint8_t* weights, int64_t stride) const {
-  RowSubset result;
-  result.heldFrom = subset.heldFrom;
-  result.heldTo = subset.heldTo;
-  result.rowWeight = subset.rowWeight;
+RowSet LassoDesign::weighted(const RowSet& rowSet, const uint8_t* weights, int64_t stride) const {
+  RowSet result;
+  result.heldFrom = rowSet.heldFrom;
+  result.heldTo = rowSet.heldTo;
+  result.rowWeight = rowSet.rowWeight;
   for (int64_t row = 0; row < columns_.rows; ++row) {
     if (modelOfRow_[row] >= 0) result.rowWeight[row] *= static_cast<float>(weights[modelOfRow_[row] * stride]);
   }
@@ -160,14 +160,14 @@ RowSubset LassoDesign::weighted(const RowSubset& subset, const uint8_t* weights,
 
 void LassoDesign::fillTables(int64_t bytes, int threads, const TaskControl& control) {
   const int64_t n = columns_.columns;
-  std::vector<RowSubset*> wanted;
-  for (RowSubset& subset : folds_) wanted.push_back(&subset);
+  std::vector<RowSet*> wanted;
+  for (RowSet& rowSet : folds_) wanted.push_back(&rowSet);
   if (refit_) wanted.push_back(&all_);
-  for (RowSubset* subset : wanted) {
+  for (RowSet* rowSet : wanted) {
     if (n * n > bytes || control.aborted()) return;
-    if (fillTable<int8_t>(*subset, threads, control)) {
+    if (fillTable<int8_t>(*rowSet, threads, control)) {
       bytes -= n * n;
-    } else if (2 * n * n <= bytes && fillTable<int16_t>(*subset, threads, control)) {
+    } else if (2 * n * n <= bytes && fillTable<int16_t>(*rowSet, threads, control)) {
       bytes -= 2 * n * n;
     }
   }
@@ -175,13 +175,13 @@ void LassoDesign::fillTables(int64_t bytes, int threads, const TaskControl& cont
 
 // False when an entry does not fit.
 template <typename Entry>
-bool LassoDesign::fillTable(RowSubset& subset, int threads, const TaskControl& control) const {
+bool LassoDesign::fillTable(RowSet& rowSet, int threads, const TaskControl& control) const {
   constexpr int64_t kTile = 64;
   const int64_t n = columns_.columns, tiles = (n + kTile - 1) / kTile;
   HugeBytes bytes = allocateHuge(n * n * static_cast<int64_t>(sizeof(Entry)));
   Entry* table = reinterpret_cast<Entry*>(bytes.get());
   std::atomic<bool> fits{true};
-  subset.table = GramTable{};
+  rowSet.table = GramTable{};
   // a tile and its mirror image are written by the same task; tiles of different tasks do not overlap
   parallelFor(tiles, threads, [&](int64_t tile, int) {
     if (control.aborted() || !fits) return;
@@ -191,9 +191,9 @@ bool LassoDesign::fillTable(RowSubset& subset, int threads, const TaskControl& c
       const int64_t end = std::min(block + kTile, n);
       for (int64_t k = block; k < end; ++k) list[k - block] = static_cast<int32_t>(k);
       for (int64_t j = from; j < to; ++j) {
-        countPairs(subset, static_cast<int32_t>(j), list.data(), end - block, counts.data());
+        countPairs(rowSet, static_cast<int32_t>(j), list.data(), end - block, counts.data());
         for (int64_t k = block; k < end; ++k) {
-          const int32_t d = j == k ? 0 : counts[k - block] - subset.base[j] - subset.base[k];
+          const int32_t d = j == k ? 0 : counts[k - block] - rowSet.base[j] - rowSet.base[k];
           if (d != static_cast<Entry>(d)) fits = false;
           table[j * n + k] = table[k * n + j] = static_cast<Entry>(d);
         }
@@ -201,19 +201,19 @@ bool LassoDesign::fillTable(RowSubset& subset, int threads, const TaskControl& c
     }
   });
   if (!fits || control.aborted()) return false;
-  subset.table = {sizeof(Entry), std::move(bytes)};
+  rowSet.table = {sizeof(Entry), std::move(bytes)};
   return true;
 }
 
-void LassoDesign::countPairs(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts) const {
+void LassoDesign::countPairs(const RowSet& rowSet, int32_t column, const int32_t* list, int64_t count, int32_t* counts) const {
   const int64_t words = columns_.rows / 64;
   const uint64_t* own = bits_.data() + column * words;
   thread_local std::vector<uint64_t> kept;
   thread_local std::vector<int32_t> part;
   kept.resize(words);
   part.resize(count);
-  for (size_t bit = 0; bit < subset.planes.size(); ++bit) {
-    for (int64_t w = 0; w < words; ++w) kept[w] = own[w] & subset.planes[bit][w];
+  for (size_t bit = 0; bit < rowSet.planes.size(); ++bit) {
+    for (int64_t w = 0; w < words; ++w) kept[w] = own[w] & rowSet.planes[bit][w];
     int32_t* into = bit == 0 ? counts : part.data();
     kernels_.pairCounts(columns_, kept.data(), list, count, into);
     if (bit == 0) continue;
@@ -221,27 +221,27 @@ void LassoDesign::countPairs(const RowSubset& subset, int32_t column, const int3
   }
 }
 
-void LassoDesign::gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t*, int8_t* entries) const {
-  const int8_t* row = reinterpret_cast<const int8_t*>(subset.table.entries.get()) + column * columns_.columns;
+void LassoDesign::gramRow(const RowSet& rowSet, int32_t column, const int32_t* list, int64_t count, int32_t*, int8_t* entries) const {
+  const int8_t* row = reinterpret_cast<const int8_t*>(rowSet.table.entries.get()) + column * columns_.columns;
   for (int64_t k = 0; k < count; ++k) entries[k] = row[list[k]];
 }
 
-void LassoDesign::gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int16_t* entries) const {
-  if (subset.table.entryBytes == 2) {
-    const int16_t* row = reinterpret_cast<const int16_t*>(subset.table.entries.get()) + column * columns_.columns;
+void LassoDesign::gramRow(const RowSet& rowSet, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int16_t* entries) const {
+  if (rowSet.table.entryBytes == 2) {
+    const int16_t* row = reinterpret_cast<const int16_t*>(rowSet.table.entries.get()) + column * columns_.columns;
     for (int64_t k = 0; k < count; ++k) entries[k] = row[list[k]];
     return;
   }
-  countPairs(subset, column, list, count, counts);
-  const int32_t base = subset.base[column];
+  countPairs(rowSet, column, list, count, counts);
+  const int32_t base = rowSet.base[column];
   for (int64_t k = 0; k < count; ++k) {
-    entries[k] = list[k] == column ? int16_t{0} : static_cast<int16_t>(counts[k] - base - subset.base[list[k]]);
+    entries[k] = list[k] == column ? int16_t{0} : static_cast<int16_t>(counts[k] - base - rowSet.base[list[k]]);
   }
 }
 
-void LassoDesign::prefetchGramRow(const RowSubset& subset, int32_t column) const {
-  const int64_t rowBytes = columns_.columns * subset.table.entryBytes;
-  const uint8_t* row = subset.table.entries.get() + column * rowBytes;
+void LassoDesign::prefetchGramRow(const RowSet& rowSet, int32_t column) const {
+  const int64_t rowBytes = columns_.columns * rowSet.table.entryBytes;
+  const uint8_t* row = rowSet.table.entries.get() + column * rowBytes;
   for (int64_t at = 0; at < rowBytes; at += 64) __builtin_prefetch(row + at, 0, 2);
 }
 
@@ -249,7 +249,7 @@ int64_t LassoDesign::bytes() const {
   const int64_t n = columns_.columns;
   int64_t total = static_cast<int64_t>(bits_.size() + blocks_.size()) * 8 + n * 20 * (1 + numFolds());
   total += n * n * all_.table.entryBytes;
-  for (const RowSubset& subset : folds_) total += n * n * subset.table.entryBytes;
+  for (const RowSet& rowSet : folds_) total += n * n * rowSet.table.entryBytes;
   return total;
 }
 

@@ -24,7 +24,7 @@ struct GramTable {
 
 // The models of a fit, with what all its Gram entries need: in counts of models, for j != k,
 //   H_jk = d[j, k] + phi[j] + phi[k] - psi[j] * psi[k] = pairs(j, k) - seen[j] * seen[k] / count.
-struct RowSubset {
+struct RowSet {
   int64_t count = 0;                      // models, each counted as often as it weighs
   int64_t heldFrom = 0, heldTo = 0;       // held-out rows, a multiple of 64 on both sides; equal: none
   int64_t extent = 0;                     // rows [0, extent), a multiple of 64, hold all models of the fit
@@ -45,14 +45,14 @@ class LassoDesign {
   void fillTables(int64_t bytes, int threads, const TaskControl& control);
 
   // The same rows with weights: (numModels, stride) at [i * stride]. No table.
-  RowSubset weighted(const RowSubset& subset, const uint8_t* weights, int64_t stride) const;
+  RowSet weighted(const RowSet& rowSet, const uint8_t* weights, int64_t stride) const;
 
   // entries[k] = d[column, list[k]], k < count, from the table or the bits. counts: (count) scratch.
-  void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int8_t* entries) const;
-  void gramRow(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int16_t* entries) const;
+  void gramRow(const RowSet& rowSet, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int8_t* entries) const;
+  void gramRow(const RowSet& rowSet, int32_t column, const int32_t* list, int64_t count, int32_t* counts, int16_t* entries) const;
 
   // Fetches a row of the table, if there is one, towards the processor.
-  void prefetchGramRow(const RowSubset& subset, int32_t column) const;
+  void prefetchGramRow(const RowSet& rowSet, int32_t column) const;
 
   Isa isa() const { return isa_; }
   const LassoKernels& kernels() const { return kernels_; }
@@ -60,18 +60,18 @@ class LassoDesign {
   BitBlocks blocks() const { return {blocks_.data(), columns_.columns}; }
   int64_t numModels() const { return numModels_; }
   int64_t numFolds() const { return static_cast<int64_t>(folds_.size()); }
-  const RowSubset& withoutFold(int64_t k) const { return folds_[k]; }
-  const RowSubset& all() const { return all_; }
+  const RowSet& withoutFold(int64_t k) const { return folds_[k]; }
+  const RowSet& all() const { return all_; }
   const std::vector<int32_t>& modelOfRow() const { return modelOfRow_; }  // (rows) -1: padding
   int64_t bytes() const;
 
  private:
   void orderRows(const MaskView& masks, const std::vector<int32_t>& fold);
   void packColumns(const MaskView& masks);
-  void describeRows(RowSubset& subset) const;
+  void describeRows(RowSet& rowSet) const;
   template <typename Entry>
-  bool fillTable(RowSubset& subset, int threads, const TaskControl& control) const;
-  void countPairs(const RowSubset& subset, int32_t column, const int32_t* list, int64_t count, int32_t* counts) const;
+  bool fillTable(RowSet& rowSet, int threads, const TaskControl& control) const;
+  void countPairs(const RowSet& rowSet, int32_t column, const int32_t* list, int64_t count, int32_t* counts) const;
 
   Isa isa_;
   const LassoKernels& kernels_;
@@ -81,8 +81,8 @@ class LassoDesign {
   std::vector<uint64_t> bits_, blocks_;
   std::vector<int32_t> modelOfRow_;
   std::vector<int64_t> foldFrom_;  // (folds + 1)
-  RowSubset all_;
-  std::vector<RowSubset> folds_;
+  RowSet all_;
+  std::vector<RowSet> folds_;
 };
 
 }  // namespace lethe

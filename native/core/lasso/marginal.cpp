@@ -64,8 +64,8 @@ class MarginalSolver final : public TargetSolver {
     for (size_t j = 0; j < c.size(); ++j) {
       const int32_t column = static_cast<int32_t>(j);
       const double beyond = std::fabs(c[j]) / count() - lambda * (factor() ? static_cast<double>(factor()[j]) : 1.0);
-      if (!(beyond > 0) || subset().constant(column)) continue;
-      const double share = static_cast<double>(subset().seen[j]) / count();
+      if (!(beyond > 0) || rowSet().constant(column)) continue;
+      const double share = static_cast<double>(rowSet().seen[j]) / count();
       solution_.push(column, std::copysign(beyond / (share * (1 - share)), c[j]));
     }
   }

@@ -15,7 +15,7 @@ PassRunner::PassRunner(const LassoDesign& design)
 
 int64_t PassRunner::extent(const std::vector<TargetSolver*>& targets) const {
   int64_t rows = 0;
-  for (const TargetSolver* target : targets) rows = std::max(rows, target->subset().extent);
+  for (const TargetSolver* target : targets) rows = std::max(rows, target->rowSet().extent);
   return rows;
 }
 
@@ -68,8 +68,8 @@ PassRunner::Lane PassRunner::quantise(const TargetSolver& target, int64_t first)
 
 // correlation[j] = sum of r over the models that saw j - seen[j] / count * sum of r
 double PassRunner::dequantise(TargetSolver& target, const Lane& lane, int64_t from, int64_t to) {
-  const RowSubset& subset = target.subset();
-  const double total = lane.unit[0] * lane.sum[0] + lane.unit[1] * lane.sum[1], share = total / static_cast<double>(subset.count);
+  const RowSet& rowSet = target.rowSet();
+  const double total = lane.unit[0] * lane.sum[0] + lane.unit[1] * lane.sum[1], share = total / static_cast<double>(rowSet.count);
   const double high = lane.unit[0], low = lane.limbs == 2 ? lane.unit[1] : 0;
   const int32_t* sums = reinterpret_cast<const int32_t*>(sums_.data()) + lane.first;
   const int64_t second = lane.limbs - 1;
@@ -77,8 +77,8 @@ double PassRunner::dequantise(TargetSolver& target, const Lane& lane, int64_t fr
   double* correlation = target.correlation().data();
   double largest = 0;
   for (int64_t j = from; j < to; ++j) {
-    double value = high * sums[j * kExactLanes] + low * sums[j * kExactLanes + second] - share * subset.seen[j];
-    if (subset.constant(static_cast<int32_t>(j))) value = 0;
+    double value = high * sums[j * kExactLanes] + low * sums[j * kExactLanes + second] - share * rowSet.seen[j];
+    if (rowSet.constant(static_cast<int32_t>(j))) value = 0;
     correlation[j] = value;
     largest = std::max(largest, factor ? std::fabs(value) / static_cast<double>(factor[j]) : std::fabs(value));
   }
@@ -93,7 +93,7 @@ void PassRunner::screen(const std::vector<TargetSolver*>& targets, std::vector<s
   for (size_t k = 0; k < targets.size(); ++k) {
     const TargetSolver& target = *targets[k];
     const std::vector<double>& residual = target.residual();
-    const std::vector<float>& weights = target.subset().rowWeight;
+    const std::vector<float>& weights = target.rowSet().rowWeight;
     // sums are modulo 2^16: what is beyond 1.5 times the bound would come back at the other end, values and partial sums may
     const double unit = target.screenBound() * 1.5 / 32767, inverse = 1 / unit;
     int64_t total = 0;

@@ -24,7 +24,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 // gradient[k] = x_j^T residual of column j = columns[k], centred
 void TargetSolver::correlateSupport(const std::vector<int32_t>& columns, std::vector<double>& gradient) const {
   const BitColumns& x = design_.columns();
-  const int64_t words = subset_->extent / 64;
+  const int64_t words = rowSet_->extent / 64;
   double total = 0;
   for (double value : residual_) total += value;
   const double share = total / count();
@@ -37,7 +37,7 @@ void TargetSolver::correlateSupport(const std::vector<int32_t>& columns, std::ve
       std::memcpy(&word, bits + 8 * w, 8);
       for (; word != 0; word &= word - 1) sum += residual_[64 * w + __builtin_ctzll(word)];
     }
-    gradient[k] = sum - share * subset_->seen[columns[k]];
+    gradient[k] = sum - share * rowSet_->seen[columns[k]];
   }
 }
 
@@ -71,7 +71,7 @@ void TargetSolver::conclude(FitStatus status, double lambda, double gap, const S
 
 SolvedElsewhere::SolvedElsewhere(const LassoDesign& design, const FitOptions& options) : TargetSolver(design, options, nullptr), set_(design) {}
 
-TargetFit SolvedElsewhere::conclude(const float* values, double relaxation, const RowSubset& models, const LassoResult& lasso) {
+TargetFit SolvedElsewhere::conclude(const float* values, double relaxation, const RowSet& models, const LassoResult& lasso) {
   fit() = TargetFit{};
   relaxation_ = relaxation;
   takeRows(values);

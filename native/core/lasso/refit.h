@@ -16,7 +16,7 @@ class SolvedElsewhere final : public TargetSolver {
   SolvedElsewhere(const LassoDesign& design, const FitOptions& options);
 
   // values: (rows) of the target, 0 in padding. models: those of the fit.
-  TargetFit conclude(const float* values, double relaxation, const RowSubset& models, const LassoResult& lasso);
+  TargetFit conclude(const float* values, double relaxation, const RowSet& models, const LassoResult& lasso);
 
   using TargetSolver::advance;
   Wanted advance(double, const TaskControl&) override { return Wanted::none; }

@@ -46,14 +46,14 @@ class LassoSolver final : public TargetSolver {
     solution_.clear();
     while (path_->nextFold(design_.numFolds())) {
       if (!useRows(rows(path_->fold()))) continue;
-      set_.reset(subset(), false);
+      set_.reset(rowSet(), false);
       setResidual(solution_);
       return Wanted::exact;
     }
     if (scoring()) return Wanted::none;
     if (selecting()) return endPaths();
     useRows(rows(-1));
-    set_.reset(subset(), false);
+    set_.reset(rowSet(), false);
     setResidual(solution_);
     return Wanted::exact;
   }
@@ -81,7 +81,7 @@ class LassoSolver final : public TargetSolver {
   }
 
   void admit(int32_t column) {
-    if (!set_.has(column) && !subset().constant(column)) set_.add(column, 0.0);
+    if (!set_.has(column) && !rowSet().constant(column)) set_.add(column, 0.0);
   }
 
   // Solves at the path's next lambda; the working set holds what a pass found for it, and the gradient of the present weights.
@@ -180,7 +180,7 @@ class LassoSolver final : public TargetSolver {
     lambda_ = lambda;
     const bool sameRows = !selecting() || !options_.refit;
     const bool solvable = sameRows && set_.size() > 0 && lambda_ != HUGE_VAL && !precise_;  // from what the path knows
-    if (!sameRows || set_.size() == 0) set_.reset(subset(), precise_);
+    if (!sameRows || set_.size() == 0) set_.reset(rowSet(), precise_);
     if (precise_) set_.makePrecise();
     set_.clearWeights();
     for (int64_t k = 0; k < from.size(); ++k) {

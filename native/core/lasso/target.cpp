@@ -79,7 +79,7 @@ Wanted TargetSolver::begin(const TargetInput& input) {
   return start();
 }
 
-const RowSubset& TargetSolver::rows(int64_t fold) {
+const RowSet& TargetSolver::rows(int64_t fold) {
   if (!own_.empty()) return own_[fold + 1];
   return fold < 0 ? design_.all() : design_.withoutFold(fold);
 }
@@ -90,20 +90,20 @@ void TargetSolver::takeRows(const float* values) {
 
 double TargetSolver::weightedMean(const std::vector<double>& values) const {
   double sum = 0;
-  for (size_t i = 0; i < values.size(); ++i) sum += static_cast<double>(subset_->rowWeight[i]) * values[i];
+  for (size_t i = 0; i < values.size(); ++i) sum += static_cast<double>(rowSet_->rowWeight[i]) * values[i];
   return sum / count();
 }
 
-bool TargetSolver::useRows(const RowSubset& subset) {
-  subset_ = &subset;
-  if (subset.count == 0) return false;
+bool TargetSolver::useRows(const RowSet& rowSet) {
+  rowSet_ = &rowSet;
+  if (rowSet.count == 0) return false;
   mean_ = weightedMean(raw_);
   double squares = 0, largest = 0;
   const std::vector<float>& weights = rows(-1).rowWeight;
   for (size_t i = 0; i < raw_.size(); ++i) {
     target_[i] = weights[i] == 0 ? 0.0 : raw_[i] - mean_;
-    if (subset.rowWeight[i] == 0) continue;
-    squares += static_cast<double>(subset.rowWeight[i]) * target_[i] * target_[i];
+    if (rowSet.rowWeight[i] == 0) continue;
+    squares += static_cast<double>(rowSet.rowWeight[i]) * target_[i] * target_[i];
     largest = std::max(largest, std::fabs(raw_[i]));
   }
   scale_ = std::sqrt(squares / count());
@@ -114,9 +114,9 @@ bool TargetSolver::useRows(const RowSubset& subset) {
     targetFloat_[i] = static_cast<float>(target_[i]);
   }
   if (options_.standardise) {
-    factor_.resize(subset.diagonal.size());
+    factor_.resize(rowSet.diagonal.size());
     for (size_t j = 0; j < factor_.size(); ++j) {
-      factor_[j] = subset.constant(static_cast<int32_t>(j)) ? 1.0f : std::sqrt(subset.diagonal[j] / static_cast<float>(subset.count));
+      factor_[j] = rowSet.constant(static_cast<int32_t>(j)) ? 1.0f : std::sqrt(rowSet.diagonal[j] / static_cast<float>(rowSet.count));
     }
   }
   return true;
@@ -125,8 +125,8 @@ bool TargetSolver::useRows(const RowSubset& subset) {
 // residual = (what the solution leaves - its mean) * row weight. Four partial sums, so that the additions overlap.
 template <typename Real>
 void TargetSolver::weighResidual(const std::vector<Real>& unweighted) {
-  const float* weight = subset_->rowWeight.data();
-  const int64_t extent = subset_->extent;
+  const float* weight = rowSet_->rowWeight.data();
+  const int64_t extent = rowSet_->extent;
   double sums[4] = {0, 0, 0, 0};
   for (int64_t i = 0; i < extent; i += 4) {
     for (int64_t k = 0; k < 4; ++k) sums[k] += static_cast<double>(weight[i + k]) * static_cast<double>(unweighted[i + k]);
@@ -137,13 +137,13 @@ void TargetSolver::weighResidual(const std::vector<Real>& unweighted) {
 }
 
 void TargetSolver::setResidual(const SparseWeights& solution) {
-  kernels_.residual(design_.columns(), 0, subset_->extent, target_.data(), solution.size(), solution.columns.data(), solution.weights.data(), rest_.data());
+  kernels_.residual(design_.columns(), 0, rowSet_->extent, target_.data(), solution.size(), solution.columns.data(), solution.weights.data(), rest_.data());
   weighResidual(rest_);
 }
 
 void TargetSolver::setScreenResidual(const SparseWeights& solution, double floor, double bound) {
   weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
-  kernels_.residualFloat(design_.columns(), 0, subset_->extent, targetFloat_.data(), solution.size(), solution.columns.data(), weightsFloat_.data(),
+  kernels_.residualFloat(design_.columns(), 0, rowSet_->extent, targetFloat_.data(), solution.size(), solution.columns.data(), weightsFloat_.data(),
                          restFloat_.data());
   weighResidual(restFloat_);
   screenFloor_ = floor;
@@ -152,17 +152,17 @@ void TargetSolver::setScreenResidual(const SparseWeights& solution, double floor
 
 void TargetSolver::beginScores(int64_t lambdas) {
   std::vector<float> rootWeight, errors;
-  for (int64_t i = subset_->heldFrom; i < subset_->heldTo; ++i) rootWeight.push_back(std::sqrt(rows(-1).rowWeight[i]));
+  for (int64_t i = rowSet_->heldFrom; i < rowSet_->heldTo; ++i) rootWeight.push_back(std::sqrt(rows(-1).rowWeight[i]));
   heldOutErrors(SparseWeights{}, errors);
   scorer_.begin(lambdas, *scored_, rootWeight, errors);
 }
 
 void TargetSolver::heldOutErrors(const SparseWeights& solution, std::vector<float>& errors) {
-  const int64_t from = subset_->heldFrom, to = subset_->heldTo;
+  const int64_t from = rowSet_->heldFrom, to = rowSet_->heldTo;
   weightsFloat_.assign(solution.weights.begin(), solution.weights.end());
   kernels_.residualFloat(design_.columns(), from, to, targetFloat_.data(), solution.size(), solution.columns.data(), weightsFloat_.data(), restFloat_.data());
   double shift = 0;  // the intercept: target and columns are centred on the fitted models
-  for (int64_t k = 0; k < solution.size(); ++k) shift += solution.weights[k] * subset_->seen[solution.columns[k]];
+  for (int64_t k = 0; k < solution.size(); ++k) shift += solution.weights[k] * rowSet_->seen[solution.columns[k]];
   shift /= count();
   const std::vector<float>& weights = rows(-1).rowWeight;
   errors.resize(to - from);
@@ -173,7 +173,7 @@ double TargetSolver::relativeGap(double largest, double lambda, double penalised
   double squares = 0, product = 0;
   for (size_t i = 0; i < residual_.size(); ++i) {
     if (residual_[i] == 0) continue;
-    squares += residual_[i] * residual_[i] / static_cast<double>(subset_->rowWeight[i]);
+    squares += residual_[i] * residual_[i] / static_cast<double>(rowSet_->rowWeight[i]);
     product += residual_[i] * target_[i];
   }
   squares /= count();
@@ -203,7 +203,7 @@ void TargetSolver::finish(FitStatus status, double lambda, double gap, const Spa
     const int32_t column = solution.columns[k];
     fit_.indices.push_back(column);
     fit_.weights.push_back(weight);
-    bias -= static_cast<double>(weight) * subset_->seen[column] / count();
+    bias -= static_cast<double>(weight) * rowSet_->seen[column] / count();
   }
   fit_.bias = static_cast<float>(bias);
 }

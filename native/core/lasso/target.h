@@ -80,8 +80,8 @@ class TargetSolver {
   // After a screening pass, with the columns it found.
   virtual Wanted advance(const std::vector<int32_t>& found, const TaskControl& control);
 
-  const RowSubset& subset() const { return *subset_; }
-  const std::vector<double>& residual() const { return residual_; }  // (rows) times row weight: zero outside the subset
+  const RowSet& rowSet() const { return *rowSet_; }
+  const std::vector<double>& residual() const { return residual_; }  // (rows) times row weight: zero outside the row set
   bool precise() const { return precise_; }  // correlations are wanted to double precision
   double screenFloor() const { return screenFloor_; }
   double screenBound() const { return screenBound_; }  // no correlation of the residual is larger than this
@@ -99,10 +99,10 @@ class TargetSolver {
   // values: (rows) of a target that is not begun here.
   void takeRows(const float* values);
   // The models of fold k's complement, or all (k < 0), with the row weights of this target.
-  const RowSubset& rows(int64_t fold);
+  const RowSet& rows(int64_t fold);
   // Standardises the target on these models: inside a solver y has mean 0 and mean square 1. False: it is constant there.
-  bool useRows(const RowSubset& subset);
-  // residual = y - X w on the subset, centred (the intercept's doing).
+  bool useRows(const RowSet& rowSet);
+  // residual = y - X w on the row set, centred (the intercept's doing).
   void setResidual(const SparseWeights& solution);
   // The same by floats: for screening.
   void setScreenResidual(const SparseWeights& solution, double floor, double bound);
@@ -119,7 +119,7 @@ class TargetSolver {
   void conclude(FitStatus status, double lambda, double gap, const SparseWeights& solution, WorkingSet& set);
   // Writes the result in the unit of the target; lambda and weights are given in the standardised unit.
   void finish(FitStatus status, double lambda, double gap, const SparseWeights& solution);
-  double count() const { return static_cast<double>(subset_->count); }
+  double count() const { return static_cast<double>(rowSet_->count); }
 
   const LassoDesign& design_;
   const LassoKernels& kernels_;
@@ -127,7 +127,7 @@ class TargetSolver {
   double relaxation_ = 0;  // of this target
   std::optional<LambdaPath> path_;
   PathScorer scorer_;
-  double mean_ = 0, scale_ = 1;  // of the target on the subset
+  double mean_ = 0, scale_ = 1;  // of the target on the row set
   bool precise_ = false;
 
  private:
@@ -137,9 +137,9 @@ class TargetSolver {
   void weighResidual(const std::vector<Real>& unweighted);
 
   const std::vector<double>* scored_;
-  const RowSubset* subset_ = nullptr;
-  std::vector<RowSubset> own_;  // of this target's row weights: all models, then without each fold
-  std::vector<double> raw_, target_, rest_, residual_;  // (rows): as given, standardised on the subset, what a solution leaves
+  const RowSet* rowSet_ = nullptr;
+  std::vector<RowSet> own_;  // of this target's row weights: all models, then without each fold
+  std::vector<double> raw_, target_, rest_, residual_;  // (rows): as given, standardised on the row set, what a solution leaves
   std::vector<float> targetFloat_, restFloat_, weightsFloat_, factor_;
   std::vector<double> correlation_;                 // (columns)
   double screenFloor_ = 0, screenBound_ = 0;

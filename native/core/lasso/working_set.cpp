@@ -60,15 +60,15 @@ void mirror(int8_t* gram, int64_t stride, int64_t from, int64_t to) {
 
 WorkingSet::WorkingSet(const LassoDesign& design) : design_(design), kernels_(design.kernels()), position_(design.columns().columns, -1) {}
 
-void WorkingSet::reset(const RowSubset& subset, bool precise) {
+void WorkingSet::reset(const RowSet& rowSet, bool precise) {
   for (int32_t column : columns_) position_[column] = -1;
   columns_.clear();
   everything_.clear();
   std::fill(weight_.begin(), weight_.end(), 0.0);
   completed_ = marked_ = 0;
-  subset_ = &subset;
+  rowSet_ = &rowSet;
   precise_ = precise;
-  const bool wide = subset.table.entryBytes != 1;
+  const bool wide = rowSet.table.entryBytes != 1;
   if (wide != wide_) stride_ = 0;  // the storage of Gram entries is laid out anew
   wide_ = wide;
 }
@@ -110,12 +110,12 @@ void WorkingSet::completeIn() {
   counts_.resize(count);
   for (int64_t p = completed_; p < count; ++p) {
     const int32_t column = columns_[p];
-    if (p + 2 < count) design_.prefetchGramRow(*subset_, columns_[p + 2]);
-    design_.gramRow(*subset_, column, columns_.data(), count, counts_.data(), gram + p * stride_);
-    diagonal_[p] = subset_->diagonal[column];
+    if (p + 2 < count) design_.prefetchGramRow(*rowSet_, columns_[p + 2]);
+    design_.gramRow(*rowSet_, column, columns_.data(), count, counts_.data(), gram + p * stride_);
+    diagonal_[p] = rowSet_->diagonal[column];
     inverse_[p] = 1 / diagonal_[p];
-    phi_[p] = subset_->phi[column];
-    psi_[p] = subset_->psi[column];
+    phi_[p] = rowSet_->phi[column];
+    psi_[p] = rowSet_->psi[column];
   }
   mirror(gram, stride_, completed_, count);
   completed_ = count;

@@ -15,7 +15,7 @@ class WorkingSet {
   explicit WorkingSet(const LassoDesign& design);
 
   // Empties the set and fixes the models of the fit. precise: the gradient is kept in double, for gaps that floats do not reach.
-  void reset(const RowSubset& subset, bool precise);
+  void reset(const RowSet& rowSet, bool precise);
   // Adds a column that is not a member yet, at the given weight; usable after complete().
   void add(int32_t column, double weight);
   bool has(int32_t column) const { return position_[column] >= 0; }
@@ -69,7 +69,7 @@ class WorkingSet {
 
   const LassoDesign& design_;
   const LassoKernels& kernels_;
-  const RowSubset* subset_ = nullptr;
+  const RowSet* rowSet_ = nullptr;
   bool precise_ = false, wide_ = false;  // wide: entries of 16 bits
   int64_t completed_ = 0, stride_ = 0;   // stride: multiple of 16
   std::vector<int32_t> position_;        // (columns of the design) of a member, or -1

@@ -3,9 +3,13 @@
 
 #include <sys/mman.h>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
+
+#include "core/base/isa_table.h"
 
 namespace lethe {
 
@@ -45,21 +49,12 @@ TrainBackend backendOf(Isa isa) {
 }  // namespace
 
 // Made when first asked for: even filling a table may take instructions of its level.
-template <Isa isa>
-static const TrainBackend& backendAt() {
-  static const TrainBackend backend = backendOf(isa);
-  return backend;
-}
-
 const TrainBackend& cpuBackend(Isa isa) {
-  switch (isa) {
-    case Isa::amx: return backendAt<Isa::amx>();
-    case Isa::avx512bf16: return backendAt<Isa::avx512bf16>();
-    case Isa::avx512: return backendAt<Isa::avx512>();
-    case Isa::avx2: return backendAt<Isa::avx2>();
-    case Isa::portable: break;
-  }
-  return backendAt<Isa::portable>();
+  static std::array<std::once_flag, kNumIsas> made;
+  static std::array<TrainBackend, kNumIsas> backends;
+  const size_t level = static_cast<size_t>(isa);
+  std::call_once(made[level], [&] { backends[level] = backendOf(isa); });
+  return backends[level];
 }
 
 }  // namespace lethe

@@ -1,4 +1,4 @@
-// Kernels of predictions by datamodels: masked sums in double. Dense weights go through tables of the 16 subset sums of four examples,
+// Kernels of predictions by datamodels: masked sums in double. Dense weights go through tables of the 16 row set sums of four examples,
 // eight targets wide; sparse ones through the bit columns of their examples, many models wide. Only additions: nothing to contract.
 #include "lethe/lasso/predict.h"
 

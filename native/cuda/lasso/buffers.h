@@ -30,9 +30,9 @@ class GpuDesign {
     view_.standardise = options.standardise;
     view_.pairStride = roundUp(n, kPairTile);
     for (int64_t k = 0; k <= folds; ++k) {
-      const RowSubset& subset = k < folds ? design.withoutFold(k) : design.all();
-      subsets_.push_back({static_cast<int32_t>(subset.count), static_cast<int32_t>(subset.heldFrom), static_cast<int32_t>(subset.heldTo)});
-      heldCapacity_ = std::max(heldCapacity_, subset.heldTo - subset.heldFrom);
+      const RowSet& rowSet = k < folds ? design.withoutFold(k) : design.all();
+      rowSets_.push_back({static_cast<int32_t>(rowSet.count), static_cast<int32_t>(rowSet.heldFrom), static_cast<int32_t>(rowSet.heldTo)});
+      heldCapacity_ = std::max(heldCapacity_, rowSet.heldTo - rowSet.heldFrom);
     }
     bytes_ = roundUp(n * view_.words * 4, 256) + (folds + 1) * (view_.words + n) * 4 + 512;
     if (bytes_ > budget) {
@@ -46,15 +46,15 @@ class GpuDesign {
   int64_t budget() const { return budget_; }
   int64_t bytes() const { return bytes_; }  // what it takes of the budget
   const DesignView& view() const { return view_; }
-  const std::vector<Subset>& subsets() const { return subsets_; }
+  const std::vector<DeviceRowSet>& rowSets() const { return rowSets_; }
   int64_t heldCapacity() const { return heldCapacity_; }
 
  private:
   void upload(const LassoDesign& design, const TaskControl& control) {
-    const int64_t n = view_.columns, words = view_.words, sourceBytes = design.columns().rows / 8, subsets = static_cast<int64_t>(subsets_.size());
+    const int64_t n = view_.columns, words = view_.words, sourceBytes = design.columns().rows / 8, rowSets = static_cast<int64_t>(rowSets_.size());
     bits_ = DeviceMemory(n * words * 4);
-    rows_ = DeviceMemory(subsets * words * 4);
-    seen_ = DeviceMemory(subsets * n * 4);
+    rows_ = DeviceMemory(rowSets * words * 4);
+    seen_ = DeviceMemory(rowSets * n * 4);
     constexpr int64_t kColumns = 4096;  // padded together
     std::vector<uint32_t> padded(static_cast<size_t>(std::min(kColumns, n) * words), 0);
     for (int64_t from = 0; from < n && !control.aborted(); from += kColumns) {
@@ -64,27 +64,27 @@ class GpuDesign {
       }
       lethe::upload(pointer<uint32_t>(bits_) + from * words, padded.data(), (to - from) * words * 4);
     }
-    for (int64_t k = 0; k < subsets; ++k) {
-      const RowSubset& subset = k + 1 < subsets ? design.withoutFold(k) : design.all();
+    for (int64_t k = 0; k < rowSets; ++k) {
+      const RowSet& rowSet = k + 1 < rowSets ? design.withoutFold(k) : design.all();
       std::vector<uint32_t> inside(static_cast<size_t>(words), 0);
-      for (size_t row = 0; row < subset.rowWeight.size(); ++row) {
-        if (subset.rowWeight[row] != 0) inside[row / 32] |= 1u << (row % 32);
+      for (size_t row = 0; row < rowSet.rowWeight.size(); ++row) {
+        if (rowSet.rowWeight[row] != 0) inside[row / 32] |= 1u << (row % 32);
       }
       lethe::upload(pointer<uint32_t>(rows_) + k * words, inside.data(), words * 4);
-      lethe::upload(pointer<int32_t>(seen_) + k * n, subset.seen.data(), n * 4);
+      lethe::upload(pointer<int32_t>(seen_) + k * n, rowSet.seen.data(), n * 4);
     }
     view_.bits = pointer<uint32_t>(bits_);
-    view_.subsetRows = pointer<uint32_t>(rows_);
+    view_.rowSetRows = pointer<uint32_t>(rows_);
     view_.seen = pointer<int32_t>(seen_);
   }
 
-  // Tables of all pairs of the subsets that paths use first. A table costs what counting pairs for so many targets does, with working sets of
+  // Tables of all pairs of the row sets that paths use first. A table costs what counting pairs for so many targets does, with working sets of
   // a sixteenth of the models.
-  void fillTables(int64_t subsets, int64_t numTargets, const TaskControl& control) {
+  void fillTables(int64_t rowSets, int64_t numTargets, const TaskControl& control) {
     const int64_t tableBytes = view_.columns * view_.pairStride * 2;
     const double ratio = 16.0 * static_cast<double>(view_.columns) / static_cast<double>(view_.rows());
     if (static_cast<double>(numTargets) < ratio * ratio) return;
-    view_.tables = std::min(subsets, (budget_ - bytes_) / 4 / tableBytes);
+    view_.tables = std::min(rowSets, (budget_ - bytes_) / 4 / tableBytes);
     if (view_.tables == 0) return;
     pairs_ = DeviceMemory(view_.tables * tableBytes);
     view_.pairs = pointer<uint16_t>(pairs_);
@@ -97,7 +97,7 @@ class GpuDesign {
 
   int64_t budget_, bytes_ = 0;
   DesignView view_;
-  std::vector<Subset> subsets_;
+  std::vector<DeviceRowSet> rowSets_;
   int64_t heldCapacity_ = 0;
   DeviceMemory bits_, rows_, seen_, pairs_;
 };

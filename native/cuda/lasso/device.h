@@ -30,7 +30,7 @@ __device__ __forceinline__ double blockMax(double value, double* scratch) {
   return largest;
 }
 
-// Penalty of a column: its standard deviation in the subset, or 1.
+// Penalty of a column: its standard deviation in the row set, or 1.
 __device__ __forceinline__ double factorOf(const DesignView& design, int32_t seen, int32_t count) {
   if (!design.standardise || seen == 0 || seen == count) return 1;
   const double share = static_cast<double>(seen) / count;

@@ -68,7 +68,7 @@ class Worker {
           break;
         }
         while (flights_[slot].target >= 0) ++slot;
-        flights_[slot] = Flight{target, serial_++, offset, capacity, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.subsets(), ratioOf(target))};
+        flights_[slot] = Flight{target, serial_++, offset, capacity, 0, 0, std::make_unique<TargetPath>(shared_.options, design_.rowSets(), ratioOf(target))};
         const int64_t rows = design_.view().rows();
         upload(slots_.view().raw + static_cast<int64_t>(slot) * rows, columns_.data() + static_cast<int64_t>(k) * rows, rows * 4);
         ++live_;
@@ -274,7 +274,7 @@ class Worker {
     std::vector<float> values(static_cast<size_t>(design_.view().rows()));
     shared_.readColumns({flight.target, flight.target + 1}, design.modelOfRow(), design_.view().rows(), values.data());
     const double relaxation = inputOf(shared_.targets, shared_.options, flight.target, nullptr).relaxation;
-    const RowSubset& models = path.subset() < design.numFolds() ? design.withoutFold(path.subset()) : design.all();
+    const RowSet& models = path.rowSet() < design.numFolds() ? design.withoutFold(path.rowSet()) : design.all();
     shared_.fits[static_cast<size_t>(flight.target)] = SolvedElsewhere(design, shared_.options).conclude(values.data(), relaxation, models, lasso);
   }
 

@@ -103,9 +103,9 @@ class Fit final : public DeviceFit {
     parallelFor(count, shared_.threads, [&](int64_t lane, int) {
       Flight& flight = *lanes[static_cast<size_t>(lane)];
       double* c = correlations_.data() + lane * columns;
-      const RowSubset& subset = flight.solver->subset();
+      const RowSet& rowSet = flight.solver->rowSet();
       for (int64_t j = 0; j < columns; ++j) {
-        if (subset.constant(static_cast<int32_t>(j))) c[j] = 0;  // rounding noise only
+        if (rowSet.constant(static_cast<int32_t>(j))) c[j] = 0;  // rounding noise only
       }
       proceed(flight, flight.wants == Wanted::screen ? screened(*flight.solver, c) : correlated(*flight.solver, c));
     });
@@ -151,16 +151,16 @@ class Fit final : public DeviceFit {
     totals_[static_cast<size_t>(lane)] = total;
     Command command;
     command.slot = command.lane = static_cast<int32_t>(lane);
-    command.subset = subsetOf(solver);
-    command.count = design_.subsets()[static_cast<size_t>(command.subset)].count;
+    command.rowSet = rowSetOf(solver);
+    command.count = design_.rowSets()[static_cast<size_t>(command.rowSet)].count;
     commands_[static_cast<size_t>(lane)] = command;
   }
 
   // Residuals have mean 0 but for the rounding of their digits, so that the share of models by which columns are centred hardly matters: with
   // row weights it is that of all models.
-  int32_t subsetOf(const TargetSolver& solver) const {
+  int32_t rowSetOf(const TargetSolver& solver) const {
     for (int64_t k = 0; k < shared_.design.numFolds(); ++k) {
-      if (&solver.subset() == &shared_.design.withoutFold(k)) return static_cast<int32_t>(k);
+      if (&solver.rowSet() == &shared_.design.withoutFold(k)) return static_cast<int32_t>(k);
     }
     return design_.view().all;
   }

@@ -4,16 +4,16 @@ namespace lethe {
 inline namespace LETHE_ISA {
 namespace lasso {
 
-TargetPath::TargetPath(const FitOptions& options, const std::vector<Subset>& subsets, double lambdaRatio)
-    : options_(options), subsets_(subsets), path_(options, lambdaRatio) {
+TargetPath::TargetPath(const FitOptions& options, const std::vector<DeviceRowSet>& rowSets, double lambdaRatio)
+    : options_(options), rowSets_(rowSets), path_(options, lambdaRatio) {
   nextFold();
 }
 
-void TargetPath::useSubset(int32_t subset) {
-  command_.subset = subset;
-  command_.count = subsets_[static_cast<size_t>(subset)].count;
-  command_.heldFrom = subsets_[static_cast<size_t>(subset)].heldFrom;
-  command_.heldTo = subsets_[static_cast<size_t>(subset)].heldTo;
+void TargetPath::useRowSet(int32_t rowSet) {
+  command_.rowSet = rowSet;
+  command_.count = rowSets_[static_cast<size_t>(rowSet)].count;
+  command_.heldFrom = rowSets_[static_cast<size_t>(rowSet)].heldFrom;
+  command_.heldTo = rowSets_[static_cast<size_t>(rowSet)].heldTo;
 }
 
 // The path without the next fold, or the end of all paths.
@@ -24,12 +24,12 @@ void TargetPath::nextFold() {
     final_ = true;
     command_.restart = Restart::best;
     command_.bestScale = scale_;
-    if (options_.refit || path_.nothingToChooseBy()) useSubset(folds());
+    if (options_.refit || path_.nothingToChooseBy()) useRowSet(folds());
     return;
   }
   command_.restart = Restart::empty;
   command_.bestShare = -1;
-  useSubset(more ? static_cast<int32_t>(path_.fold()) : folds());
+  useRowSet(more ? static_cast<int32_t>(path_.fold()) : folds());
 }
 
 void TargetPath::endPath() {

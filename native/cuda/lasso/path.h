@@ -10,7 +10,7 @@ namespace lethe {
 inline namespace LETHE_ISA {
 namespace lasso {
 
-struct Subset {
+struct DeviceRowSet {
   int32_t count = 0, heldFrom = 0, heldTo = 0;
 };
 
@@ -18,8 +18,8 @@ class TargetPath {
  public:
   enum class Next { correlate, step, done };
 
-  // subsets: (folds + 1) of the design; both outlive this. lambdaRatio: lambda as a share of lambda_max; 0: the options say how it is found.
-  TargetPath(const FitOptions& options, const std::vector<Subset>& subsets, double lambdaRatio);
+  // row sets: (folds + 1) of the design; both outlive this. lambdaRatio: lambda as a share of lambda_max; 0: the options say how it is found.
+  TargetPath(const FitOptions& options, const std::vector<DeviceRowSet>& rowSets, double lambdaRatio);
 
   // Of the next residual, or after correlated() gave Next::step of the step. Slot, lane, set and capacity are the caller's.
   Command& command() { return command_; }
@@ -36,12 +36,12 @@ class TargetPath {
   double lambda() const { return lambda_ * scale_; }
   double gap() const { return gap_; }
   double scale() const { return scale_; }
-  int32_t subset() const { return command_.subset; }
+  int32_t rowSet() const { return command_.rowSet; }
 
  private:
-  int32_t folds() const { return static_cast<int32_t>(subsets_.size()) - 1; }
+  int32_t folds() const { return static_cast<int32_t>(rowSets_.size()) - 1; }
   double count() const { return command_.count; }
-  void useSubset(int32_t subset);
+  void useRowSet(int32_t rowSet);
   void nextFold();
   void endPath();
   Next beginPath(const Outcome& outcome);
@@ -50,7 +50,7 @@ class TargetPath {
   Next certify(const Outcome& outcome);
 
   const FitOptions& options_;
-  const std::vector<Subset>& subsets_;
+  const std::vector<DeviceRowSet>& rowSets_;
   LambdaPath path_;
   Command command_;
   bool final_ = false, fresh_ = true;  // fresh: the next correlations are those of all weights zero, or of a warm start

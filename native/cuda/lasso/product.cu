@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kProductThreads, 2)
       const Command& command = commands[first + target];
       const double unit = slots.unit[first + target], share = static_cast<double>(slots.total[first + target]) / command.count;
       double* result = slots.correlation + (first + target) * design.columns;
-      const int32_t* seen = design.seen + command.subset * design.columns;
+      const int32_t* seen = design.seen + command.rowSet * design.columns;
       LETHE_UNROLL
       for (int i = 0; i < 2; ++i) {
         LETHE_UNROLL
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kThreads) largestKernel(DesignView design, Slo
   __shared__ double scratch[kWarps];
   const Command& command = commands[blockIdx.x];
   const double* correlation = slots.correlation + command.lane * design.columns;
-  const int32_t* seen = design.seen + command.subset * design.columns;
+  const int32_t* seen = design.seen + command.rowSet * design.columns;
   double largest = 0;
   for (int64_t j = threadIdx.x; j < design.columns; j += kThreads) {
     if (seen[j] == 0 || seen[j] == command.count) continue;

@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kThreads) residualKernel(DesignView design, Sl
   const int64_t rows = design.words * 32;
   const double count = command.count;
   const float* raw = slots.raw + command.slot * rows;
-  const uint32_t* inside = design.subsetRows + command.subset * design.words;
-  const uint32_t* known = design.subsetRows + design.all * design.words;
+  const uint32_t* inside = design.rowSetRows + command.rowSet * design.words;
+  const uint32_t* known = design.rowSetRows + design.all * design.words;
   int32_t* state = slots.state + command.slot * 2;
   const SetView set = setAt(command.set, command.capacity);
 
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) residualKernel(DesignView design, Sl
       if (fabs(r) > largest) largest = fabs(r);
     }
   }
-  const int32_t* seen = design.seen + command.subset * design.columns;
+  const int32_t* seen = design.seen + command.rowSet * design.columns;
   for (int32_t p = thread; p < size; p += kThreads) {
     penalised += fabs(set.weight[p]) * factorOf(design, seen[set.columns[p]], command.count);
   }

@@ -67,7 +67,7 @@ __device__ int32_t admit(const Target& target, const double* correlation, int32_
 __device__ void countPairs(const Target& target, int32_t counted, int32_t size) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const DesignView& design = target.design;
-  const uint32_t* inside = design.subsetRows + target.command.subset * design.words;
+  const uint32_t* inside = design.rowSetRows + target.command.rowSet * design.words;
   const int64_t across = (size + 3) / 4, down = (size - counted + 3) / 4;
   for (int64_t tile = warp; tile < across * down; tile += kStepWarps) {
     const int32_t p0 = counted + static_cast<int32_t>(tile / across) * 4, q0 = static_cast<int32_t>(tile % across) * 4;
@@ -112,7 +112,7 @@ __device__ void countPairs(const Target& target, int32_t counted, int32_t size) 
 // The same from the table of all pairs: a warp a member.
 __device__ void lookUpPairs(const Target& target, int32_t counted, int32_t size) {
   const DesignView& design = target.design;
-  const uint16_t* table = design.pairs + target.command.subset * design.columns * design.pairStride;
+  const uint16_t* table = design.pairs + target.command.rowSet * design.columns * design.pairStride;
   const int64_t capacity = target.command.capacity;
   for (int32_t p = counted + static_cast<int32_t>(threadIdx.x) / 32; p < size; p += kStepWarps) {
     const uint16_t* row = table + target.set.columns[p] * design.pairStride;
@@ -169,7 +169,7 @@ __device__ void heldOutErrors(const Target& target, const SlotsView& slots, int3
   const Command& command = target.command;
   const DesignView& design = target.design;
   const float* raw = slots.raw + command.slot * design.words * 32;
-  const uint32_t* known = design.subsetRows + design.all * design.words;
+  const uint32_t* known = design.rowSetRows + design.all * design.words;
   double* stored = slots.heldOut + command.slot * slots.heldCapacity;
   const double mean = outcome.mean, scale = outcome.scale;
   double shift = 0;  // the intercept: target and columns are centred on the fitted models
@@ -208,7 +208,7 @@ __global__ void __launch_bounds__(kStepThreads)
   const int thread = static_cast<int>(threadIdx.x);
   Outcome& outcome = outcomes[command.lane];
   int32_t* state = slots.state + command.slot * 2;
-  const Target target{design, command, setAt(command.set, command.capacity), design.seen + command.subset * design.columns,
+  const Target target{design, command, setAt(command.set, command.capacity), design.seen + command.rowSet * design.columns,
                       slots.member + command.slot * ((design.columns + 31) / 32)};
   const double* correlation = slots.correlation + command.lane * design.columns;
   int32_t size = state[0];
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(kStepThreads)
     }
     return;
   }
-  if (command.subset < design.tables) lookUpPairs(target, counted, size);
+  if (command.rowSet < design.tables) lookUpPairs(target, counted, size);
   else countPairs(target, counted, size);
   double* gradient = sharedGradient ? dynamicShared<double>() : target.set.gradient;
   for (int32_t p = thread; p < size; p += kStepThreads) {

@@ -14,12 +14,12 @@ __device__ uint2 packed(int32_t a, int32_t b, int32_t c, int32_t d) {
   return make_uint2((static_cast<uint32_t>(a) & 0xFFFF) | static_cast<uint32_t>(b) << 16, (static_cast<uint32_t>(c) & 0xFFFF) | static_cast<uint32_t>(d) << 16);
 }
 
-__global__ void __launch_bounds__(kThreads) pairsKernel(DesignView design, int32_t subset, uint16_t* pairs) {
+__global__ void __launch_bounds__(kThreads) pairsKernel(DesignView design, int32_t rowSet, uint16_t* pairs) {
   __shared__ __align__(16) uint32_t rows[kWords * kStride], others[kWords * kStride];  // (words, columns of the tile)
   if (blockIdx.x > blockIdx.y) return;  // the other triangle is written along with this one
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32, x = thread % kSide, y = thread / kSide;
   const int64_t firstRow = static_cast<int64_t>(blockIdx.y) * kTile, firstOther = static_cast<int64_t>(blockIdx.x) * kTile;
-  const uint32_t* inside = design.subsetRows + subset * design.words;
+  const uint32_t* inside = design.rowSetRows + rowSet * design.words;
   int32_t sums[4][4] = {};
   for (int64_t from = 0; from < design.words; from += kWords) {
     const int64_t word = from + lane;
@@ -55,9 +55,9 @@ __global__ void __launch_bounds__(kThreads) pairsKernel(DesignView design, int32
 
 }  // namespace
 
-void countAllPairs(const DesignView& design, int32_t subset, uint16_t* pairs) {
+void countAllPairs(const DesignView& design, int32_t rowSet, uint16_t* pairs) {
   const unsigned tiles = static_cast<unsigned>(design.pairStride / kPairTile);
-  launch(dim3(tiles, tiles), dim3(kThreads), 0, pairsKernel, design, subset, pairs);
+  launch(dim3(tiles, tiles), dim3(kThreads), 0, pairsKernel, design, rowSet, pairs);
 }
 
 }  // namespace lasso

@@ -29,7 +29,7 @@ class GpuFit {
   virtual Status fit(const TargetView& targets, const TaskControl& control, std::vector<TargetFit>& fits) = 0;
   // Of the int8 products that correlate residuals with the columns, in all fits so far: 2 a multiply-add.
   virtual double numOperations() const = 0;
-  virtual bool hasTables() const = 0;  // of Gram counts, of 16 bits, for some subsets of models at least; else they are counted from the bits
+  virtual bool hasTables() const = 0;  // of Gram counts, of 16 bits, for some row sets of models at least; else they are counted from the bits
 };
 
 // One table for the backend that nvcc built, and, in tests, one for the emulated GPU.

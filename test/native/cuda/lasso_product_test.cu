@@ -106,7 +106,7 @@ void checkPairs(int64_t m, int64_t n, uint32_t density) {
   std::vector<uint16_t> pairs(static_cast<size_t>(n * design.pairStride) + 2 * kGuard, 4711);
   const DeviceMemory dBits = onDevice(bits), dInside = onDevice(inside), dPairs = onDevice(pairs);
   design.bits = static_cast<const uint32_t*>(dBits.data());
-  design.subsetRows = static_cast<const uint32_t*>(dInside.data());
+  design.rowSetRows = static_cast<const uint32_t*>(dInside.data());
   countAllPairs(design, 1, static_cast<uint16_t*>(dPairs.data()) + kGuard);
   download(pairs.data(), dPairs.data(), dPairs.bytes());
   bool exact = true, guards = true;
