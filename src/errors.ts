@@ -1,4 +1,4 @@
-/** Exit codes of the command line (DESIGN): scripts rely on them. */
+/** Exit codes of the command line: scripts rely on them. */
 export const ExitCode = { done: 0, taskFailed: 1, usage: 2, damagedInput: 3, environment: 4, interrupted: 75 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 

@@ -1,4 +1,4 @@
-/** Keeps DESIGN's rules: one-way imports, the addon border, small files. */
+/** Keeps the rules of the house: one-way imports, the addon border, small files. */
 import fs from 'node:fs';
 import path from 'node:path';
 

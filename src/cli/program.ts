@@ -36,6 +36,13 @@ export async function runCommandLine(args: string[]): Promise<void> {
   }
 }
 
+/** With every verb whole: for the pages made from the help. */
+export async function wholeProgram(): Promise<Command> {
+  const program = new Command('lethe');
+  for (const { summary, load } of Object.values(verbs)) if (summary !== undefined) (await load())(program);
+  return program;
+}
+
 /** The program itself has no options with values: its first word is the verb, and "help VERB" means the verb's. */
 function calledVerb(args: readonly string[]): string | undefined {
   const [first, second] = args.filter((arg) => !arg.startsWith('-'));

@@ -22,7 +22,7 @@ const known = new Map<string, Floor>();
 
 /**
  * Monte-Carlo mean and 95th percentile for two standard normal samples; data-dependent bins make it free of location and scale.
- * Deterministic: a fixed seed. Fixed-bin variants see margins of this scale as nearly constant, as METHOD-NOTES says.
+ * Deterministic: a fixed seed. Fixed-bin variants see margins of this scale as nearly constant, as docs/method-notes.md says.
  */
 export async function klomFloor(
   { numOracles, numUnlearned, numDistinct = numUnlearned }: FloorCounts,

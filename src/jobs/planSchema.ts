@@ -47,30 +47,62 @@ function closed<Shape extends z.ZodRawShape>(shape: Shape) {
 const optimizer = z.discriminatedUnion('kind', [
   closed({
     kind: z.literal('sgd'),
-    momentum: belowOne.default(defaults.optimizer.sgd.momentum),
-    weightDecay: notNegative.default(defaults.optimizer.sgd.weightDecay),
+    momentum: belowOne.default(defaults.optimizer.sgd.momentum).describe('of SGD, without dampening or Nesterov'),
+    weightDecay: notNegative.default(defaults.optimizer.sgd.weightDecay).describe('added to the gradient of every parameter'),
   }),
   closed({
     kind: z.literal('adam'),
     beta1: belowOne.default(defaults.optimizer.adam.beta1),
     beta2: belowOne.default(defaults.optimizer.adam.beta2),
     epsilon: positive.default(defaults.optimizer.adam.epsilon),
-    weightDecay: notNegative.default(defaults.optimizer.adam.weightDecay),
+    weightDecay: notNegative.default(defaults.optimizer.adam.weightDecay).describe('added to the gradient of every parameter'),
   }),
 ]);
 
 const schedule = z.discriminatedUnion('kind', [
-  closed({ kind: z.literal('constant'), learningRate: positive }),
-  closed({ kind: z.literal('triangle'), learningRate: positive, peakEpoch: notNegative.optional() }),
-  closed({ kind: z.literal('cosine'), learningRate: positive, peakEpoch: notNegative.optional() }),
-  closed({ kind: z.literal('exponential'), learningRate: positive, factor: positive }),
-  closed({ kind: z.literal('steps'), learningRate: positive, factor: positive, atEpochs: z.array(whole(1)) }),
+  closed({ kind: z.literal('constant'), learningRate: positive.describe('of every step') }),
+  closed({
+    kind: z.literal('triangle'),
+    learningRate: positive.describe('at the peak; linear from 0 and back to 0'),
+    peakEpoch: notNegative.optional().describe('5/24 of the epochs where it is absent'),
+  }),
+  closed({
+    kind: z.literal('cosine'),
+    learningRate: positive.describe('at the peak; linear up to it, half a cosine down'),
+    peakEpoch: notNegative.optional().describe('5/24 of the epochs where it is absent'),
+  }),
+  closed({
+    kind: z.literal('exponential'),
+    learningRate: positive.describe('of the first epoch'),
+    factor: positive.describe('from epoch to epoch'),
+  }),
+  closed({
+    kind: z.literal('steps'),
+    learningRate: positive.describe('of the first epochs'),
+    factor: positive.describe('at each of atEpochs'),
+    atEpochs: z.array(whole(1)).describe('ascending, below epochs'),
+  }),
 ]);
 
 const forgetSet = z.discriminatedUnion('kind', [
-  closed({ name, kind: z.literal('random'), size: whole(1), seed: whole(0).optional() }),
-  closed({ name, kind: z.literal('file'), path: filePath('a .npy file') }),
-  closed({ name, kind: z.literal('principalComponent'), component: whole(1), top: whole(0).default(0), bottom: whole(0).default(0) }),
+  closed({
+    name: name.describe('unique; that of its folders'),
+    kind: z.literal('random'),
+    size: whole(1).describe('train examples, drawn without replacement'),
+    seed: whole(0).optional().describe('that of the plan where it is absent'),
+  }),
+  closed({
+    name,
+    kind: z.literal('file'),
+    path: filePath('a .npy file').describe('train indices, integers; counts from the folder of the plan'),
+  }),
+  closed({
+    name,
+    kind: z.literal('principalComponent'),
+    component: whole(1).describe('of the train-train datamodel matrix of the first attributor'),
+    top: whole(0).default(0).describe('examples with the largest coordinates'),
+    bottom: whole(0).default(0).describe('examples with the smallest'),
+  }),
 ]);
 
 const gridValue = z.custom<number | string | boolean>(
@@ -84,12 +116,15 @@ const grid = z.union([z.literal('paper'), z.record(parameterName, z.array(gridVa
 
 /** How a network is trained: in plans and on the command line. */
 export const recipeSchema = closed({
-  epochs: whole(1).default(defaults.recipe.epochs),
-  batchSize: whole(1).default(defaults.recipe.batchSize),
+  epochs: whole(1).default(defaults.recipe.epochs).describe('passes over the train examples'),
+  batchSize: whole(1).default(defaults.recipe.batchSize).describe('examples of a step; the last batch of an epoch may be smaller'),
   optimizer: optimizer.default(defaults.optimizer.sgd),
   schedule: schedule.default({ kind: defaults.schedule.kind, learningRate: defaults.schedule.learningRate }),
-  labelSmoothing: belowOne.default(defaults.recipe.labelSmoothing),
-  augment: closed({ cropPadding: whole(0).default(0), flip: truth.default(false) }).optional(),
+  labelSmoothing: belowOne.default(defaults.recipe.labelSmoothing).describe('share of the target that is spread over all classes'),
+  augment: closed({
+    cropPadding: whole(0).default(0).describe("pixels of border from which a crop of the image's size is cut, at random"),
+    flip: truth.default(false).describe('left and right, every other time'),
+  }).optional(),
 });
 
 /** Options of the attributor that `estimator` names (among several an entry that gives only a name is that attributor). */
@@ -115,52 +150,81 @@ function optionValue({ kind, check, words }: AttributorOption): z.ZodType {
 
 /** The parsed file; absent values that depend on others (seeds, peakEpoch) stay absent here. */
 export const planSchema = closed({
-  version: z.literal(1).default(defaults.version),
-  name: name.optional(),
-  seed: whole(0).default(defaults.seed),
+  version: z.literal(1).default(defaults.version).describe('of the format'),
+  name: name.optional().describe("of the run and its folder; the file's name where it is absent"),
+  seed: whole(0).default(defaults.seed).describe('of everything that is drawn'),
   data: closed({
-    name: name.default(defaults.data.name),
-    trainPerClass: whole(0).default(defaults.data.trainPerClass),
-    validationPerClass: whole(0).default(defaults.data.validationPerClass),
+    name: name.default(defaults.data.name).describe('a data set: synthetic, cifar10, npy, or one of your own'),
+    trainPerClass: whole(0).default(defaults.data.trainPerClass).describe('the first examples of each class in file order; 0: all'),
+    validationPerClass: whole(0).default(defaults.data.validationPerClass).describe('the same of validation points'),
   }).prefault({}),
   net: closed({
-    name: name.optional(),
-    width: whole(1).optional(),
-    file: filePath('an ONNX file').optional(),
-    sha256: digest.optional(),
+    name: name.optional().describe('a network: resnet9, resnet18 or smallcnn; resnet9 where it is absent'),
+    width: whole(1).optional().describe('channel counts are divided by it; 8 where it is absent'),
+    file: filePath('an ONNX file').optional().describe('instead of a name, with --engine ort; counts from the folder of the plan'),
+    sha256: digest.optional().describe('of that file; refused where it differs'),
   }).prefault({}),
   recipe: recipeSchema.prefault({}),
   subsetModels: closed({
-    count: models(0).default(defaults.subsetModels.count),
-    subsetFraction: fraction.default(defaults.subsetModels.subsetFraction),
-    modelsPerShard: whole(1).default(defaults.subsetModels.modelsPerShard),
+    count: models(0).default(defaults.subsetModels.count).describe('models on random subsets, from which datamodels are learned'),
+    subsetFraction: fraction.default(defaults.subsetModels.subsetFraction).describe('of the train examples in each'),
+    modelsPerShard: whole(1).default(defaults.subsetModels.modelsPerShard).describe('models of a task and of a file, of all kinds'),
   }).prefault({}),
-  originals: closed({ count: models(1, firstTuningOriginal).default(defaults.originals.count) }).prefault({}),
-  oracles: closed({ scored: models(0).default(defaults.oracles.scored), matched: models(0).default(defaults.oracles.matched) }).prefault(
-    {},
-  ),
+  originals: closed({
+    count: models(1, firstTuningOriginal)
+      .default(defaults.originals.count)
+      .describe('models on all train examples, which methods start from'),
+  }).prefault({}),
+  oracles: closed({
+    scored: models(0).default(defaults.oracles.scored).describe('retrained models a forget set that stand for the truth'),
+    matched: models(0)
+      .default(defaults.oracles.matched)
+      .describe('others: targets of oracle matching, of tuning and of the floor; never scored against'),
+  }).prefault({}),
   fit: attributor({}).optional(),
   attributors: z
-    .array(attributor({ name: name.optional(), models: whole(2).optional() }))
+    .array(
+      attributor({
+        name: name.optional().describe('what other parts of the plan call it; the estimator where it is absent'),
+        models: whole(2).optional().describe('fitted on the first so many subset models; absent: on all'),
+      }),
+    )
     .min(1, { error: 'at least one attributor' })
     .optional(),
   lds: closed({
-    heldOutFraction: fraction.default(defaults.lds.heldOutFraction),
-    numModels: z.array(whole(2)).default(defaults.lds.numModels),
-    ceiling: truth.optional(),
+    heldOutFraction: fraction.default(defaults.lds.heldOutFraction).describe('of the subset models, which no fit of the LDS curve sees'),
+    numModels: z
+      .array(whole(2))
+      .default(defaults.lds.numModels)
+      .describe('ascending: points of the curve before the last, which has all that are not held out'),
+    ceiling: truth.optional().describe('train the held-out masks a second time, to say what LDS a perfect prediction would have'),
   }).prefault({}),
   forgetSets: z.array(forgetSet).default(defaults.forgetSets),
-  calibration: closed({ forgetSet: name }).optional(),
-  methods: z.array(closed({ method: z.enum(methodNames), grid: grid.default({}) })).default(defaults.methods),
+  calibration: closed({ forgetSet: name.describe('whose matched oracles give scale: calibrated its value') }).optional(),
+  methods: z
+    .array(
+      closed({
+        method: z.enum(methodNames).describe('see below'),
+        grid: grid
+          .default({})
+          .describe("values of hyper-parameters, all combinations of which run; paper: the paper's grid; absent: the published setting"),
+      }),
+    )
+    .default(defaults.methods),
   tuning: closed({
-    numModels: models(0, mostModels - firstTuningOriginal).default(defaults.tuning.numModels),
-    criterion: z.enum(tuningCriteria).default(defaults.tuning.criterion),
+    numModels: models(0, mostModels - firstTuningOriginal)
+      .default(defaults.tuning.numModels)
+      .describe('more originals, on which grids are tuned against matched oracles; 0: every setting runs on all scored ones'),
+    criterion: z
+      .enum(tuningCriteria)
+      .default(defaults.tuning.criterion)
+      .describe('divergence of margins: 95th percentile, average of the splits; or 99th percentile over forget points'),
   }).prefault({}),
   klom: closed({
-    variant: z.enum(klomVariants).default(defaults.klom.variant),
-    bins: whole(2).default(defaults.klom.bins),
-    clip: positive.default(defaults.klom.clip),
-    epsilon: fraction.default(defaults.klom.epsilon),
+    variant: z.enum(klomVariants).default(defaults.klom.variant).describe('which published reading of the bins'),
+    bins: whole(2).default(defaults.klom.bins).describe('of the histogram of a point'),
+    clip: positive.default(defaults.klom.clip).describe('margins beyond are taken as this'),
+    epsilon: fraction.default(defaults.klom.epsilon).describe('probability of a bin that is empty on one side only'),
   }).prefault({}),
 });
 

@@ -40,7 +40,7 @@ interface GroupTask {
   indices(context: TaskContext, shard: Pick<Shard, 'first' | 'end'>): Promise<Int32Array[]>;
 }
 
-/** m models on random subsets: logits and margins of every point (METHOD-NOTES: 10 regressions a point). */
+/** m models on random subsets: logits and margins of every point (docs/method-notes.md: 10 regressions a point). */
 export function subsetStage(plan: Plan, sizes: PlanSizes): Stage {
   const { count, subsetFraction, modelsPerShard } = plan.subsetModels;
   return {

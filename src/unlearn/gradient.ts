@@ -3,7 +3,7 @@ import type { MethodSetting, Optimizer, TrainJob } from '../types.js';
 import type { JobMethod, UnlearnInput } from './method.js';
 import { numberOf, positive, wholeNumber } from './setting.js';
 
-/** Of all baselines: METHOD-NOTES, "Baselines". */
+/** Of all baselines: docs/method-notes.md, "Baselines". */
 export const baselineOptimizer: Optimizer = { kind: 'sgd', momentum: 0.9, weightDecay: 5e-4 };
 
 const parameters = {

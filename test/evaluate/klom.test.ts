@@ -70,7 +70,7 @@ describe('klom', () => {
   });
 
   it('sees with data-dependent bins what fixed bins are nearly blind to', async () => {
-    // a shift of two standard deviations of 1.5 (METHOD-NOTES: 0.10 against 3.6)
+    // a shift of two standard deviations of 1.5 (docs/method-notes.md: 0.10 against 3.6)
     const [oracle, unlearned] = [normals(20000, 3, 1.5, 2), normals(20000, 6, 1.5, 3)];
     const fixed = await score(oracle, unlearned, { variant: 'paper-fixed' });
     const adaptive = await score(oracle.slice(0, 100), unlearned.slice(0, 100));

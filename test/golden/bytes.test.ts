@@ -54,7 +54,7 @@ function parts(run: string): Record<string, string> {
   );
 }
 
-const compiler = spawnSync('g++', ['--version'], { encoding: 'utf8' }).stdout.split('\n')[0];
+const compiler = spawnSync('g++', ['--version'], { encoding: 'utf8' }).stdout.split('\n')[0] ?? '';
 const golden = JSON.parse(fs.readFileSync(goldenFile, 'utf8')) as Golden;
 const itWithCompiler = process.env['LETHE_GOLDEN'] === 'write' || compiler === golden.compiler ? it : it.skip;
 
