@@ -35,7 +35,10 @@ function expectation(schema) {
   if (['optional', 'default', 'prefault'].includes(type)) return expectation(innerType);
   if (type === 'pipe') return expectation(from._zod.def.type === 'transform' ? out : from);
   if (type === 'literal') return values.map((value) => `\`${value}\``).join(', ');
-  if (type === 'enum') return Object.values(entries).map((value) => `\`${value}\``).join(', ');
+  if (type === 'enum')
+    return Object.values(entries)
+      .map((value) => `\`${value}\``)
+      .join(', ');
   if (type === 'array') return `list: each ${expectation(element)}`;
   if (type === 'object') return 'object';
   if (type === 'union' && options.every((option) => option._zod.def.type === 'object')) return 'object';
@@ -134,7 +137,10 @@ async function plansPage() {
 
 function filesUnder(folder, extensions) {
   const files = fs.readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' });
-  return files.filter((file) => extensions.includes(path.extname(file))).map((file) => path.join(folder, file)).sort();
+  return files
+    .filter((file) => extensions.includes(path.extname(file)))
+    .map((file) => path.join(folder, file))
+    .sort();
 }
 
 const literal = String.raw`('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|${'`'}(?:[^${'`'}\\]|\\.)*${'`'})`;
@@ -179,13 +185,16 @@ function errorsPage() {
   for (const file of filesUnder('native', ['.cpp', '.h', '.cu'])) {
     if (file.startsWith('native/reference')) continue;
     const source = fs.readFileSync(path.join(root, file), 'utf8');
-    for (const match of source.matchAll(/"(LETHE_[A-Z0-9]+_[A-Z0-9_]+)"\s*,\s*("(?:[^"\\]|\\.)*")?/g)) add(match[1], file, match[2] && textOf(match[2]));
+    for (const match of source.matchAll(/"(LETHE_[A-Z0-9]+_[A-Z0-9_]+)"\s*,\s*("(?:[^"\\]|\\.)*")?/g))
+      add(match[1], file, match[2] && textOf(match[2]));
   }
-  const rows = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([code, { says, actions }]) => [
-    `\`${code}\``,
-    [...says].sort().slice(0, 6).join('; '),
-    [...actions].sort().slice(0, 4).join(' '),
-  ]);
+  const rows = [...found]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([code, { says, actions }]) => [
+      `\`${code}\``,
+      [...says].sort().slice(0, 6).join('; '),
+      [...actions].sort().slice(0, 4).join(' '),
+    ]);
   return [
     '# Errors',
     note('the sources'),

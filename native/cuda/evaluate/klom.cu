@@ -69,17 +69,13 @@ struct Score {
   }
 };
 
-__global__ void __launch_bounds__(kPoints* kWarps) scorePoints(Task task) {
-  __shared__ float lows[2][kWarps][kPoints], highs[2][kWarps][kPoints];
-  __shared__ int32_t finite[2][kWarps][kPoints];
-  __shared__ double low[kPoints], step[kPoints], high[kPoints];
-  __shared__ uint32_t totals[2][kPoints];  // counted margins
-  __shared__ int open[kPoints];            // points that have a histogram
-  uint32_t* counts = dynamicShared<uint32_t>();  // (2, binsAtOnce, kPoints)
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
-  const int64_t point = static_cast<int64_t>(blockIdx.x) * kPoints + lane;
-  const bool inside = point < task.points;
+// Of the models that each warp has looked at.
+struct Extremes {
+  float lows[2][kWarps][kPoints], highs[2][kWarps][kPoints];
+  int32_t finite[2][kWarps][kPoints];
+};
 
+__device__ __forceinline__ void findExtremes(const Task& task, int64_t point, bool inside, int warp, int lane, Extremes& extremes) {
   for (int s = 0; s < 2; ++s) {
     float lowest = kInfinity, highest = -kInfinity;
     int32_t found = 0;
@@ -90,28 +86,46 @@ __global__ void __launch_bounds__(kPoints* kWarps) scorePoints(Task task) {
       lowest = value < lowest ? value : lowest;
       highest = value > highest ? value : highest;
     }
-    lows[s][warp][lane] = lowest;
-    highs[s][warp][lane] = highest;
-    finite[s][warp][lane] = found;
+    extremes.lows[s][warp][lane] = lowest;
+    extremes.highs[s][warp][lane] = highest;
+    extremes.finite[s][warp][lane] = found;
   }
+}
+
+// Of all warps: bounds of both sides together, clipped, and how many finite margins each side has.
+__device__ __forceinline__ void joinExtremes(const Task& task, const Extremes& extremes, int lane, int64_t (&found)[2], double (&bounds)[2]) {
+  for (int s = 0; s < 2; ++s) {
+    float lowest = extremes.lows[s][0][lane], highest = extremes.highs[s][0][lane];
+    for (int w = 0; w < kWarps; ++w) {
+      found[s] += extremes.finite[s][w][lane];
+      lowest = extremes.lows[s][w][lane] < lowest ? extremes.lows[s][w][lane] : lowest;
+      highest = extremes.highs[s][w][lane] > highest ? extremes.highs[s][w][lane] : highest;
+    }
+    const double from = clipTo(task, task.sides[s], lowest), to = clipTo(task, task.sides[s], highest);
+    bounds[0] = from < bounds[0] ? from : bounds[0];
+    bounds[1] = to > bounds[1] ? to : bounds[1];
+  }
+  if (task.fixedRange) bounds[0] = -task.clip, bounds[1] = task.clip;
+}
+
+__global__ void __launch_bounds__(kPoints* kWarps) scorePoints(Task task) {
+  __shared__ Extremes extremes;
+  __shared__ double low[kPoints], step[kPoints], high[kPoints];
+  __shared__ uint32_t totals[2][kPoints];  // counted margins
+  __shared__ int open[kPoints];            // points that have a histogram
+  uint32_t* counts = dynamicShared<uint32_t>();  // (2, binsAtOnce, kPoints)
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int64_t point = static_cast<int64_t>(blockIdx.x) * kPoints + lane;
+  const bool inside = point < task.points;
+
+  findExtremes(task, point, inside, warp, lane, extremes);
   __syncthreads();
   double score = kNaN;
   if (warp == 0) {
     int64_t found[2] = {0, 0};
     double bounds[2] = {kInfinity, -kInfinity};
-    for (int s = 0; s < 2; ++s) {
-      float lowest = lows[s][0][lane], highest = highs[s][0][lane];
-      for (int w = 0; w < kWarps; ++w) {
-        found[s] += finite[s][w][lane];
-        lowest = lows[s][w][lane] < lowest ? lows[s][w][lane] : lowest;
-        highest = highs[s][w][lane] > highest ? highs[s][w][lane] : highest;
-      }
-      const double from = clipTo(task, task.sides[s], lowest), to = clipTo(task, task.sides[s], highest);
-      bounds[0] = from < bounds[0] ? from : bounds[0];
-      bounds[1] = to > bounds[1] ? to : bounds[1];
-      totals[s][lane] = 0;
-    }
-    if (task.fixedRange) bounds[0] = -task.clip, bounds[1] = task.clip;
+    joinExtremes(task, extremes, lane, found, bounds);
+    totals[0][lane] = totals[1][lane] = 0;
     const bool both = inside && found[0] > 0 && found[1] > 0;
     open[lane] = both && bounds[1] > bounds[0];
     low[lane] = bounds[0];

@@ -23,6 +23,30 @@ __global__ void roundWeights(const float* weight, int64_t rows, int64_t columns,
   rounded[at] = Bf16(column < columns ? weight[at / padded * columns + column] : 0.0f);
 }
 
+// The tile's sums, through shared memory, so that a pixel's channels are written side by side. toAt: (kPixels) where pixels lie, or -1.
+template <int width>
+__device__ void storeTile(const Convolution& c, const float (&sums)[kTall][width / 16][4], const int64_t* toAt, int64_t firstChannel, Bf16* tiles) {
+  constexpr int kStride = width + 8;
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
+  const int row = warpRow(warp), column = warpColumn(warp, width);
+  LETHE_UNROLL
+  for (int i = 0; i < kTall; ++i) LETHE_UNROLL
+  for (int j = 0; j < width / 16; ++j) LETHE_UNROLL
+  for (int k = 0; k < 4; ++k) tiles[(row + 16 * i + lane / 4 + k / 2 * 8) * kStride + column + 8 * j + lane % 4 * 2 + k % 2] = Bf16(sums[i][j][k]);
+  __syncthreads();
+  for (int k = thread; k < kPixels * width / 8; k += kThreads) {
+    const int pixel = k / (width / 8), vector = k % (width / 8) * 8;
+    if (toAt[pixel] < 0) continue;
+    Bf16* to = c.to.data + toAt[pixel] + firstChannel + vector;
+    const Bf16* result = tiles + pixel * kStride + vector;
+    if (c.storeVectors) {
+      if (firstChannel + vector < c.to.c) *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(result);
+    } else {
+      for (int e = 0; e < 8 && firstChannel + vector + e < c.to.c; ++e) to[e] = result[e];
+    }
+  }
+}
+
 // vectors: pixels are read 16 bytes at a time.
 template <bool gradient, bool vectors, int width>
 __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
@@ -115,24 +139,7 @@ __global__ void __launch_bounds__(kThreads, 2) convolve(Convolution c) {
   waitCopies<0>();
   __syncthreads();
 
-  // through shared memory, so that a pixel's channels are written side by side
-  constexpr int kStride = width + 8;
-  LETHE_UNROLL
-  for (int i = 0; i < kTall; ++i) LETHE_UNROLL
-  for (int j = 0; j < kWide; ++j) LETHE_UNROLL
-  for (int k = 0; k < 4; ++k) tiles[(row + 16 * i + lane / 4 + k / 2 * 8) * kStride + column + 8 * j + lane % 4 * 2 + k % 2] = Bf16(sums[i][j][k]);
-  __syncthreads();
-  for (int k = thread; k < kPixels * width / 8; k += kThreads) {
-    const int pixel = k / (width / 8), vector = k % (width / 8) * 8;
-    if (toAt[pixel] < 0) continue;
-    Bf16* to = c.to.data + toAt[pixel] + firstChannel + vector;
-    const Bf16* result = tiles + pixel * kStride + vector;
-    if (c.storeVectors) {
-      if (firstChannel + vector < c.to.c) *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(result);
-    } else {
-      for (int e = 0; e < 8 && firstChannel + vector + e < c.to.c; ++e) to[e] = result[e];
-    }
-  }
+  storeTile<width>(c, sums, toAt, firstChannel, tiles);
 }
 
 template <bool gradient, bool vectors, int width>

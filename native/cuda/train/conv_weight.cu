@@ -40,6 +40,48 @@ struct WeightGradient {
   float* parts;               // (splits, kernel, kernel, inChannels, outChannels)
 };
 
+// Where a thread is among the output pixels.
+template <bool xVectors, bool dyVectors>
+struct PixelCursor {
+  static constexpr int kXUnit = xVectors ? 8 : 1, kDyUnit = dyVectors ? 8 : 1;
+  int left, y, x;  // left: this pixel and those of the thread's after it that there are
+  Offset<xVectors> corner;
+  Offset<dyVectors> at;
+
+  // At pixel `index` of `pixels`, and a channel of dy.
+  __device__ __forceinline__ PixelCursor(const WeightGradient& g, int64_t index, int64_t pixels, int64_t channel) {
+    const ConvShape& s = g.shape;
+    const int64_t perImage = g.dy.h * g.dy.w, image = index / perImage, inside = index % perImage, row = inside / g.dy.w, column = inside % g.dy.w;
+    left = static_cast<int>((pixels - index + kPixelsApart - 1) / kPixelsApart);
+    y = static_cast<int>(row);
+    x = static_cast<int>(column);
+    corner = static_cast<Offset<xVectors>>((g.x.pixel(image, row * s.stride - s.pad, column * s.stride - s.pad) - g.x.data) / kXUnit);
+    at = static_cast<Offset<dyVectors>>((g.dy.pixel(image, row, column) - g.dy.data + channel) / kDyUnit);
+  }
+
+  // kPixelsApart pixels on.
+  __device__ __forceinline__ void advance(const WeightGradient& g) {
+    move(g.xMoves.step, g.dyMoves.step);
+    x += g.stepColumns;
+    y += g.stepRows;
+    if (x >= static_cast<int>(g.dy.w)) {
+      x -= static_cast<int>(g.dy.w);
+      ++y;
+      move(g.xMoves.row, g.dyMoves.row);
+    }
+    if (y >= static_cast<int>(g.dy.h)) {
+      y -= static_cast<int>(g.dy.h);
+      move(g.xMoves.image, g.dyMoves.image);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void move(int64_t ofX, int64_t ofDy) {
+    corner += static_cast<Offset<xVectors>>(ofX / kXUnit);
+    at += static_cast<Offset<dyVectors>>(ofDy / kDyUnit);
+  }
+};
+
 // xVectors, dyVectors: read 16 bytes at a time.
 template <bool xVectors, bool dyVectors, int width>
 __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient g) {
@@ -51,10 +93,10 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   const int64_t firstRow = static_cast<int64_t>(blockIdx.x) * kRows, firstColumn = static_cast<int64_t>(blockIdx.y) * width, split = blockIdx.z;
   const int64_t pixels = g.dy.n * g.dy.h * g.dy.w, allStages = (pixels + kSteps - 1) / kSteps;
   const int64_t first = allStages * split / g.splits;
-  const int stages = static_cast<int>(allStages * (split + 1) / g.splits - first), down = static_cast<int>(g.dy.h), across = static_cast<int>(g.dy.w);
+  const int stages = static_cast<int>(allStages * (split + 1) / g.splits - first);
 
   // This thread loads vector `vector` of kPixelsEach pixels of each stage: 8 of the rows, at these offsets from the window's corner, and of the columns.
-  constexpr int kOffsets = xVectors ? 1 : 8, xUnit = xVectors ? 8 : 1, dyUnit = dyVectors ? 8 : 1;
+  constexpr int kOffsets = xVectors ? 1 : 8, xUnit = xVectors ? 8 : 1;
   const int vector = thread % 16;
   Offset<xVectors> offsets[kOffsets];
   for (int k = 0; k < kOffsets; ++k) {
@@ -66,18 +108,7 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
   const bool loadsColumns = vector < width / 8 && channel < s.outChannels;
   static_assert(kPixelsApart % 8 == 0);  // the order of vectors within a step repeats
   const int aTo = inStepOrder<kRows>(thread / 16, vector), bTo = inStepOrder<width>(thread / 16, vector);
-  struct Cursor {
-    int left, y, x;  // left: this one and those of the thread's after it that there are
-    Offset<xVectors> corner;
-    Offset<dyVectors> at;
-  } at;
-  {
-    const int64_t index = first * kSteps + thread / 16, perImage = g.dy.h * g.dy.w, image = index / perImage, inside = index % perImage;
-    const int64_t y = inside / g.dy.w, x = inside % g.dy.w;
-    at = {static_cast<int>((pixels - index + kPixelsApart - 1) / kPixelsApart), static_cast<int>(y), static_cast<int>(x),
-          static_cast<Offset<xVectors>>((g.x.pixel(image, y * s.stride - s.pad, x * s.stride - s.pad) - g.x.data) / xUnit),
-          static_cast<Offset<dyVectors>>((g.dy.pixel(image, y, x) - g.dy.data + channel) / dyUnit)};
-  }
+  PixelCursor<xVectors, dyVectors> at(g, first * kSteps + thread / 16, pixels, channel);
 
   const auto load = [&](int stage) {
     if (stage < stages) {
@@ -102,22 +133,7 @@ __global__ void __launch_bounds__(kThreads, 2) sumWeightGradient(WeightGradient 
             for (int e = 0; e < 8; ++e) bVector[e] = inside && channel + e < s.outChannels ? g.dy.data[at.at + e] : Bf16(0.0f);
           }
         }
-        const auto move = [&](int64_t x, int64_t dy) {
-          at.corner += static_cast<Offset<xVectors>>(x / xUnit);
-          at.at += static_cast<Offset<dyVectors>>(dy / dyUnit);
-        };
-        move(g.xMoves.step, g.dyMoves.step);
-        at.x += g.stepColumns;
-        at.y += g.stepRows;
-        if (at.x >= across) {
-          at.x -= across;
-          ++at.y;
-          move(g.xMoves.row, g.dyMoves.row);
-        }
-        if (at.y >= down) {
-          at.y -= down;
-          move(g.xMoves.image, g.dyMoves.image);
-        }
+        at.advance(g);
       }
     }
     commitCopies();
