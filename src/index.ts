@@ -60,6 +60,8 @@ export { type RunView, viewRun } from './commands/session.js';
 export { makeModels, type MakeModels, type ModelSummary } from './commands/models.js';
 export { type TrainedModels, type TrainModels, trainModels, type TrainModelsOptions } from './commands/train.js';
 export { unlearn, type Unlearned, type UnlearnOptions } from './commands/unlearn.js';
+export { type SimulateFiles, simulateFiles, type SimulateFilesOptions, type Simulated } from './commands/simulateFiles.js';
+export { marginsOfFiles } from './commands/marginsFile.js';
 export { type LdsFiles, ldsFiles, type LdsFilesOptions, type LdsOfFiles } from './commands/ldsFiles.js';
 export { exportCsv, exportNpy, type ExportedNpy, type ExportNpyOptions, type ExportOptions, type NpyPart } from './commands/exportRun.js';
 export {

@@ -1,5 +1,7 @@
 /** lethe evaluate klom|lds|accuracy on files. */
 import { Option } from 'commander';
+import { readForgetSet } from '../data/forgetSets.js';
+import { splitPoints } from '../data/indices.js';
 import { LetheError } from '../errors.js';
 import { centreLogits, centreMargins } from '../evaluate/centre.js';
 import { klomFloor } from '../evaluate/floor.js';
@@ -11,7 +13,7 @@ import { publishResult } from '../store/folders/claim.js';
 import { encodeNpy, type NpyArray, readNpy } from '../store/formats/npy.js';
 import { readWholeNumbers } from '../store/formats/npyIntegers.js';
 import type { NpyValues } from '../store/formats/npyValues.js';
-import { type KlomVariant, klomVariants, mostClasses } from '../types.js';
+import { type KlomVariant, klomVariants, mostClasses, type SplitName, type SplitSummary } from '../types.js';
 import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { deviceOption } from './device.js';
 import { registerLds } from './evaluateLds.js';
@@ -25,6 +27,8 @@ interface KlomVerbOptions {
   epsilon: number;
   device: DeviceName;
   threads: number;
+  forgetSet?: string;
+  trainPoints?: number;
   out?: string;
   json?: boolean;
 }
@@ -42,6 +46,8 @@ export function registerEvaluate(program: Command): void {
     .option('--epsilon <p>', 'probability of a bin that is empty on one side', finiteNumber, defaultKlomOptions.epsilon)
     .addOption(deviceOption())
     .option('--threads <count>', threadsHelp, processorCount(0), 0)
+    .option('--forget-set <file>', 'train indices: scores of forget, retain and validation points apart, with --train-points')
+    .option('--train-points <count>', 'points that are train examples, the first ones', integerAtLeast(2))
     .option('--out <file>', 'write the score of every point as .npy (float64)')
     .option('--json', jsonHelp)
     .action(action(klomVerb));
@@ -67,6 +73,7 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
     });
   }
   const sizes = { numOracles: oracle.rows, numUnlearned: unlearned.rows, numPoints: oracle.columns };
+  const points = await splitsOf(options, sizes.numPoints);
   const klomOptions = { variant, bins, clip, epsilon };
   const { numRounded, ...margins } = centreMargins(oracle.values, unlearned.values, sizes.numPoints, klomOptions);
   if (numRounded > 0)
@@ -76,17 +83,52 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
   if (options.out !== undefined) await publishResult(options.out, encodeNpy([sizes.numPoints], result.scores));
   const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
   const { mean, p50, p85, p95, p99 } = summarise(result.scores, all);
+  const splits = points && Object.entries(points).map(([split, of]) => [split, summarise(result.scores, of)] as const);
   if (options.json) {
     const floors = { floorMean: floor.mean, floorP95: floor.p95 };
-    emitJson('klom', { ...sizes, mean, p50, p85, p95, p99, ...floors, numNonFinite: result.numNonFinite, ...klomOptions, device });
+    const apart = splits ? { splits: Object.fromEntries(splits) } : {};
+    emitJson('klom', {
+      ...sizes,
+      mean,
+      p50,
+      p85,
+      p95,
+      p99,
+      ...apart,
+      ...floors,
+      numNonFinite: result.numNonFinite,
+      ...klomOptions,
+      device,
+    });
     return;
   }
   process.stdout.write(
     `KLOM (${variant}) of ${sizes.numPoints} points, ${sizes.numOracles} oracles, ${sizes.numUnlearned} unlearned models\n` +
-      `over all points: mean ${mean.toFixed(3)}  p50 ${p50.toFixed(3)}  p85 ${p85.toFixed(3)}  p95 ${p95.toFixed(3)}  p99 ${p99.toFixed(3)}\n` +
+      (splits ?? [['all', { mean, p50, p85, p95, p99 }] as const])
+        .map(([split, of]) => `over ${split} points: ${summaryText(of)}\n`)
+        .join('') +
       `floor with so many models: mean ${floor.mean.toFixed(3)}  p95 ${floor.p95.toFixed(3)}\n` +
       (result.numNonFinite > 0 ? `${result.numNonFinite} margins are not finite and were left out\n` : ''),
   );
+}
+
+function summaryText(of: SplitSummary): string {
+  return (['mean', 'p50', 'p85', 'p95', 'p99'] as const).map((name) => `${name} ${of[name].toFixed(3)}`).join('  ');
+}
+
+/** @throws LETHE_OPTION_INVALID, LETHE_FORGET_SET_INVALID (exit code 2) */
+async function splitsOf(
+  { forgetSet, trainPoints }: KlomVerbOptions,
+  numPoints: number,
+): Promise<Record<SplitName, Int32Array> | undefined> {
+  if (forgetSet === undefined && trainPoints === undefined) return undefined;
+  if (forgetSet === undefined || trainPoints === undefined || trainPoints > numPoints) {
+    throw new LetheError('LETHE_OPTION_INVALID', 'which points are which?', {
+      expected: `--forget-set FILE and --train-points COUNT, at most the ${numPoints} points of the margins`,
+      received: forgetSet === undefined ? '--train-points alone' : `--train-points ${trainPoints ?? 'absent'}`,
+    });
+  }
+  return splitPoints({ numTrain: trainPoints, numValidation: numPoints - trainPoints }, await readForgetSet(forgetSet, trainPoints));
 }
 
 async function accuracyVerb(options: { logits: string; labels: string; json?: boolean }): Promise<void> {

@@ -47,9 +47,13 @@ export const verbs: Record<string, Verb> = {
     libraries: ['zod'],
     load: async () => (await import('./unlearn.js')).registerUnlearn,
   },
+  simulate: {
+    summary: 'targets of datamodel matching for models that are fine-tuned elsewhere',
+    load: async () => (await import('./simulate.js')).registerSimulate,
+  },
+  margins: { summary: 'margins of logits in files', load: async () => (await import('./simulate.js')).registerMargins },
   evaluate: {
     summary: 'KLOM, LDS and accuracy of .npy files',
-
     load: async () => (await import('./evaluate.js')).registerEvaluate,
   },
   export: {

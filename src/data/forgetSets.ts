@@ -69,6 +69,11 @@ export function extremes(projection: Float64Array, top: number, bottom: number):
 /** Of ten million indices. */
 const maxIndexBytes = 2 ** 27;
 
+/** Train indices of a file, ascending. @throws LETHE_FORGET_SET_INVALID, LETHE_FILE_MISSING (exit code 2), LETHE_NPY_DAMAGED (3) */
+export async function readForgetSet(file: string, numTrain: number): Promise<Int32Array> {
+  return checked(file, await readIndexFile(file, numTrain), numTrain);
+}
+
 /** A .npy file of integers, or text with one index a line ("#" starts a comment). */
 async function readIndexFile(file: string, numTrain: number): Promise<Int32Array> {
   if (file.endsWith('.npy')) {

@@ -8,6 +8,7 @@ export { calibrateScale, forgetShift, simulate } from './dmDirect.js';
 export { expandGrid, lengthOf, snapshotSettings } from './grid.js';
 export type { GridRun } from './grid.js';
 export type { DirectMethod, ForgetShift, JobMethod, ReferenceMethod, UnlearnInput, UnlearnMethod, UnlearnSizes } from './method.js';
+export { fineTuneSet } from './oracleMatching.js';
 export { methodNames, unlearnMethod } from './registry.js';
 export { checkSetting } from './setting.js';
 

@@ -161,7 +161,7 @@ export function gatherRows(matrix: Float32Array, numClasses: number, points: Int
 const retainStream = 0x4f4d;
 
 /** A uniform sample by a Fisher-Yates walk that stops early; depends on (seed, modelIndex) and the retain set only. */
-export function sampleRetain(input: UnlearnInput, count: number): Int32Array {
+export function sampleRetain(input: Pick<UnlearnInput, 'seed' | 'modelIndex' | 'retain'>, count: number): Int32Array {
   const random = new Random(input.seed, Purpose.subset, input.modelIndex, retainStream);
   const pool = Int32Array.from(input.retain);
   for (let i = 0; i < count; i++) {

@@ -90,7 +90,10 @@ function matchingJob(input: UnlearnInput, setting: MethodSetting, target: Float3
  * Forget points (repeated) and the retain sample are one term in both samplings: shuffled together they share batches, and with them
  * BatchNorm statistics and weights in proportion to their counts, as published. Two terms would give the forget set batches of its own.
  */
-function fineTuneSet(input: UnlearnInput, setting: MethodSetting): Pick<PassTerm, 'indices' | 'samplePerEpoch' | 'alwaysIncluded'> {
+export function fineTuneSet(
+  input: Pick<UnlearnInput, 'seed' | 'modelIndex' | 'retain' | 'forget'>,
+  setting: MethodSetting,
+): Pick<PassTerm, 'indices' | 'samplePerEpoch' | 'alwaysIncluded'> {
   const multiplier = numberOf(setting, 'forgetMultiplier');
   const numSampled = retainSampleSize(setting, input.forget.length, input.retain.length);
   const eachEpoch = setting['retainSampling'] === 'each-epoch';
