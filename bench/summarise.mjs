@@ -30,6 +30,7 @@ const summary = {
   sessions: sessions.map(({ startedAt, elapsedMs, outcome, commit }) => ({ startedAt, elapsedMs, outcome, commit })),
   notes,
   lds: rounded(read('scores/lds.json').lds),
+  ldsCeilings: rounded(read('scores/lds.json').ceilings),
   forgetSets: sets.map(({ forgetSet, size, scores, floor, originalAccuracy }) => ({
     forgetSet,
     size,

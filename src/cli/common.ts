@@ -52,7 +52,7 @@ export function createProgress(label: string, unit: string): ProgressDisplay {
   const describe = (done: number, total: number, givenRate?: number): string => {
     const seconds = Math.max((Date.now() - started) / 1000, 1e-3);
     const rate = givenRate ?? done / seconds;
-    const left = rate > 0 ? duration((total - done) / rate) : 'unknown';
+    const left = rate > 0 ? duration(Math.max(0, total - done) / rate) : 'unknown';
     return `${compact(done)}/${compact(total)} ${unit}, ${compact(rate)} ${unit}/s, ${left} left`;
   };
   if (process.stderr.isTTY) {
