@@ -36,7 +36,7 @@ export type { Attributor, Design } from './attributors/attributor.js';
 export { holdoutModels } from './attributors/selection.js';
 export { predict } from './datamodels/predict.js';
 export { forgetShift, methodNames, simulate, unlearnedLogits, unlearnJob, unlearnMethod } from './unlearn/index.js';
-export { klom } from './evaluate/klom.js';
+export { divergences, type Divergences, klom } from './evaluate/klom.js';
 export { klomFloor } from './evaluate/floor.js';
 export { lds } from './evaluate/lds.js';
 export { ridgeStudy } from './ridge/study.js';

@@ -11,23 +11,25 @@ namespace {
 
 TaskOptions taskOptions(const Napi::CallbackInfo& info, Buffers buffers) { return {info[1], info[2], std::move(buffers)}; }
 
-// C++: klom, GpuOps::klom     TS: klom(request: NativeKlomRequest, onProgress?, abortFlag?): Promise<void>
-Napi::Value klomBinding(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Napi::Object args = requestOf(info);
+KlomMargins klomMargins(const Napi::Object& args, Napi::Env env, Buffers& buffers) {
   KlomMargins margins;
   margins.numOracles = dimensionProperty(args, "numOracles");
   margins.numUnlearned = dimensionProperty(args, "numUnlearned");
   margins.numPoints = dimensionProperty(args, "numPoints");
-  const size_t points = static_cast<size_t>(margins.numPoints);
+  const size_t oracles = product(env, "numOracles x numPoints", {margins.numOracles, margins.numPoints});
+  const size_t unlearned = product(env, "numUnlearned x numPoints", {margins.numUnlearned, margins.numPoints});
+  margins.oracle = buffers.input<float>(property(args, "oracleMargins"), "oracleMargins", oracles).data();
+  margins.unlearned = buffers.input<float>(property(args, "unlearnedMargins"), "unlearnedMargins", unlearned).data();
+  return margins;
+}
+
+// C++: klom, GpuOps::klom     TS: klom(request: NativeKlomRequest, onProgress?, abortFlag?): Promise<void>
+Napi::Value klomBinding(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object args = requestOf(info);
   Buffers buffers;
-  margins.oracle =
-      buffers.input<float>(property(args, "oracleMargins"), "oracleMargins", product(env, "numOracles x numPoints", {margins.numOracles, margins.numPoints}))
-          .data();
-  margins.unlearned = buffers
-                          .input<float>(property(args, "unlearnedMargins"), "unlearnedMargins",
-                                        product(env, "numUnlearned x numPoints", {margins.numUnlearned, margins.numPoints}))
-                          .data();
+  const KlomMargins margins = klomMargins(args, env, buffers);
+  const size_t points = static_cast<size_t>(margins.numPoints);
   KlomOptions options;
   options.bins = countProperty(args, "bins");
   options.clip = numberProperty(args, "clip");
@@ -45,6 +47,22 @@ Napi::Value klomBinding(const Napi::CallbackInfo& info) {
         return gpu ? gpu->klom(margins, options, GpuOptions{}, scores, nonFinite, control) : klom(margins, options, scores, nonFinite, control);
       },
       settleNothing);
+}
+
+// C++: divergences     TS: divergences(request: NativeDivergencesRequest, onProgress?, abortFlag?): Promise<void>
+Napi::Value divergencesBinding(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object args = requestOf(info);
+  Buffers buffers;
+  const KlomMargins margins = klomMargins(args, env, buffers);
+  const double clip = numberProperty(args, "clip");
+  const int threads = threadsProperty(args);
+  const size_t points = static_cast<size_t>(margins.numPoints);
+  double* gaussian = buffers.output<double>(property(args, "gaussian"), "gaussian", points).data();
+  double* neighbours = buffers.output<double>(property(args, "neighbours"), "neighbours", points).data();
+  return runTask(
+      env, taskOptions(info, std::move(buffers)),
+      [=](const TaskControl& control) { return divergences(margins, clip, threads, gaussian, neighbours, control); }, settleNothing);
 }
 
 // C++: marginsFromLogits     TS: margins(request: NativeMarginsRequest, onProgress?, abortFlag?): Promise<void>
@@ -134,6 +152,7 @@ void registerEvaluate(Napi::Env env, Napi::Object exports) {
   define<klomBinding>(env, exports, "klom");
   define<marginsBinding>(env, exports, "margins");
   define<momentsBinding>(env, exports, "moments");
+  define<divergencesBinding>(env, exports, "divergences");
   define<spearmanBinding>(env, exports, "spearman");
   define<bootstrapMeansBinding>(env, exports, "bootstrapMeans");
 }

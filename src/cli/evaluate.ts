@@ -5,7 +5,7 @@ import { splitPoints } from '../data/indices.js';
 import { LetheError } from '../errors.js';
 import { centreLogits, centreMargins } from '../evaluate/centre.js';
 import { klomFloor } from '../evaluate/floor.js';
-import { defaultKlomOptions, klom } from '../evaluate/klom.js';
+import { defaultKlomOptions, divergences, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
 import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
@@ -79,14 +79,19 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
   if (numRounded > 0)
     say(`klom: the margins of ${numRounded} points lost digits on their way to float32, as they reach beyond --clip ${clip}`);
   const result = await klom({ ...margins, ...sizes }, klomOptions, { threads, device });
+  const unbiased = await divergences({ ...margins, ...sizes }, clip, { threads });
   const floor = await klomFloor(sizes, klomOptions);
   if (options.out !== undefined) await publishResult(options.out, encodeNpy([sizes.numPoints], result.scores));
   const all = Int32Array.from({ length: sizes.numPoints }, (_, p) => p);
   const { mean, p50, p85, p95, p99 } = summarise(result.scores, all);
   const splits = points && Object.entries(points).map(([split, of]) => [split, summarise(result.scores, of)] as const);
+  const estimates = Object.entries(points ?? { all }).map(([split, of]) => {
+    return { split, gaussian: summarise(unbiased.gaussian, of), neighbours: summarise(unbiased.neighbours, of) };
+  });
   if (options.json) {
     const floors = { floorMean: floor.mean, floorP95: floor.p95 };
-    const apart = splits ? { splits: Object.fromEntries(splits) } : {};
+    const withoutBias = Object.fromEntries(estimates.map(({ split, ...of }) => [split, of]));
+    const apart = { ...(splits ? { splits: Object.fromEntries(splits) } : {}), withoutBias };
     emitJson('klom', {
       ...sizes,
       mean,
@@ -107,6 +112,12 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
       (splits ?? [['all', { mean, p50, p85, p95, p99 }] as const])
         .map(([split, of]) => `over ${split} points: ${summaryText(of)}\n`)
         .join('') +
+      estimates
+        .map(
+          ({ split, ...of }) =>
+            `without bias, ${split} points: Gaussian ${shortText(of.gaussian)}; 5 neighbours ${shortText(of.neighbours)}\n`,
+        )
+        .join('') +
       `floor with so many models: mean ${floor.mean.toFixed(3)}  p95 ${floor.p95.toFixed(3)}\n` +
       (result.numNonFinite > 0 ? `${result.numNonFinite} margins are not finite and were left out\n` : ''),
   );
@@ -114,6 +125,10 @@ async function klomVerb(options: KlomVerbOptions): Promise<void> {
 
 function summaryText(of: SplitSummary): string {
   return (['mean', 'p50', 'p85', 'p95', 'p99'] as const).map((name) => `${name} ${of[name].toFixed(3)}`).join('  ');
+}
+
+function shortText({ mean, p95 }: SplitSummary): string {
+  return Number.isNaN(mean) ? 'too few models' : `mean ${mean.toFixed(3)}  p95 ${p95.toFixed(3)}`;
 }
 
 /** @throws LETHE_OPTION_INVALID, LETHE_FORGET_SET_INVALID (exit code 2) */

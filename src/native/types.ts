@@ -120,6 +120,19 @@ export interface NativeMomentsRequest {
   nonFinite: Int32Array;
 }
 
+/** gaussian and neighbours (numPoints) are filled. */
+export interface NativeDivergencesRequest {
+  oracleMargins: Float32Array; // (numOracles, numPoints)
+  unlearnedMargins: Float32Array; // (numUnlearned, numPoints)
+  numOracles: number;
+  numUnlearned: number;
+  numPoints: number;
+  clip: number;
+  threads: number;
+  gaussian: Float64Array;
+  neighbours: Float64Array;
+}
+
 export interface NativeSpearmanRequest {
   predicted: Float32Array; // (numModels, numPoints)
   actual: Float32Array; // (numModels, numPoints)
@@ -355,6 +368,7 @@ export interface NativeAddon {
   describeNet(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
+  divergences(request: NativeDivergencesRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   moments(request: NativeMomentsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   crossProduct(request: NativeCrossProductRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   predict(request: NativePredictRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { klomFloor } from '../../src/evaluate/floor.js';
-import { defaultKlomOptions, klom } from '../../src/evaluate/klom.js';
+import { summarise } from '../../src/evaluate/percentile.js';
+import { defaultKlomOptions, divergences, klom } from '../../src/evaluate/klom.js';
 import { Purpose, Random } from '../../src/native/random.js';
 import type { KlomOptions } from '../../src/types.js';
 
@@ -126,5 +127,36 @@ describe('klomFloor', () => {
     const floor = await klomFloor({ numOracles: models, numUnlearned: models });
     expect(Math.abs(floor.mean / mean - 1)).toBeLessThan(0.06);
     expect(Math.abs(floor.p95 / p95 - 1)).toBeLessThan(0.08);
+  });
+});
+
+describe('divergences without bias', () => {
+  it.each([
+    { models: 100, gaussian: 0.04, neighbours: 0.14, histogram: 0.66 },
+    { models: 40, gaussian: 0.1, neighbours: 0.22, histogram: 2.1 },
+  ])('are 0 on average between samples of one distribution, $models models a side', async ({ models, ...p95 }) => {
+    const numPoints = 2000;
+    const random = new Random(9, Purpose.synthetic, models);
+    const draw = (): Float32Array => Float32Array.from({ length: models * numPoints }, () => 2 * random.normal());
+    const input = { oracleMargins: draw(), unlearnedMargins: draw(), numOracles: models, numUnlearned: models, numPoints };
+    const { gaussian, neighbours } = await divergences(input);
+    const all = Int32Array.from({ length: numPoints }, (_, point) => point);
+    const [g, k, h] = [gaussian, neighbours, (await klom(input)).scores].map((scores) => summarise(scores, all));
+    expect(Math.abs(g!.mean)).toBeLessThan(0.005);
+    expect(Math.abs(k!.mean)).toBeLessThan(0.015);
+    expect(g!.p95).toBeCloseTo(p95.gaussian, 1.3);
+    expect(k!.p95).toBeCloseTo(p95.neighbours, 1.3);
+    expect(h!.p95).toBeGreaterThan(p95.histogram - 0.1); // what the estimates are for
+  });
+
+  it('refuse what does not fit', async () => {
+    const input = {
+      oracleMargins: new Float32Array(6),
+      unlearnedMargins: new Float32Array(4),
+      numOracles: 3,
+      numUnlearned: 3,
+      numPoints: 2,
+    };
+    await expect(divergences(input)).rejects.toThrow('LETHE_SHAPE_MISMATCH: unlearned margins');
   });
 });

@@ -112,6 +112,19 @@ export async function requests(addon) {
         predicted: bytes(120 * scale, () => 0),
       },
     ],
+    divergences: (scale = 1) => [
+      {
+        oracleMargins: floats(8 * 30 * scale),
+        unlearnedMargins: floats(6 * 30 * scale),
+        numOracles: 8,
+        numUnlearned: 6,
+        numPoints: 30 * scale,
+        clip: 100,
+        threads: 2,
+        gaussian: doubles(30 * scale, () => 0),
+        neighbours: doubles(30 * scale, () => 0),
+      },
+    ],
     moments: (scale = 1) => [
       {
         margins: floats(4 * 30 * scale),
@@ -207,6 +220,7 @@ export const filledBy = {
   scorePaths: ['error', 'correlation'],
   klom: ['scores', 'nonFinite'],
   margins: ['margins', 'predicted'],
+  divergences: ['gaussian', 'neighbours'],
   moments: ['mean', 'variance', 'nonFinite'],
   spearman: ['correlation'],
   bootstrapMeans: ['means'],

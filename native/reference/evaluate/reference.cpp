@@ -87,6 +87,23 @@ double klom(const KlomOptions& options, const Sample& oracleAll, const Sample& u
   return nan;
 }
 
+double neighbourDivergence(const Sample& oracle, const Sample& unlearned, size_t k) {
+  double sum = 0;
+  for (size_t i = 0; i < oracle.size(); ++i) {
+    Sample own, other;
+    for (size_t j = 0; j < oracle.size(); ++j) {
+      if (j != i) own.push_back(std::fabs(oracle[j] - oracle[i]));
+    }
+    for (double value : unlearned) other.push_back(std::fabs(value - oracle[i]));
+    std::sort(own.begin(), own.end());
+    std::sort(other.begin(), other.end());
+    sum += std::log(other[k - 1] / own[k - 1]);
+  }
+  return sum / static_cast<double>(oracle.size()) + std::log(static_cast<double>(unlearned.size()) / static_cast<double>(oracle.size() - 1));
+}
+
+double normalDivergence(double m0, double s0, double m1, double s1) { return std::log(s1 / s0) + (s0 * s0 + (m0 - m1) * (m0 - m1)) / (2 * s1 * s1) - 0.5; }
+
 double margin(const Sample& logits, size_t label) {
   double sum = 0;
   for (size_t c = 0; c < logits.size(); ++c) {

@@ -192,6 +192,53 @@ void ranksAndMoments() {
   expect(correlation.guardsIntact() && mean.guardsIntact() && variance.guardsIntact() && nonFinite.guardsIntact(), "ranks, moments: guard words");
 }
 
+// Neighbours against all distances sorted; both by their means over many draws of known distributions, at the null and away from it.
+void divergencesWithoutBias() {
+  struct Draw {
+    int64_t n, m;
+    double shift, width;
+    double neighbours;  // what 5 neighbours of so few are off by at most: the density changes over their distance
+  };
+  for (const Draw& c : {Draw{100, 100, 0, 1, 0.02}, Draw{40, 40, 0, 1, 0.02}, Draw{100, 40, 1, 1.5, 0.05}, Draw{20, 60, -0.5, 0.8, 0.12}}) {
+    const int64_t points = 4000;
+    Guarded<float> oracle(c.n * points), unlearned(c.m * points);
+    Random random(11, Purpose::synthetic, static_cast<uint64_t>(c.n * 1000 + c.m));
+    for (int64_t i = 0; i < c.n * points; ++i) oracle[i] = static_cast<float>(3 + 2 * random.normal());
+    for (int64_t i = 0; i < c.m * points; ++i) unlearned[i] = static_cast<float>(3 + 2 * (c.shift + c.width * random.normal()));
+    oracle[5] = NAN;  // left out
+    Guarded<double> gaussian(points), neighbours(points), again(points), alone(points);
+    const KlomMargins margins{oracle.data(), unlearned.data(), c.n, c.m, points};
+    const std::string at = std::to_string(c.n) + " and " + std::to_string(c.m) + " models";
+    expect(divergences(margins, 100, 3, gaussian.data(), neighbours.data(), {}).ok(), "divergences: " + at);
+    divergences(margins, 100, 1, again.data(), alone.data(), {});
+    int64_t wrong = 0;
+    double mean = 0, square = 0, byNeighbours = 0;
+    for (int64_t p = 0; p < points; ++p) {
+      wrong += gaussian[p] != again[p] || neighbours[p] != alone[p];
+      mean += gaussian[p] / static_cast<double>(points);
+      square += gaussian[p] * gaussian[p] / static_cast<double>(points);
+      byNeighbours += neighbours[p] / static_cast<double>(points);
+      if (p >= 200 || p == 5) continue;
+      const double naive = reference::neighbourDivergence(column(oracle, c.n, points, p), column(unlearned, c.m, points, p), kNeighbours);
+      wrong += std::fabs(naive - neighbours[p]) > 1e-9;
+    }
+    expect(wrong == 0, "neighbours by sorted distances, on any threads: " + at);
+    const double truth = reference::normalDivergence(0, 1, c.shift, c.width), error = std::sqrt((square - mean * mean) / static_cast<double>(points));
+    expect(std::fabs(mean - truth) < 4 * error, "normal divergence without bias: " + at + ", " + std::to_string(mean) + " of " + std::to_string(truth));
+    expect(std::fabs(byNeighbours - truth) < c.neighbours, "neighbours nearly without: " + at + ", " + std::to_string(byNeighbours) + " of " + std::to_string(truth));
+    expect(gaussian.guardsIntact() && neighbours.guardsIntact(), "divergences: guard words");
+  }
+  const float same[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, spread[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  double gaussian = 0, neighbours = 0;
+  divergences({same, same, 12, 12, 1}, 100, 1, &gaussian, &neighbours, {});
+  expect(gaussian == 0 && neighbours == 0, "all margins equal: nothing between them");
+  divergences({spread, same, 12, 12, 1}, 100, 1, &gaussian, &neighbours, {});
+  expect(std::isinf(gaussian) && std::isfinite(neighbours), "constant unlearned margins are no distribution");
+  divergences({spread, spread, 5, 3, 1}, 100, 1, &gaussian, &neighbours, {});
+  expect(std::isnan(gaussian) && std::isnan(neighbours), "too few models say nothing");
+  expect(divergences({spread, spread, 12, 0, 1}, 100, 1, &gaussian, &neighbours, {}).code == "LETHE_MODELS_MISSING", "no models are refused");
+}
+
 // Against the definition with the same random streams; other threads and fewer resamples give the same bits.
 void bootstrap() {
   const int64_t count = 37, resamples = 20;
@@ -227,6 +274,7 @@ int main() {
   marginsAgainstReference();
   ranksAndMoments();
   ranksOfManyModels();
+  divergencesWithoutBias();
   bootstrap();
   return finish();
 }

@@ -43,6 +43,16 @@ Status checkKlom(const KlomMargins& margins, const KlomOptions& options);
 // and so does a researchCode point whose unlearned margins are all the overall maximum (the published code divides 0 by 0 there).
 Status klom(const KlomMargins& margins, const KlomOptions& options, double* scores, int32_t* nonFinite, const TaskControl& control);
 
+constexpr int64_t kNeighbours = 5;
+
+// D_KL(oracle || unlearned) of every point without the bias of a histogram, in nats; finite margins clipped to [-clip, clip].
+//   gaussian    of two normal distributions with these moments; unbiased where both sides are normal. NaN with fewer than 2 oracles or 4
+//               unlearned models; infinite where only the unlearned margins are all equal, 0 where all margins are.
+//   neighbours  from the distances to the 5th nearest neighbour (Wang, Kulkarni and Verdu 2009). NaN with fewer than 6 oracles or 5
+//               unlearned models. Distances below 1e-9 of the range of all margins count as that: ties are no evidence of any density.
+// gaussian, neighbours: (numPoints). Errors as klom.
+Status divergences(const KlomMargins& margins, double clip, int threads, double* gaussian, double* neighbours, const TaskControl& control);
+
 // LETHE_CLASSES_INVALID, LETHE_LABEL_INVALID; labels: (points).
 Status checkLabels(const int32_t* labels, int64_t points, int64_t classes);
 
