@@ -12,9 +12,9 @@ export interface ShownAttributor {
 
 /** For attributors that a plan has given a name of its own. */
 const spareMarks = [
-  { color: '#009e73', shape: 'triangle-up' },
-  { color: '#56b4e9', shape: 'triangle-down' },
   { color: '#d55e00', shape: 'cross' },
+  { color: '#882255', shape: 'triangle-left' },
+  { color: '#999933', shape: 'triangle-right' },
 ];
 
 /** Registered ones in the order of the registry, then others in that of the scores. */

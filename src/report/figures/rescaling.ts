@@ -25,13 +25,15 @@ interface Point {
 export function rescaling(data: ReportData): Figure | undefined {
   const points = pointsOf(data);
   const shown = drawnSets(data);
-  const drawn = points.filter(({ klom, forgetSet }) => Number.isFinite(klom) && shown.forgetSets.some(({ name }) => name === forgetSet));
+  const drawn = points.filter(
+    ({ klom, forgetSet, split }) => split === 'forget' && Number.isFinite(klom) && shown.forgetSets.some(({ name }) => name === forgetSet),
+  );
   if (drawn.length === 0) return undefined;
   return {
     name: 'rescaling',
     title: 'Scale of the datamodel weights',
     caption:
-      `KLOM of DM-Direct where all weights of the datamodels are multiplied with one factor, mean and 95th percentile over the points of a split; ${describeModels(data)}.${drawnNote(data)} ` +
+      `KLOM of DM-Direct where all weights of the datamodels are multiplied with one factor, mean and 95th percentile over the forget points; ${describeModels(data)}.${drawnNote(data)} ` +
       'Memorisation scores: only what forgetting a point does to that point itself. A best factor above 1 says that the weights are shrunk, one below 1 that they carry noise.',
     spec: spec(shown, drawn),
     csv: csv(
@@ -61,16 +63,22 @@ function pointsOf(data: ReportData): Point[] {
     );
 }
 
+/** Of the forget points: what the factor is for. A panel an attributor; the CSV has all splits. */
 function spec(shown: ReportData, drawn: readonly Point[]): TopLevelSpec {
   const sets = shown.forgetSets.filter(({ name }) => drawn.some(({ forgetSet }) => forgetSet === name));
-  const several = new Set(drawn.map(({ attributor }) => attributor)).size > 1;
-  const label = ({ attributor, weights }: Point): string => (several ? `${attributor}, ${weights}` : weights);
+  const attributors = [...new Set(drawn.map(({ attributor }) => attributor))];
+  const panel = Math.max(120, Math.min(240, 900 / attributors.length));
   const { scale, ticks } = klomScale(drawn.map(({ klom }) => klom));
-  const legend = { title: null, orient: 'bottom' as const, columns: 2 };
+  const legend = { title: null, orient: 'bottom' as const };
   const encoding = {
-    x: { field: 'scale', type: 'quantitative' as const, axis: { title: 'factor of the weights' }, scale: { zero: false } },
-    y: { field: 'klom', type: 'quantitative' as const, scale, axis: { title: 'KLOM', ...ticks } },
-    color: { field: 'weights', type: 'nominal' as const, scale: { range: ['#0072b2', '#e69f00', '#009e73', '#cc79a7'] }, legend },
+    x: { field: 'scale', type: 'quantitative' as const, axis: { title: 'factor of the weights', tickCount: 4 }, scale: { zero: false } },
+    y: { field: 'klom', type: 'quantitative' as const, scale, axis: { title: 'KLOM of forget points', ...ticks } },
+    color: {
+      field: 'weights',
+      type: 'nominal' as const,
+      scale: { domain: ['all weights', 'memorisation scores only'], range: ['#0072b2', '#e69f00'] },
+      legend,
+    },
   };
   const dash = { field: 'statistic', type: 'nominal' as const, sort: ['mean', '95th percentile'], legend };
   return {
@@ -78,16 +86,16 @@ function spec(shown: ReportData, drawn: readonly Point[]): TopLevelSpec {
     config,
     data: {
       values: drawn.flatMap((point) =>
-        sets.filter(({ name }) => name === point.forgetSet).map((set) => ({ ...point, weights: label(point), row: rowLabel(set) })),
+        sets.filter(({ name }) => name === point.forgetSet).map((set) => ({ ...point, row: rowLabel(set) })),
       ),
     },
     facet: {
       row: forgetSetRows(sets, 170),
-      column: { field: 'split', type: 'nominal', sort: [...panelSplits], header: { title: null } },
+      column: { field: 'attributor', type: 'nominal', sort: attributors, header: { title: null } },
     },
     spacing: { row: 18, column: 16 },
     spec: {
-      width: 220,
+      width: panel,
       height: 170,
       layer: [
         { mark: { type: 'line', strokeWidth: 1.6 }, encoding: { ...encoding, strokeDash: dash } },
