@@ -111,7 +111,7 @@ export async function partsOf(
     aColumns: numTrain,
     bColumns: width,
     threads,
-    isa: '' as const,
+    isa: '',
     product: weights,
   };
   await nativeAddon().crossProduct(request, undefined, abortFlag(signal));

@@ -31,7 +31,7 @@ export async function addParts(
   const predict = async (isSame: boolean): Promise<Float32Array> => {
     const part = weights.map((weight, at) => ((labels[Math.floor(at / width)] === classes[at % width]) === isSame ? weight : 0));
     const product = new Float32Array(models.length * width);
-    const request = { a: transposed, b: part, rows: numTrain, aColumns: models.length, bColumns: width, isa: '' as const, product };
+    const request = { a: transposed, b: part, rows: numTrain, aColumns: models.length, bColumns: width, isa: '', product };
     await nativeAddon().crossProduct({ ...request, threads }, undefined, abortFlag(signal));
     return product;
   };

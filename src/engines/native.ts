@@ -29,7 +29,7 @@ export interface NativeEngineOptions {
  */
 export class NativeEngine implements Engine {
   readonly name = 'native';
-  private readonly isa: IsaName | '';
+  private readonly isa: IsaName;
   private readonly threads: number;
   private readonly wanted: PrecisionChoice;
   private readonly device: 'cpu' | 'cuda';
@@ -161,7 +161,7 @@ export class NativeEngine implements Engine {
     net: NetSpec,
     dataset: Dataset,
     options: RunOptions,
-  ): { net: NetSpec; isa: IsaName | ''; device: 'cpu' | 'cuda'; precision: Precision; threads: number; data: NativeImageData } {
+  ): { net: NetSpec; isa: IsaName; device: 'cpu' | 'cuda'; precision: Precision; threads: number; data: NativeImageData } {
     const { pixels, labels, mean, std } = dataset;
     const data = { numPoints: dataset.numTrain + dataset.numValidation, pixels, labels, mean, std };
     const { isa, device } = this;

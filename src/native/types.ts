@@ -1,7 +1,8 @@
 /** The addon's functions as TypeScript sees them; each binding file in native/addon states the same signature. */
 import type { KlomOptions, NetSpec, ParameterTensor, TrainJob } from '../types.js';
 
-export type IsaName = 'portable' | 'avx2' | 'avx512' | 'avx512bf16' | 'amx';
+/** Of SystemInfo.availableIsas: which there are is known to the native code only. '' in a request: the best. */
+export type IsaName = string;
 
 /** How images and their gradients are stored in training and forward; everything else is fp32 in both. */
 export type Precision = 'fp32' | 'bf16';
@@ -42,7 +43,7 @@ export interface NativeTrainJob extends TrainJob {
 export interface NativeTrainRequest {
   net: NetSpec;
   /** Of the CPU; "" takes LETHE_ISA or the highest available. */
-  isa: IsaName | '';
+  isa: IsaName;
   /** cuda: all GPUs. */
   device: 'cpu' | 'cuda';
   precision: Precision;
@@ -63,7 +64,7 @@ export interface NativeTrainOutcome {
 
 export interface NativeForwardRequest {
   net: NetSpec;
-  isa: IsaName | '';
+  isa: IsaName;
   device: 'cpu' | 'cuda';
   precision: Precision;
   threads: number;
@@ -91,7 +92,7 @@ export interface NativeKlomRequest extends KlomOptions {
   numOracles: number;
   numUnlearned: number;
   numPoints: number;
-  isa: IsaName | '';
+  isa: IsaName;
   device: 'cpu' | 'cuda';
   threads: number;
   scores: Float64Array;
@@ -170,7 +171,7 @@ export interface NativeCrossProductRequest {
   aColumns: number;
   bColumns: number;
   threads: number;
-  isa: IsaName | '';
+  isa: IsaName;
   product: Float32Array;
 }
 
@@ -180,13 +181,13 @@ export type NativePredictRequest = NativeDatamodels & {
   numTargets: number;
   /** (numModels, ceil(numTrain / 8)) */
   bits: Uint8Array;
-  isa: IsaName | '';
+  isa: IsaName;
   threads: number;
   predicted: Float32Array; // (numModels, numTargets), filled
 };
 
 export interface NativeDesignRequest {
-  isa: IsaName | '';
+  isa: IsaName;
   /** Where its fits run. */
   device: 'cpu' | 'cuda';
   threads: number;
@@ -338,7 +339,7 @@ export interface NativeRidgeRequest {
   divergedAbove: number;
   convergedBelow: number;
   threads: number;
-  isa: IsaName | '';
+  isa: IsaName;
 }
 
 /**
@@ -356,16 +357,16 @@ export interface NativeAddon {
   scorePaths(request: NativeScoreRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   fitDatamodels(request: NativeFitRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<NativeFits>;
   ridgeStudy(request: NativeRidgeRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
-  measurePeaks(isa: IsaName | ''): Promise<NativePeaks>;
-  lassoKernelRates(isa: IsaName | ''): Promise<NativeKernelRate[]>;
+  measurePeaks(isa: IsaName): Promise<NativePeaks>;
+  lassoKernelRates(isa: IsaName): Promise<NativeKernelRate[]>;
   trainLayerRates(
     net: NetSpec,
-    isa: IsaName | '',
+    isa: IsaName,
     precision: Precision,
     batchSize: number,
     seconds: number,
   ): Promise<NativeLayerRate[]>;
-  describeNet(net: NetSpec, isa: IsaName | '', precision: Precision, batchSize: number): NetDescription;
+  describeNet(net: NetSpec, isa: IsaName, precision: Precision, batchSize: number): NetDescription;
   klom(request: NativeKlomRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   margins(request: NativeMarginsRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;
   divergences(request: NativeDivergencesRequest, onProgress?: NativeProgress, abortFlag?: Int32Array): Promise<void>;

@@ -9,7 +9,7 @@ import type { Engine, NetSpec } from '../../types.js';
 export interface Backend {
   engine: EngineName;
   /** '' for engines that choose their own instructions. */
-  isa: IsaName | '';
+  isa: IsaName;
   precision: Precision;
 }
 
