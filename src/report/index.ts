@@ -10,11 +10,11 @@ import { marginHistograms } from './figures/marginHistograms.js';
 import { rescaling } from './figures/rescaling.js';
 import { renderPage } from './html.js';
 import type { PageFile } from './page.js';
+import { reportPage } from './reportPage.js';
 import { accuracyCsv, klomCsv } from './tables.js';
 
+export { reportPage };
 export { renderKlomTable } from './text.js';
-
-export const reportPage = 'index.html';
 
 /**
  * The page `index.html`, each figure as SVG, vega-lite specification and CSV under `figures/`, the tables as CSV under `tables/`.

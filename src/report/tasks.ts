@@ -1,8 +1,7 @@
 /** The report of a plan as a task. */
 import type { Stage } from '../jobs/task.js';
 import { layout } from '../store/folders/layout.js';
-import { collectReport } from './collect.js';
-import { buildReport, reportPage } from './index.js';
+import { reportPage } from './reportPage.js';
 
 /** One self-contained page and, beside it, SVG, vega-lite spec and CSV of every figure. */
 export function reportStage(): Stage {
@@ -19,6 +18,8 @@ export function reportStage(): Stage {
         models: 0,
         bytes: 2_000_000,
         async produce({ run, plan, dataset, engine }) {
+          // stages are also listed by commands that draw nothing
+          const [{ buildReport }, { collectReport }] = await Promise.all([import('./index.js'), import('./collect.js')]);
           const { files } = await buildReport(await collectReport(run, plan, dataset, engine));
           const sorted = [...files].sort((a, b) => Number(a.path === reportPage) - Number(b.path === reportPage));
           return sorted.map(({ path, content }) => ({ path: layout.report(path), content: Buffer.from(content) }));

@@ -116,7 +116,7 @@ it('a run with few originals to tune on says that they rank settings by noise; i
   await begun;
   child.kill('SIGTERM');
   expect((await result).stderr).toContain('tuning.numModels 1: fewer than 10 originals rank settings by noise; 24 are the default');
-  await expectLoaded(['status', root], 200, heavy);
+  await expectLoaded(['status', root], 185, heavy);
 });
 
 describe('signals', () => {
