@@ -3,6 +3,7 @@ import { requireRunning } from '../errors.js';
 import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { RunOptions } from '../types.js';
 import type { DesignBlock, TargetPoints } from './attributor.js';
+import { varies } from './dense.js';
 
 /** Small correlations are mostly noise. Measured on CIFAR-10 (1,000 images, 900 models): flat from 1.15 to 1.5; 1 and 2 are worse. */
 const power = 1.3;
@@ -29,6 +30,7 @@ export function prepareExamples(masks: Uint8Array, margins: Float32Array, numMod
   const strengths = new Float64Array(numTrain);
   for (let example = 0; example < numTrain; example++) {
     const column = Float64Array.from({ length: numModels }, (_, model) => margins[model * numTrain + example]!);
+    if (!varies(column)) continue;
     const effect = removeEffect(column, masks, numTrain, example, shares[example]!);
     const deviation = Math.sqrt(column.reduce((sum, value) => sum + value ** 2, 0) / numModels);
     if (!(deviation > 0)) continue;
@@ -97,6 +99,7 @@ export async function partsOf(
     if (point < numTrain) own[k] = point;
     const column = Float64Array.from({ length: numModels }, (_, model) => outputs[model * numTargets + target]!);
     means[k] = column.reduce((sum, value) => sum + value, 0) / numModels;
+    if (!varies(column)) return;
     if (point < numTrain) effects[k] = removeEffect(column, masks, numTrain, point, shares[point]!);
     else column.forEach((value, model) => (column[model] = value - means[k]!));
     const deviation = Math.sqrt(column.reduce((sum, value) => sum + value ** 2, 0) / numModels);

@@ -43,6 +43,11 @@ export function centre(
   return { centred, means };
 }
 
+/** A sum of equal values divided by their number need not be that value: what does not vary is found by looking. */
+export function varies(values: Float64Array): boolean {
+  return values.some((value) => value !== values[0]);
+}
+
 /** (models.length, columns) */
 export function modelRows(values: Float32Array, columns: number, models: Int32Array): Float32Array {
   const rows = new Float32Array(models.length * columns);

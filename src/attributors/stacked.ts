@@ -8,7 +8,7 @@ import { abortFlag, nativeAddon } from '../native/addon.js';
 import type { NativeFits } from '../native/types.js';
 import { type FitOptions, fitStatuses, type Masks, type PenaltyChoice, type RunOptions, type TargetGroups } from '../types.js';
 import type { AttributionSource, Attributor, Design, DesignOptions, SampleBlock } from './attributor.js';
-import { modelRows, refuseRowWeights } from './dense.js';
+import { modelRows, refuseRowWeights, varies } from './dense.js';
 import { HeldOutScales, unscaled } from './heldOutScales.js';
 import { membersOf } from './pooled.js';
 import { holdoutModels, modelsBut } from './selection.js';
@@ -238,6 +238,7 @@ interface FittedMember {
 }
 
 function deviation(values: Float64Array): number {
+  if (!varies(values)) return 0;
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
 }

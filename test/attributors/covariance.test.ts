@@ -143,14 +143,20 @@ describe('covariance', () => {
   it('marks what has nothing to fit, and says what it needs', async () => {
     const given = problem(30);
     const outputs = given.outputs.slice();
-    for (let model = 0; model < 30; model++) outputs[model * numPoints + 1] = 2;
+    for (let model = 0; model < 30; model++) outputs[model * numPoints + 1] = 0.1; // 30 times 0.1 / 30 is not 0.1
     outputs[4 * numPoints + 2] = NaN;
     const fitted = await fitDatamodels({ ...given, outputs, numTargets: numPoints }, covariance());
     expect(fitted.status.slice(0, 4)).toEqual(['converged', 'constant', 'nonfinite', 'converged']);
-    expect([fitted.bias[1], fitted.bias[2]]).toEqual([2, NaN]);
+    expect([fitted.bias[1], fitted.bias[2]]).toEqual([Math.fround(0.1), NaN]);
     expect(fitted.rowStart[3]! - fitted.rowStart[1]!).toBe(0);
     expect(fitted.weights.every(Number.isFinite)).toBe(true);
     const { masks } = given;
+    const sample = Int32Array.from({ length: numPoints }, (_, t) => t);
+    const block = { outputs, numTargets: numPoints, targetsPerRowWeight: 1, sample };
+    for (const options of [covariance(), { estimator: 'ensemble', members: ['covariance', 'ridge'], holdoutFraction: 0.2, seed: 0 }]) {
+      const [choice] = await openDesign(masks, options, { numTargets: numPoints, points: given.points }).choose(block, undefined);
+      expect([options.estimator, choice!.numSampled]).toEqual([options.estimator, numPoints - 2]);
+    }
     await expect(fitDatamodels({ masks, outputs, numTargets: numPoints }, covariance())).rejects.toMatchObject({
       code: 'LETHE_FIT_OPTION',
       message: expect.stringContaining('--labels') as unknown,

@@ -42,6 +42,11 @@ void take(const float* margins, int64_t models, int64_t points, int64_t point, d
   }
   std::sort(sample.values.begin(), sample.values.end());
   sample.mean = sample.variance = 0;
+  // a sum of equal values divided by their number need not be that value
+  if (!sample.values.empty() && sample.values.front() == sample.values.back()) {
+    sample.mean = sample.values.front();
+    return;
+  }
   for (double value : sample.values) sample.mean += value / sample.size();
   for (double value : sample.values) sample.variance += (value - sample.mean) * (value - sample.mean) / (sample.size() - 1);
 }

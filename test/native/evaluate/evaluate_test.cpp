@@ -225,7 +225,8 @@ void divergencesWithoutBias() {
     expect(wrong == 0, "neighbours by sorted distances, on any threads: " + at);
     const double truth = reference::normalDivergence(0, 1, c.shift, c.width), error = std::sqrt((square - mean * mean) / static_cast<double>(points));
     expect(std::fabs(mean - truth) < 4 * error, "normal divergence without bias: " + at + ", " + std::to_string(mean) + " of " + std::to_string(truth));
-    expect(std::fabs(byNeighbours - truth) < c.neighbours, "neighbours nearly without: " + at + ", " + std::to_string(byNeighbours) + " of " + std::to_string(truth));
+    expect(std::fabs(byNeighbours - truth) < c.neighbours,
+           "neighbours nearly without: " + at + ", " + std::to_string(byNeighbours) + " of " + std::to_string(truth));
     expect(gaussian.guardsIntact() && neighbours.guardsIntact(), "divergences: guard words");
   }
   const float same[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, spread[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -234,6 +235,21 @@ void divergencesWithoutBias() {
   expect(gaussian == 0 && neighbours == 0, "all margins equal: nothing between them");
   divergences({spread, same, 12, 12, 1}, 100, 1, &gaussian, &neighbours, {});
   expect(std::isinf(gaussian) && std::isfinite(neighbours), "constant unlearned margins are no distribution");
+  // the mean of equal values is not always that value in floating point
+  for (const float value : {0.1f, 1.0f, -3.3f, 250.0f}) {
+    for (const int64_t models : {12, 40, 100}) {
+      const std::vector<float> constant(models, value);
+      std::vector<float> varied(models);
+      for (int64_t m = 0; m < models; ++m) varied[m] = static_cast<float>(m);
+      const std::string at = std::to_string(value) + " in " + std::to_string(models) + " models";
+      divergences({constant.data(), constant.data(), models, models, 1}, 100, 1, &gaussian, &neighbours, {});
+      expect(gaussian == 0 && neighbours == 0, "constants: " + at);
+      divergences({varied.data(), constant.data(), models, models, 1}, 100, 1, &gaussian, &neighbours, {});
+      expect(std::isinf(gaussian), "unlearned models that all say " + at);
+      divergences({constant.data(), varied.data(), models, models, 1}, 100, 1, &gaussian, &neighbours, {});
+      expect(std::isinf(gaussian), "oracles that all say " + at);
+    }
+  }
   divergences({spread, spread, 5, 3, 1}, 100, 1, &gaussian, &neighbours, {});
   expect(std::isnan(gaussian) && std::isnan(neighbours), "too few models say nothing");
   expect(divergences({spread, spread, 12, 0, 1}, 100, 1, &gaussian, &neighbours, {}).code == "LETHE_MODELS_MISSING", "no models are refused");
