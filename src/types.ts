@@ -571,6 +571,8 @@ export interface ReportData {
   forgetSets: { name: string; size: number }[];
   scores: MethodScore[];
   floors: KlomFloor[];
+  /** Of each forget set. */
+  unbiased: UnbiasedScores[];
   choices: { forgetSet: string; choices: SettingChoice[] }[];
   /** Of the plan. `curve`: the estimator in `lds` whose curve it is a point of, at so many subset models. */
   attributors: { name: string; curve: string; models: number }[];
@@ -596,6 +598,24 @@ export interface ForgetSetScores {
   marginSamples: MarginSample[];
   /** Absent: none. */
   diverged?: DivergedModels[];
+}
+
+/** D_KL(oracle || unlearned) of one setting by two estimates without the bias of KLOM's histogram. */
+export interface UnbiasedScore {
+  method: MethodName;
+  setting: MethodSetting;
+  /** Of normal distributions with the moments of both sides; NaN where models are too few, infinite where one side does not vary. */
+  gaussian: Record<SplitName | 'average', SplitSummary>;
+  /** By distances to the 5th nearest neighbour. */
+  neighbours: Record<SplitName | 'average', SplitSummary>;
+}
+
+/** Content of scores/unbiased/<forgetSet>.json. */
+export interface UnbiasedScores {
+  forgetSet: string;
+  scores: UnbiasedScore[];
+  /** Matched oracles against scored ones. */
+  floor: Pick<UnbiasedScore, 'gaussian' | 'neighbours'>;
 }
 
 /** Content of scores/lds.json. */

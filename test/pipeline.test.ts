@@ -2,7 +2,12 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import type { LdsScores } from '../src/types.js';
+import { exportNpy } from '../src/commands/exportRun.js';
+import { divergences } from '../src/evaluate/klom.js';
+import { summarise } from '../src/evaluate/percentile.js';
+import { decodeJson } from '../src/store/disk/json.js';
+import { readNpy } from '../src/store/formats/npy.js';
+import type { ForgetSetScores, LdsScores, UnbiasedScores } from '../src/types.js';
 import { nativeAddon } from '../src/native/addon.js';
 import { Purpose, Random } from '../src/native/random.js';
 import { lethe, startLethe } from './helpers/lethe.js';
@@ -65,6 +70,33 @@ beforeAll(async () => {
   expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
   clean = fingerprint(reference);
 }, 120000);
+
+it('scores every setting without the bias of a histogram too', async () => {
+  const place = 'scores/unbiased/random-5.json';
+  const { scores, floor } = decodeJson(fs.readFileSync(path.join(reference, place)), place) as UnbiasedScores;
+  const klom = decodeJson(fs.readFileSync(path.join(reference, 'scores/random-5.json')), place) as ForgetSetScores;
+  expect(scores.map(({ method, setting }) => [method, setting])).toEqual(klom.scores.map(({ method, setting }) => [method, setting]));
+  // the estimate of files is that of the run
+  const nothing = scores.find(({ method }) => method === 'do-nothing')!;
+  const arrays = path.join(folder, 'unbiased-arrays');
+  await exportNpy(reference, arrays, { parts: ['originals', 'oracles'] });
+  const margins = async (part: string) => {
+    const { shape, data } = await readNpy(path.join(arrays, part, 'margins.npy'));
+    return { count: 6, margins: (data as Float32Array).subarray(0, 6 * shape[1]!), numPoints: shape[1]! };
+  };
+  const [oracles, originals] = [await margins('oracles-random-5-scored'), await margins('originals')];
+  const { gaussian } = await divergences({
+    oracleMargins: oracles.margins,
+    unlearnedMargins: originals.margins,
+    numOracles: oracles.count,
+    numUnlearned: originals.count,
+    numPoints: oracles.numPoints,
+  });
+  const forget = (await readNpy(path.join(reference, 'forget-sets/random-5.npy'))).data as Int32Array;
+  expect(nothing.gaussian.forget.mean).toBeCloseTo(summarise(gaussian, forget).mean, 12);
+  expect(floor.gaussian.retain.mean).toBeLessThan(nothing.gaussian.forget.mean);
+  expect(fs.readFileSync(path.join(reference, 'report/index.html'), 'utf8')).toContain('Without a histogram');
+});
 
 it('says what LDS a perfect prediction would have', () => {
   const { lds, ceilings } = JSON.parse(fs.readFileSync(path.join(reference, 'scores/lds.json'), 'utf8')) as LdsScores;

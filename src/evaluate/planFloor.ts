@@ -3,7 +3,7 @@ import type { TaskContext } from '../jobs/task.js';
 import type { KlomFloor, Plan, SplitName } from '../types.js';
 import { trainsOnOracles, unlearnMethod } from '../unlearn/registry.js';
 import { klomFloor } from './floor.js';
-import { klom, type KlomResult } from './klom.js';
+import { type Divergences, divergences, klom, type KlomResult } from './klom.js';
 import { numPointsOf, type Outputs } from './outputs.js';
 import { summariseSplits } from './percentile.js';
 
@@ -18,6 +18,18 @@ export async function klomOf(
   if (numUnlearned === 0) return { scores: new Float64Array(numPoints).fill(NaN), numNonFinite: 0 };
   const margins = { oracleMargins: oracles.margins, unlearnedMargins: unlearned.margins };
   return klom({ ...margins, numOracles, numUnlearned, numPoints }, context.plan.klom, context);
+}
+
+/** NaN where no model is left. */
+export async function divergencesOf(context: TaskContext, oracles: Outputs, unlearned: Outputs): Promise<Divergences> {
+  const numPoints = numPointsOf(context);
+  const [numOracles, numUnlearned] = [oracles.models.length, unlearned.models.length];
+  if (numOracles === 0 || numUnlearned === 0) {
+    const nothing = (): Float64Array => new Float64Array(numPoints).fill(NaN);
+    return { gaussian: nothing(), neighbours: nothing() };
+  }
+  const margins = { oracleMargins: oracles.margins, unlearnedMargins: unlearned.margins };
+  return divergences({ ...margins, numOracles, numUnlearned, numPoints }, context.plan.klom.clip, context);
 }
 
 /** Matched oracles scored as if they were unlearned models: what perfection looks like with these numbers of models. */

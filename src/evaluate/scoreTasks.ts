@@ -3,7 +3,7 @@ import { comparedModels } from '../jobs/planCounts.js';
 import type { Stage, Task, TaskContext } from '../jobs/task.js';
 import { decodeJson, encodeJson } from '../store/disk/json.js';
 import { layout } from '../store/folders/layout.js';
-import type { ForgetSetScores, MethodScore, MethodSetting, Plan, SettingChoice } from '../types.js';
+import type { ForgetSetScores, MethodScore, MethodSetting, Plan, SettingChoice, UnbiasedScore, UnbiasedScores } from '../types.js';
 import { dmDirect as dmDirectMethod } from '../unlearn/registry.js';
 import { splitAccuracy } from './accuracy.js';
 import { sameSetting } from './chosen.js';
@@ -11,20 +11,39 @@ import { choose, type Comparison, halves, judge, type JudgedCandidate, modelsBef
 import { sampleMargins } from './marginSamples.js';
 import { allDiverged, divergedModels, groupOutputs, numPointsOf, oracleOutputs, type Outputs, pointSplits, smallTask } from './outputs.js';
 import { summariseSplits } from './percentile.js';
-import { floorOf, klomOf } from './planFloor.js';
+import { divergencesOf, floorOf, klomOf } from './planFloor.js';
 
 /** KLOM of every method and setting on every split, the floor, accuracies and sampled margins (Sections 3 and 4, Figures 1, 3, 4). */
 export function scoreStage(plan: Plan, methods: ScoredMethod[]): Stage {
-  const tasks = plan.forgetSets.map(({ name }): Task => {
-    const artefact = layout.scores(name);
-    return {
-      ...smallTask(artefact, `KLOM on ${name}`),
-      async produce(context) {
-        return [{ path: artefact, content: encodeJson(await scoreForgetSet(context, name, methods)) }];
-      },
-    };
+  const task = (artefact: string, label: string, score: (context: TaskContext) => Promise<unknown>): Task => ({
+    ...smallTask(artefact, label),
+    async produce(context) {
+      return [{ path: artefact, content: encodeJson(await score(context)) }];
+    },
   });
+  const tasks = plan.forgetSets.flatMap(({ name }) => [
+    task(layout.scores(name), `KLOM on ${name}`, (context) => scoreForgetSet(context, name, methods)),
+    task(layout.unbiasedScores(name), `KLOM without bias on ${name}`, (context) => unbiasedForgetSet(context, name, methods)),
+  ]);
   return { name: 'scores', tasks };
+}
+
+async function unbiasedForgetSet(context: TaskContext, forgetSet: string, methods: ScoredMethod[]): Promise<UnbiasedScores> {
+  const { plan } = context;
+  const splits = await pointSplits(context, forgetSet);
+  const scored = await oracleOutputs(context, forgetSet, 'scored', comparedModels(plan));
+  const compare = async (unlearned: Outputs): Promise<UnbiasedScores['floor']> => {
+    const { gaussian, neighbours } = await divergencesOf(context, scored, unlearned);
+    return { gaussian: summariseSplits(gaussian, splits), neighbours: summariseSplits(neighbours, splits) };
+  };
+  const scores: UnbiasedScore[] = [];
+  for (const method of methods) {
+    const given = method.tuned ? await readChoice(context, forgetSet, method) : undefined;
+    for await (const { setting, ...outputs } of methodOutputs(context, forgetSet, method, given)) {
+      scores.push({ method: method.method, setting, ...(await compare(outputs)) });
+    }
+  }
+  return { forgetSet, scores, floor: await compare(await oracleOutputs(context, forgetSet, 'matched', comparedModels(plan))) };
 }
 
 async function scoreForgetSet(context: TaskContext, forgetSet: string, methods: ScoredMethod[]): Promise<ForgetSetScores> {

@@ -12,6 +12,7 @@ import {
   type LdsScores,
   type Plan,
   type ReportData,
+  type UnbiasedScores,
 } from '../types.js';
 import { fixed, listed } from './format.js';
 import { criteria } from './notes.js';
@@ -26,6 +27,12 @@ export async function collectReport(
   const sets: ForgetSetScores[] = [];
   for (const { name } of plan.forgetSets) {
     sets.push(decodeJson(await run.read(layout.scores(name)), layout.scores(name)) as ForgetSetScores);
+  }
+  const unbiased: UnbiasedScores[] = [];
+  for (const { name } of plan.forgetSets) {
+    const place = layout.unbiasedScores(name);
+    // runs of earlier versions have none
+    if (await run.isDone(place)) unbiased.push(decodeJson(await run.read(place), place) as UnbiasedScores);
   }
   const { lds, ceilings, diverged = [] } = decodeJson(await run.read(layout.ldsScores), layout.ldsScores) as LdsScores;
   const lost = [...diverged, ...sets.flatMap((set) => set.diverged ?? [])];
@@ -42,6 +49,7 @@ export async function collectReport(
     forgetSets: sets.map(({ forgetSet, size }) => ({ name: forgetSet, size })),
     scores: sets.flatMap(({ scores }) => scores),
     floors: sets.map(({ floor }) => floor),
+    unbiased,
     choices: sets.map(({ forgetSet, choices = [] }) => ({ forgetSet, choices })),
     attributors: attributorsOf(plan)
       .filter((planned) => canBeFitted(plan, planned))

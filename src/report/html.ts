@@ -6,6 +6,7 @@ import { sharedNotes } from './notes.js';
 import { detailsHtml, type DrawnFigure, figureHtml, fileList, notesHtml, type PageFile, pageHtml, section, tableHtml } from './page.js';
 import { escapeMarkup as escape } from './render.js';
 import { summarise, summariseAll } from './summary.js';
+import { unbiasedTable } from './unbiasedTable.js';
 import { accuracyNote, accuracyTable, allSetsAccuracy, allSetsTable, bestMeans, klomTable, setsTable, type Table } from './tables.js';
 
 export function renderPage(data: ReportData, figures: readonly DrawnFigure[], tableFiles: readonly PageFile[]): string {
@@ -48,7 +49,7 @@ function summaryHtml(data: ReportData): string {
 
 function klomHtml(data: ReportData): string {
   if (data.forgetSets.length === 0) return '';
-  const tables = data.forgetSets.map((set) => tableHtml(klomTable(data, set))).join('');
+  const tables = data.forgetSets.map((set) => tableHtml(klomTable(data, set)) + orEmpty(unbiasedTable(data, set))).join('');
   const notes = notesHtml([`Bold: ${bestMeans}`, ...sharedNotes(data)]);
   const all = orEmpty(allSetsTable(data));
   return hasManySets(data) ? all + tableHtml(setsTable(data)) + notes + eachSet(data, 'KLOM', tables) : tables + all + notes;

@@ -42,13 +42,13 @@ const plan = {
 };
 
 function parts(run: string): Record<string, string> {
-  const names = ['outputs', 'originals', 'datamodels', 'unlearned', 'scores'];
+  const names = ['outputs', 'originals', 'datamodels', 'unlearned', 'scores', 'scores/unbiased'];
   return Object.fromEntries(
     names.map((name) => {
       const hash = createHash('sha256');
       const files = fs.readdirSync(path.join(run, name), { recursive: true, encoding: 'utf8' }).sort();
-      for (const file of files.map((each) => path.join(run, name, each)))
-        if (fs.statSync(file).isFile()) hash.update(fs.readFileSync(file));
+      const own = files.filter((file) => !names.some((other) => other.startsWith(`${name}/`) && `${name}/${file}`.startsWith(other)));
+      for (const file of own.map((each) => path.join(run, name, each))) if (fs.statSync(file).isFile()) hash.update(fs.readFileSync(file));
       return [name, hash.digest('hex')];
     }),
   );

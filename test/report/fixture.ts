@@ -218,6 +218,7 @@ export function fixture(): ReportData {
     forgetSets,
     scores: [...scoresOf('random-40', 1, uniform), ...scoresOf('pc1-100', 1.25, uniform)],
     floors,
+    unbiased: [],
     choices: forgetSets.map(({ name }) => ({ forgetSet: name, choices: choicesOf() })),
     attributors: [{ name: 'lasso', curve: 'lasso', models: 480 }],
     lds,

@@ -88,6 +88,8 @@ export const layout = {
   unlearned: (forgetSet: string, method: string, run: number | 'chosen', shard: number): string =>
     `${methodFolder(forgetSet, method)}/${run === 'chosen' ? run : `run-${number5(run)}`}/${shardFile(shard)}`,
   scores: (forgetSet: string): string => `scores/${forgetSetName(forgetSet)}.json`,
+  /** The same divergences by estimates without a histogram's bias. */
+  unbiasedScores: (forgetSet: string): string => `scores/unbiased/${forgetSetName(forgetSet)}.json`,
   report: (file: string): string =>
     `report/${file
       .split('/')
@@ -178,6 +180,7 @@ const examples: Record<keyof typeof layout, readonly string[]> = {
   tuningChoice: [layout.tuningChoice(any, any)],
   unlearned: [layout.unlearned(any, any, 'chosen', 0), layout.unlearned(any, any, 0, 0)],
   scores: [layout.scores(any)],
+  unbiasedScores: [layout.unbiasedScores(any)],
   report: [layout.report(any), layout.report(`${any}/${any}`), layout.report(`${any}/${any}/${any}`)],
 };
 
