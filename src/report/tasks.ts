@@ -19,7 +19,8 @@ export function reportStage(): Stage {
         bytes: 2_000_000,
         async produce({ run, plan, dataset, engine }) {
           // stages are also listed by commands that draw nothing
-          const [{ buildReport }, { collectReport }] = await Promise.all([import('./index.js'), import('./collect.js')]);
+          const { buildReport } = await import('./index.js');
+          const { collectReport } = await import('./collect.js');
           const { files } = await buildReport(await collectReport(run, plan, dataset, engine));
           const sorted = [...files].sort((a, b) => Number(a.path === reportPage) - Number(b.path === reportPage));
           return sorted.map(({ path, content }) => ({ path: layout.report(path), content: Buffer.from(content) }));
