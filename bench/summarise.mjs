@@ -11,7 +11,7 @@ const read = (name) => JSON.parse(fs.readFileSync(path.join(run, name), 'utf8'))
 const plan = read('plan.json');
 const { sessions } = read('provenance.json');
 const last = sessions.at(-1);
-const sets = plan.forgetSets.map(({ name }) => read(`scores/${name}.json`));
+const sets = plan.forgetSets.map(({ name }) => ({ ...read(`scores/${name}.json`), unbiased: read(`scores/unbiased/${name}.json`) }));
 const round = (value) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value);
 const rounded = (value) =>
   typeof value === 'object' && value !== null
@@ -31,12 +31,13 @@ const summary = {
   notes,
   lds: rounded(read('scores/lds.json').lds),
   ldsCeilings: rounded(read('scores/lds.json').ceilings),
-  forgetSets: sets.map(({ forgetSet, size, scores, floor, originalAccuracy }) => ({
+  forgetSets: sets.map(({ forgetSet, size, scores, floor, originalAccuracy, unbiased }) => ({
     forgetSet,
     size,
     floor: rounded(floor),
     originalAccuracy: rounded(originalAccuracy),
     scores: rounded(scores),
+    unbiased: rounded({ scores: unbiased.scores, floor: unbiased.floor }),
   })),
 };
 fs.mkdirSync(path.dirname(file), { recursive: true });
