@@ -30,7 +30,7 @@ interface Blocks {
 
 const { stdout } = spawnSync(process.execPath, [path.join(root, 'scripts', 'readme-blocks.mjs')], { encoding: 'utf8' });
 const { isa, setUp, commands, outputs, examples } = JSON.parse(stdout) as Blocks;
-const hasIsa = (nativeAddon().systemInfo().availableIsas).includes(isa);
+const hasIsa = nativeAddon().systemInfo().availableIsas.includes(isa);
 
 /** A checkout whose build is that of the tests. */
 function checkout(): string {
