@@ -574,8 +574,8 @@ export interface ReportData {
   /** Of each forget set. */
   unbiased: UnbiasedScores[];
   choices: { forgetSet: string; choices: SettingChoice[] }[];
-  /** Of the plan. `curve`: the estimator in `lds` whose curve it is a point of, at so many subset models. */
-  attributors: { name: string; curve: string; models: number }[];
+  /** Of the plan. `curve`: the estimator in `lds` whose curve it is a point of, at so many subset models; isAll: at all of the plan. */
+  attributors: { name: string; curve: string; models: number; isAll: boolean }[];
   lds: LdsPoint[];
   /** Absent: not measured. */
   ldsCeilings?: LdsCeiling[];

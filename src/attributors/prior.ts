@@ -4,6 +4,9 @@ import type { Attributor } from './attributor.js';
 import { completeOptions, word } from './options.js';
 import { openStacked } from './stacked.js';
 
+/** Of an attributor without a share of its own. */
+const defaultHoldoutFraction = 0.1;
+
 /** With the option `prior`. `priors`: that it may start from; each with its defaults. */
 export function withPrior(attributor: Attributor, priors: readonly Attributor[]): Attributor {
   const others = priors.filter(({ name }) => name !== attributor.name);
@@ -34,7 +37,8 @@ export function withPrior(attributor: Attributor, priors: readonly Attributor[])
         { attributor: prior, options: completeOptions(prior, { seed: options.seed }) },
         { attributor, options: own },
       ];
-      return openStacked(source, { members, combine: 'remainder', holdoutFraction: 0.1, options }, where);
+      const holdoutFraction = (options['holdoutFraction'] as number | undefined) ?? defaultHoldoutFraction;
+      return openStacked(source, { members, combine: 'remainder', holdoutFraction, options }, where);
     },
   };
 }

@@ -1,9 +1,10 @@
 /** lethe evaluate klom|lds|accuracy on files. */
 import { Option } from 'commander';
+import { readLabelledLogits } from '../commands/labelledLogits.js';
 import { readForgetSet } from '../data/forgetSets.js';
 import { splitPoints } from '../data/indices.js';
 import { LetheError } from '../errors.js';
-import { centreLogits, centreMargins } from '../evaluate/centre.js';
+import { centreMargins } from '../evaluate/centre.js';
 import { klomFloor } from '../evaluate/floor.js';
 import { defaultKlomOptions, divergences, klom } from '../evaluate/klom.js';
 import { summarise } from '../evaluate/percentile.js';
@@ -11,9 +12,8 @@ import { nativeMargins } from '../native/margins.js';
 import { chooseDevice, type DeviceName } from '../native/device.js';
 import { publishResult } from '../store/folders/claim.js';
 import { encodeNpy, type NpyArray, readNpy } from '../store/formats/npy.js';
-import { readWholeNumbers } from '../store/formats/npyIntegers.js';
 import type { NpyValues } from '../store/formats/npyValues.js';
-import { type KlomVariant, klomVariants, mostClasses, type SplitName, type SplitSummary } from '../types.js';
+import { type KlomVariant, klomVariants, type SplitName, type SplitSummary } from '../types.js';
 import { action, type Command, emitJson, finiteNumber, integerAtLeast, jsonHelp, say, threadsHelp, processorCount } from './common.js';
 import { deviceOption } from './device.js';
 import { registerLds } from './evaluateLds.js';
@@ -147,32 +147,7 @@ async function splitsOf(
 }
 
 async function accuracyVerb(options: { logits: string; labels: string; json?: boolean }): Promise<void> {
-  const { shape, data } = await readNpy(options.logits);
-  if (shape.length !== 3 || shape.includes(0)) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.logits} holds no logits`, {
-      expected: '(models, points, classes), none of them 0',
-      received: `(${shape.join(', ')})`,
-    });
-  }
-  const [numModels, numPoints, numClasses] = shape as [number, number, number];
-  if (numClasses < 2 || numClasses > mostClasses) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', `${options.logits} has a number of classes that cannot be told apart here`, {
-      expected: `2 to ${mostClasses} classes`,
-      received: `(${shape.join(', ')})`,
-    });
-  }
-  const labels = await readWholeNumbers(options.labels, numClasses, (received, action) => {
-    const advice = action === undefined ? {} : { action };
-    const expected = `(points) whole numbers from 0 to ${numClasses - 1}`;
-    return new LetheError('LETHE_LABEL_RANGE', `${options.labels} holds no labels of these logits`, { expected, received, ...advice });
-  });
-  if (labels.length !== numPoints) {
-    throw new LetheError('LETHE_SHAPE_MISMATCH', 'logits and labels do not fit', {
-      expected: `${numPoints} labels, as logits are (${shape.join(', ')})`,
-      received: `${labels.length} labels`,
-    });
-  }
-  const logits = data instanceof Float64Array ? centreLogits(data, numClasses) : new Float32Array(data);
+  const { numModels, numPoints, numClasses, logits, labels } = await readLabelledLogits(options.logits, options.labels);
   const { predicted } = await nativeMargins({ logits, labels, numClasses });
   const perModel = Array.from({ length: numModels }, (_, model) => {
     let right = 0;

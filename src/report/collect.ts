@@ -53,7 +53,11 @@ export async function collectReport(
     choices: sets.map(({ forgetSet, choices = [] }) => ({ forgetSet, choices })),
     attributors: attributorsOf(plan)
       .filter((planned) => canBeFitted(plan, planned))
-      .map((planned) => ({ name: planned.name, curve: curveOf(plan, planned).name, models: planned.models ?? plan.subsetModels.count })),
+      .map((planned) => {
+        const { count } = plan.subsetModels;
+        const { name, models = count } = planned;
+        return { name, curve: curveOf(plan, planned).name, models, isAll: models === count };
+      }),
     lds,
     ...(ceilings ? { ldsCeilings: ceilings } : {}),
     marginSamples: sets.flatMap(({ marginSamples }) => marginSamples),

@@ -45,12 +45,12 @@ export function ldsTable(data: ReportData): Table | undefined {
     return { text: ceiling ? interval(ceiling) : '' };
   });
   const direct = directScores(data);
-  const most = data.attributors.reduce((largest, { models }) => Math.max(largest, models), 0);
-  // the last fit of a curve leaves held-out models out, the datamodels of a plan do not
-  const modelsOf = (count: number): number => (count === counts.at(-1) ? most : count);
+  // the last fit of a curve leaves held-out models out, datamodels on all models do not
+  const isOf = ({ models, isAll }: ReportData['attributors'][number], count: number): boolean =>
+    isAll ? count === counts.at(-1) : models === count;
   const klom = (name: string, count: number): { text: string }[] =>
     direct.map(({ scores }) => ({
-      text: p95Text(scores.find(({ attributor: { curve, models } }) => curve === name && models === modelsOf(count))?.score),
+      text: p95Text(scores.find(({ attributor }) => attributor.curve === name && isOf(attributor, count))?.score),
     }));
   return {
     title: 'LDS of each attributor',
@@ -77,7 +77,7 @@ export function ldsTable(data: ReportData): Table | undefined {
       'Means over points with their 95 % bootstrap intervals.',
       ...ldsCeilings.slice(0, 1).map(ceilingNote),
       ...(direct.length > 0
-        ? [`KLOM: of forget / retain / validation points. Datamodels of the last fits are of all ${most} models.`]
+        ? [`KLOM: of forget / retain / validation points. Beside the last fit: of datamodels on all models of the plan.`]
         : []),
     ],
   };

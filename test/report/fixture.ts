@@ -220,7 +220,7 @@ export function fixture(): ReportData {
     floors,
     unbiased: [],
     choices: forgetSets.map(({ name }) => ({ forgetSet: name, choices: choicesOf() })),
-    attributors: [{ name: 'lasso', curve: 'lasso', models: 480 }],
+    attributors: [{ name: 'lasso', curve: 'lasso', models: 480, isAll: true }],
     lds,
     marginSamples: forgetSets.flatMap(({ name }) => samplesOf(name, uniform)),
     originalAccuracy: forgetSets.map(({ name }) => ({ forgetSet: name, accuracy: { forget: 0.98, retain: 0.982, validation: 0.401 } })),
@@ -244,9 +244,9 @@ export function comparedFixture(): ReportData {
   return {
     ...data,
     attributors: [
-      { name: 'covariance', curve: 'covariance', models: 1000 },
-      { name: 'lasso', curve: 'lasso', models: 1000 },
-      { name: 'few', curve: 'covariance', models: 100 },
+      { name: 'covariance', curve: 'covariance', models: 1000, isAll: true },
+      { name: 'lasso', curve: 'lasso', models: 1000, isAll: true },
+      { name: 'few', curve: 'covariance', models: 100, isAll: false },
     ],
     lds: ['covariance', 'lasso'].flatMap((name, k) =>
       [100, 900].flatMap((count) => [

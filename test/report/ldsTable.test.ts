@@ -27,6 +27,12 @@ describe('the table of attributors', () => {
     expect(table!.columns[4]).toEqual({ label: data.forgetSets[0]!.name, align: 'right', group: 'DM-Direct, KLOM p95' });
   });
 
+  it('puts datamodels of few models beside no fit of more', () => {
+    const [all, lasso] = compared.attributors;
+    const fewer = { ...compared, attributors: [{ ...all!, models: 300, isAll: false }, lasso!] };
+    expect(texts(ldsTable(fewer)).map((row) => row[4])).toEqual(['', '2.50 / 2.50 / 2.50', '', '', '']);
+  });
+
   it('is left out where the figure shows everything', () => {
     expect(ldsTable(data)).toBeUndefined();
   });
